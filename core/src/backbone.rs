@@ -1,0 +1,72 @@
+//! Towers: images or token ids in, features out.
+
+use std::fmt::Debug;
+
+use tch::{Tensor, nn};
+
+use crate::Result;
+
+/// Turns images or token ids into features. Holds its parameters; owns no projection and no loss.
+pub trait Backbone: Debug + Send {
+    /// What goes in.
+    fn input(&self) -> InputSpec;
+    /// Width of [`Hidden::pooled`] and of each token.
+    fn width(&self) -> i64;
+    /// Runs the tower.
+    ///
+    /// # Shapes
+    /// - input: `[B, 3, H, W]` float, or `[B, L]` int64 ids
+    /// - pooled: `[B, width]`; when `tokens` is true also `[B, T, width]` and a mask `[B, T]`
+    ///
+    /// All randomness (dropout) comes from libtorch's generator, which the engine seeds before each call; `train` switches it on.
+    fn encode(&self, input: &Tensor, tokens: bool, train: bool) -> Result<Hidden>;
+    /// Parameter-name prefixes, relative to the tower, from input to output: for freezing and layer-wise rates. Together they cover
+    /// every parameter exactly once.
+    fn stages(&self) -> Vec<String>;
+    /// Where the projection into the joint space belongs, relative to the tower, in the names that published checkpoints use.
+    fn projection(&self) -> &'static str {
+        "proj"
+    }
+}
+
+/// What a tower computes.
+#[derive(Debug)]
+pub struct Hidden {
+    /// `[B, width]`.
+    pub pooled: Tensor,
+    /// The tokens, when they were asked for.
+    pub tokens: Option<crate::Tokens>,
+}
+
+/// What a tower reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputSpec {
+    /// Pictures.
+    Image {
+        /// Height and width in pixels.
+        size: (i64, i64),
+        /// Mean of each channel, for values in 0..1.
+        mean: [f64; 3],
+        /// Standard deviation of each channel.
+        std: [f64; 3],
+    },
+    /// Token ids.
+    Text {
+        /// Longest text, in tokens, start and end included.
+        context: i64,
+        /// Number of token ids.
+        vocab: i64,
+        /// Id that fills up short texts.
+        pad: i64,
+        /// The output does not depend on trailing padding (a causal tower pooled at the end token), so the token matrix may be cut to the
+        /// longest text of the batch.
+        truncates: bool,
+    },
+}
+
+/// Where a backbone makes its parameters.
+#[derive(Debug)]
+pub struct BackboneCx<'a> {
+    /// The tower's own path. A name is created once: a second tower on the same path is an error.
+    pub path: nn::Path<'a>,
+}

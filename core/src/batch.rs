@@ -1,0 +1,122 @@
+//! What one step reads: named views of the same rows.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tch::Tensor;
+
+use crate::{Error, Result};
+
+/// Rows of samples. Every tensor has the row as its first dimension, so a slice of a batch is a batch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    rows: i64,
+    /// Image views: name to `[B, 3, H, W]` float, normalised.
+    images: BTreeMap<String, Tensor>,
+    /// Text views: name to `[B, L]` int64 token ids.
+    texts: BTreeMap<String, Tensor>,
+    /// Labels and whatever `prepare` derives: name to `[B, …]`.
+    extras: BTreeMap<String, Tensor>,
+}
+
+impl Batch {
+    /// An empty batch of `rows` rows.
+    pub fn new(rows: i64) -> Self {
+        Self { rows, ..Self::default() }
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> i64 {
+        self.rows
+    }
+
+    /// An image view, `[B, 3, H, W]`.
+    pub fn image(&self, view: &str) -> Result<&Tensor> {
+        find(&self.images, "image view", view)
+    }
+
+    /// The token ids of a text view, `[B, L]`.
+    pub fn text(&self, view: &str) -> Result<&Tensor> {
+        find(&self.texts, "text view", view)
+    }
+
+    /// Labels or a derived input, `[B, …]`.
+    pub fn extra(&self, name: &str) -> Result<&Tensor> {
+        find(&self.extras, "extra input", name)
+    }
+
+    /// Adds or replaces an image view.
+    pub fn set_image(&mut self, view: impl Into<String>, image: Tensor) -> Result<()> {
+        let view = view.into();
+        self.same_rows("image view", &view, &image)?;
+        self.images.insert(view, image);
+        Ok(())
+    }
+
+    /// Adds or replaces a text view.
+    pub fn set_text(&mut self, view: impl Into<String>, ids: Tensor) -> Result<()> {
+        let view = view.into();
+        self.same_rows("text view", &view, &ids)?;
+        self.texts.insert(view, ids);
+        Ok(())
+    }
+
+    /// Adds or replaces labels or a derived input.
+    pub fn set_extra(&mut self, name: impl Into<String>, value: Tensor) -> Result<()> {
+        let name = name.into();
+        self.same_rows("extra input", &name, &value)?;
+        self.extras.insert(name, value);
+        Ok(())
+    }
+
+    /// The rows in `range`, as views of the same memory.
+    pub fn slice(&self, range: Range<i64>) -> Self {
+        let cut = |map: &BTreeMap<String, Tensor>| {
+            map.iter().map(|(name, tensor)| (name.clone(), tensor.narrow(0, range.start, range.end - range.start))).collect()
+        };
+        Self { rows: range.end - range.start, images: cut(&self.images), texts: cut(&self.texts), extras: cut(&self.extras) }
+    }
+
+    /// Consecutive slices of at most `rows` rows, each with the place of its rows in the whole.
+    pub fn split(&self, rows: i64) -> Vec<(Range<i64>, Self)> {
+        let rows = rows.max(1);
+        (0..self.rows)
+            .step_by(rows as usize)
+            .map(|start| {
+                let range = start..(start + rows).min(self.rows);
+                (range.clone(), self.slice(range))
+            })
+            .collect()
+    }
+
+    /// The same rows in another order.
+    pub fn permuted(&self, order: &Tensor) -> Self {
+        let pick = |map: &BTreeMap<String, Tensor>| map.iter().map(|(name, tensor)| (name.clone(), tensor.index_select(0, order))).collect();
+        Self { rows: self.rows, images: pick(&self.images), texts: pick(&self.texts), extras: pick(&self.extras) }
+    }
+
+    /// Names of the image views and of the text views.
+    pub fn views(&self) -> (Vec<&str>, Vec<&str>) {
+        (self.images.keys().map(String::as_str).collect(), self.texts.keys().map(String::as_str).collect())
+    }
+
+    /// A shallow copy on another device.
+    pub fn to_device(&self, device: tch::Device) -> Self {
+        let move_all = |map: &BTreeMap<String, Tensor>| map.iter().map(|(name, tensor)| (name.clone(), tensor.to_device(device))).collect();
+        Self { rows: self.rows, images: move_all(&self.images), texts: move_all(&self.texts), extras: move_all(&self.extras) }
+    }
+
+    fn same_rows(&self, what: &str, name: &str, tensor: &Tensor) -> Result<()> {
+        match tensor.size().first() {
+            Some(&rows) if rows == self.rows => Ok(()),
+            _ => Err(Error::invalid(format!("{what} `{name}` has shape {:?}; the batch has {} rows", tensor.size(), self.rows))),
+        }
+    }
+}
+
+fn find<'a>(map: &'a BTreeMap<String, Tensor>, what: &str, name: &str) -> Result<&'a Tensor> {
+    map.get(name).ok_or_else(|| {
+        let known: Vec<_> = map.keys().map(String::as_str).collect();
+        Error::invalid(format!("the batch has no {what} `{name}`; it has: {}", if known.is_empty() { "none".into() } else { known.join(" ") }))
+    })
+}

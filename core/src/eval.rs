@@ -1,0 +1,201 @@
+//! Measuring a model: suites, and the model as they see it.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::{Encoded, Result};
+
+/// Measures a model. Knows metrics; knows nothing of towers, tokenizers, files or devices.
+pub trait EvalSuite: Debug + Send {
+    /// The skills without which it is skipped, by name, rather than failed.
+    fn requires(&self) -> Requires {
+        Requires::default()
+    }
+    /// Measures.
+    fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()>;
+}
+
+/// A trained model as a suite sees it.
+pub trait Model {
+    /// Encodes pictures of any size: resizes, normalises and moves them itself.
+    fn images(&self, images: &[RgbImage], tokens: bool) -> Result<Encoded>;
+    /// Encodes texts: tokenises and moves them itself.
+    fn texts(&self, texts: &[String], tokens: bool) -> Result<Encoded>;
+    /// Which towers there are, and what the objectives can do beyond cosine similarity.
+    fn skills(&self) -> Skills<'_>;
+}
+
+/// What a model can do.
+#[derive(Clone, Copy, Default)]
+pub struct Skills<'a> {
+    /// It has an image tower.
+    pub images: bool,
+    /// It has a text tower.
+    pub texts: bool,
+    /// Scores images against texts in its own way (FILIP). Cosine similarity where it is absent.
+    pub scorer: Option<&'a dyn Scorer>,
+    /// Writes captions (CoCa).
+    pub captioner: Option<&'a dyn Captioner>,
+    /// Predicts classes (supervised heads).
+    pub classifier: Option<&'a dyn Classifier>,
+}
+
+impl Debug for Skills<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Skills")
+            .field("images", &self.images)
+            .field("texts", &self.texts)
+            .field("scorer", &self.scorer.is_some())
+            .field("captioner", &self.captioner.is_some())
+            .field("classifier", &self.classifier.is_some())
+            .finish()
+    }
+}
+
+/// Scores images against texts.
+pub trait Scorer {
+    /// Whether it reads tokens.
+    fn tokens(&self) -> bool;
+    /// `[images, texts]`, larger is better.
+    fn score(&self, images: &Encoded, texts: &Encoded) -> Result<Tensor>;
+}
+
+/// Writes captions.
+pub trait Captioner {
+    /// Token ids `[B, L]` for encoded images.
+    fn caption(&self, images: &Encoded, longest: i64) -> Result<Tensor>;
+}
+
+/// Predicts classes.
+pub trait Classifier {
+    /// Logits `[B, classes]` for encoded images.
+    fn classify(&self, images: &Encoded) -> Result<Tensor>;
+}
+
+/// The skills that a suite cannot do without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requires {
+    /// An image tower.
+    pub images: bool,
+    /// A text tower.
+    pub texts: bool,
+    /// A captioner.
+    pub captioner: bool,
+    /// A classifier.
+    pub classifier: bool,
+}
+
+impl Requires {
+    /// Both towers.
+    pub const ENCODERS: Self = Self { images: true, texts: true, captioner: false, classifier: false };
+
+    /// What `skills` lacks.
+    pub fn missing(&self, skills: &Skills<'_>) -> Vec<&'static str> {
+        [
+            (self.images && !skills.images, "an image tower"),
+            (self.texts && !skills.texts, "a text tower"),
+            (self.captioner && skills.captioner.is_none(), "a captioner"),
+            (self.classifier && skills.classifier.is_none(), "a classifier"),
+        ]
+        .into_iter()
+        .filter_map(|(lacks, what)| lacks.then_some(what))
+        .collect()
+    }
+}
+
+/// One picture and what is known about it.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Where it is from, for people: shard and key, or file.
+    pub key: String,
+    /// The decoded picture.
+    pub image: RgbImage,
+    /// Its captions; may be empty.
+    pub texts: Vec<String>,
+    /// Its class, an index into [`Dataset::classes`].
+    pub label: Option<i64>,
+    /// Other columns or keys.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// Samples in a fixed order.
+pub trait Dataset: Send + Sync {
+    /// How many samples it lists; unreadable ones count.
+    fn len(&self) -> usize;
+    /// Whether it lists none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Class names in the order of labels; empty when it has no classes.
+    fn classes(&self) -> &[String];
+    /// Reads them in order. An unreadable one is an `Err` that names it; the next call goes on with the next sample.
+    fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_>;
+}
+
+/// Opens data sets: the host's business, lent to suites.
+pub trait Datasets {
+    /// `options` is a table as in `[data.train]`.
+    fn open(&self, options: &serde_json::Value) -> Result<Arc<dyn Dataset>>;
+}
+
+/// What a suite is built with.
+#[derive(Clone, Copy)]
+pub struct EvalCx<'a> {
+    /// Opens the data sets that the options name.
+    pub datasets: &'a dyn Datasets,
+}
+
+/// One number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// `top1`, `image_to_text_R@5`, …
+    pub name: String,
+    /// The number.
+    pub value: f64,
+    /// What a model that guesses would get, where that is known.
+    pub chance: Option<f64>,
+}
+
+/// Counts of true class (row) against predicted class (column).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Matrix {
+    /// Class names.
+    pub classes: Vec<String>,
+    /// `counts[true][predicted]`.
+    pub counts: Vec<Vec<u64>>,
+}
+
+/// What a suite found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The numbers, in the order in which they were added.
+    pub metrics: Vec<Metric>,
+    /// How many samples were measured.
+    pub samples: u64,
+    /// Samples that could not be used, with the reason.
+    pub skipped: Vec<String>,
+    /// A confusion matrix, for classification.
+    pub confusion: Option<Matrix>,
+    /// Remarks for the reader.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Adds a number.
+    pub fn metric(&mut self, name: impl Into<String>, value: f64) {
+        self.metrics.push(Metric { name: name.into(), value, chance: None });
+    }
+    /// Adds a number with what guessing would get.
+    pub fn metric_with_chance(&mut self, name: impl Into<String>, value: f64, chance: f64) {
+        self.metrics.push(Metric { name: name.into(), value, chance: Some(chance) });
+    }
+    /// The number of that name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
+    }
+}

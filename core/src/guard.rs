@@ -1,0 +1,159 @@
+//! Panics stop at a plugin's border.
+//!
+//! A library has its own copy of `std`, and a panic of one copy that reaches another aborts the process. So each plugin is wrapped, in its
+//! own library, by an adaptor that turns a panic (its own, or tch's unwrap of a libtorch error) into [`Error::Panic`].
+
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use image::RgbImage;
+use rand_core::RngCore;
+use tch::Tensor;
+
+use crate::*;
+
+/// A plugin behind its guard.
+#[derive(Debug)]
+pub struct Guarded<K: ?Sized> {
+    pub(crate) inner: Box<K>,
+    pub(crate) name: &'static str,
+}
+
+thread_local! {
+    /// Messages of panics under a guard on this thread; `None` when no guard is active.
+    static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs `body`; a panic becomes [`Error::Panic`] with its first line and place.
+///
+/// # Errors
+/// Whatever `body` returns, or the panic.
+pub fn catch<T>(name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let place = info.location().map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
+            let message = format!("{}{place}", first_line(info.payload()));
+            let guarded = CAUGHT.with_borrow_mut(|caught| caught.as_mut().map(|slot| *slot = message).is_some());
+            if !guarded {
+                loud(info);
+            }
+        }));
+    });
+    let before = CAUGHT.replace(Some(String::new()));
+    let result = panic::catch_unwind(AssertUnwindSafe(body));
+    let message = CAUGHT.replace(before).unwrap_or_default();
+    result.unwrap_or_else(|payload| {
+        let message = if message.is_empty() { first_line(payload.as_ref()) } else { message };
+        Err(Error::Panic { plugin: name.to_owned(), message })
+    })
+}
+
+fn first_line(payload: &dyn std::any::Any) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    // `unwrap` on a libtorch error prints its debug form, in which the lines of the C++ back trace are joined by `\n`.
+    let text = text.unwrap_or("no message").split("\\n").next().unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+impl Backbone for Guarded<dyn Backbone> {
+    fn input(&self) -> InputSpec {
+        self.inner.input()
+    }
+    fn width(&self) -> i64 {
+        self.inner.width()
+    }
+    fn encode(&self, input: &Tensor, tokens: bool, train: bool) -> Result<Hidden> {
+        catch(self.name, || self.inner.encode(input, tokens, train))
+    }
+    fn stages(&self) -> Vec<String> {
+        self.inner.stages()
+    }
+    fn projection(&self) -> &'static str {
+        self.inner.projection()
+    }
+}
+
+impl Objective for Guarded<dyn Objective> {
+    fn scope(&self) -> Scope {
+        self.inner.scope()
+    }
+    fn needs(&self) -> Vec<Need> {
+        self.inner.needs()
+    }
+    fn prepare(&self, batch: &mut Batch, rng: &mut dyn RngCore) -> Result<()> {
+        catch(self.name, || self.inner.prepare(batch, rng))
+    }
+    fn weight(&self, batch: &Batch) -> f64 {
+        self.inner.weight(batch)
+    }
+    fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
+        catch(self.name, || {
+            let loss = self.inner.loss(features, batch)?;
+            if loss.total.numel() != 1 {
+                return Err(Error::invalid(format!("the loss of `{}` has shape {:?}; a scalar is wanted", self.name, loss.total.size())));
+            }
+            Ok(loss)
+        })
+    }
+    fn after_step(&mut self, seen: &Features) -> Result<()> {
+        let inner = &mut self.inner;
+        catch(self.name, || inner.after_step(seen))
+    }
+    fn skills(&self) -> Skills<'_> {
+        self.inner.skills()
+    }
+}
+
+impl Augmentation for Guarded<dyn Augmentation> {
+    fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
+        catch(self.name, || {
+            let image = self.inner.apply(image, rng)?;
+            if image.width() == 0 || image.height() == 0 {
+                return Err(Error::invalid(format!("`{}` returned an empty image", self.name)));
+            }
+            Ok(image)
+        })
+    }
+    fn region(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Region> {
+        catch(self.name, || Ok(self.inner.region(size, rng))).ok().flatten()
+    }
+}
+
+impl CaptionTransform for Guarded<dyn CaptionTransform> {
+    fn apply(&self, caption: Caption, rng: &mut dyn RngCore) -> Result<Option<Caption>> {
+        catch(self.name, || self.inner.apply(caption, rng))
+    }
+}
+
+impl EvalSuite for Guarded<dyn EvalSuite> {
+    fn requires(&self) -> Requires {
+        self.inner.requires()
+    }
+    fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
+        catch(self.name, || self.inner.run(model, report))
+    }
+}
+
+/// Options whose plugin is built behind a guard. `register!` wraps every options type in it.
+#[derive(Debug)]
+pub struct GuardedConfig<C> {
+    /// The options.
+    pub config: C,
+    /// The plugin's name, for errors.
+    pub name: &'static str,
+}
+
+impl<C: serde::Serialize> serde::Serialize for GuardedConfig<C> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.config.serialize(serializer)
+    }
+}
+
+impl<K: Kind + ?Sized, C: Config<K> + serde::Serialize> Config<K> for GuardedConfig<C> {
+    fn build(&self, cx: &K::Cx<'_>) -> Result<Box<K>> {
+        catch(self.name, || self.config.build(cx)).map(|inner| K::guard(inner, self.name))
+    }
+}

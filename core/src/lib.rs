@@ -1,0 +1,29 @@
+//! The contract of VL Hub.
+//!
+//! A plugin is one of five things: a [`Backbone`] (images or token ids to features), an [`Objective`] (features to a loss), an
+//! [`Augmentation`] (image to image), a [`CaptionTransform`] (caption to caption) or an [`EvalSuite`] (model to numbers). It is
+//! [registered](registry) by name, in the binary or in a [library](abi) that is loaded at run time, and is built from options that serde
+//! parses. This crate holds no I/O, no threads and no policy; `ARCHITECTURE.md` beside it has the map and the invariants.
+#![deny(missing_docs)]
+
+pub mod abi;
+pub mod augmentation;
+pub mod backbone;
+pub mod batch;
+pub mod caption;
+pub mod error;
+pub mod eval;
+pub mod features;
+pub mod guard;
+pub mod objective;
+pub mod registry;
+
+pub use augmentation::{Augmentation, AugmentationCx, Region};
+pub use backbone::{Backbone, BackboneCx, Hidden, InputSpec};
+pub use batch::Batch;
+pub use caption::{Caption, CaptionCx, CaptionTransform};
+pub use error::{Error, Result, suggest};
+pub use eval::{Captioner, Classifier, Dataset, Datasets, EvalCx, EvalSuite, Matrix, Metric, Model, Report, Requires, Sample, Scorer, Skills};
+pub use features::{Encoded, Features, Tokens};
+pub use objective::{Loss, Modality, Need, Objective, ObjectiveCx, Scope, Tower};
+pub use registry::{Config, Entry, Exports, Kind, Listed, Origin, Registry, Source, registered_here};
