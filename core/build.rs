@@ -3,6 +3,7 @@
 use std::{env, process::Command};
 
 fn main() {
+    vlhub_build::rpath();
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=LIBTORCH_BYPASS_VERSION_CHECK");
     println!("cargo:rerun-if-env-changed=LIBTORCH_STATIC");

@@ -148,7 +148,9 @@ impl Identity {
         found.dedup();
         match found.len() {
             1 => Ok(found.remove(0)),
-            0 => Err(Error::invalid("it is not a VL Hub plugin: it holds no identity (was it built with `--features dylib`, and does it call `export!()`?)")),
+            0 => Err(Error::invalid(
+                "it is not a VL Hub plugin: it holds no identity (was it built with `--features dylib`, and does it call `export!()`?)",
+            )),
             count => Err(Error::invalid(format!("it holds {count} different identities; a plugin library has exactly one"))),
         }
     }
@@ -183,7 +185,8 @@ impl Identity {
     /// Both sides, the fields that differ, and how to rebuild.
     pub fn agrees_with(&self, host: &Self) -> Result<()> {
         let shared = |identity: &Self| matches!(identity.get("torch"), "static" | "unchecked");
-        let differs: Vec<&str> = host.fields.iter().filter(|(name, value)| self.get(name) != value).map(|(name, _)| name.as_str()).collect();
+        let differs: Vec<&str> =
+            host.fields.iter().filter(|(name, value)| self.get(name) != value).map(|(name, _)| name.as_str()).collect();
         if differs.is_empty() && !shared(self) {
             return Ok(());
         }
@@ -194,7 +197,9 @@ impl Identity {
             ),
             Some(&"sdk") => format!("rebuild it with `vlhub-sdk = \"={}\"` in its Cargo.toml", host.get("sdk")),
             Some(_) => "rebuild it on the system for which this host was built".into(),
-            None => "a libtorch that is static or whose version was not checked cannot be shared; build both against one libtorch.so".into(),
+            None => {
+                "a libtorch that is static or whose version was not checked cannot be shared; build both against one libtorch.so".into()
+            }
         };
         Err(Error::invalid(format!(
             "it was built otherwise than this host\n         this host     {host}\n         the library   {self}\n       differs in: {}\n  help: {remedy}",

@@ -91,7 +91,8 @@ impl Batch {
 
     /// The same rows in another order.
     pub fn permuted(&self, order: &Tensor) -> Self {
-        let pick = |map: &BTreeMap<String, Tensor>| map.iter().map(|(name, tensor)| (name.clone(), tensor.index_select(0, order))).collect();
+        let pick =
+            |map: &BTreeMap<String, Tensor>| map.iter().map(|(name, tensor)| (name.clone(), tensor.index_select(0, order))).collect();
         Self { rows: self.rows, images: pick(&self.images), texts: pick(&self.texts), extras: pick(&self.extras) }
     }
 
@@ -117,6 +118,9 @@ impl Batch {
 fn find<'a>(map: &'a BTreeMap<String, Tensor>, what: &str, name: &str) -> Result<&'a Tensor> {
     map.get(name).ok_or_else(|| {
         let known: Vec<_> = map.keys().map(String::as_str).collect();
-        Error::invalid(format!("the batch has no {what} `{name}`; it has: {}", if known.is_empty() { "none".into() } else { known.join(" ") }))
+        Error::invalid(format!(
+            "the batch has no {what} `{name}`; it has: {}",
+            if known.is_empty() { "none".into() } else { known.join(" ") }
+        ))
     })
 }

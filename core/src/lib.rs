@@ -23,7 +23,9 @@ pub use backbone::{Backbone, BackboneCx, Hidden, InputSpec};
 pub use batch::Batch;
 pub use caption::{Caption, CaptionCx, CaptionTransform};
 pub use error::{Error, Result, suggest};
-pub use eval::{Captioner, Classifier, Dataset, Datasets, EvalCx, EvalSuite, Matrix, Metric, Model, Report, Requires, Sample, Scorer, Skills};
+pub use eval::{
+    Captioner, Classifier, Dataset, Datasets, EvalCx, EvalSuite, Matrix, Metric, Model, Report, Requires, Sample, Scorer, Skills,
+};
 pub use features::{Encoded, Features, Tokens};
 pub use objective::{Loss, Modality, Need, Objective, ObjectiveCx, Scope, Tower};
 pub use registry::{Config, Entry, Exports, Kind, Listed, Origin, Registry, Source, registered_here};

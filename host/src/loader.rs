@@ -1,0 +1,1 @@
+//! Libraries at run time.

@@ -1,0 +1,4 @@
+//! Caption transforms.
+#![forbid(unsafe_code)]
+
+vlhub_sdk::export!();

@@ -1,0 +1,3 @@
+use vlhub_plugin_captions as _;
+
+vlhub_sdk::conformance!();

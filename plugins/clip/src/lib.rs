@@ -1,0 +1,4 @@
+//! Contrastive objectives: CLIP's softmax and SigLIP's sigmoid loss.
+#![forbid(unsafe_code)]
+
+vlhub_sdk::export!();

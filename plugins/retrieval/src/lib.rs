@@ -1,0 +1,4 @@
+//! Image-text retrieval.
+#![forbid(unsafe_code)]
+
+vlhub_sdk::export!();

@@ -1,0 +1,4 @@
+//! ViT image towers and the CLIP text transformer.
+#![forbid(unsafe_code)]
+
+vlhub_sdk::export!();

@@ -1,0 +1,4 @@
+//! Zero-shot classification.
+#![forbid(unsafe_code)]
+
+vlhub_sdk::export!();

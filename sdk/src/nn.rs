@@ -1,0 +1,1 @@
+//! Layers that towers and heads share.

@@ -1,0 +1,46 @@
+//! Draws from `&mut dyn RngCore` that every plugin makes in the same way.
+
+use rand_core::RngCore;
+
+/// Uniform in `[0, 1)`, with 53 bits.
+pub fn uniform(rng: &mut dyn RngCore) -> f64 {
+    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Uniform in `[low, high)`.
+pub fn between(rng: &mut dyn RngCore, low: f64, high: f64) -> f64 {
+    low + (high - low) * uniform(rng)
+}
+
+/// Uniform in `0..bound`, without bias. `bound` 0 gives 0.
+pub fn below(rng: &mut dyn RngCore, bound: u64) -> u64 {
+    if bound == 0 {
+        return 0;
+    }
+    // Lemire's method: the high half of a product, rejecting the few low halves that would be too frequent.
+    let least = bound.wrapping_neg() % bound;
+    loop {
+        let product = u128::from(rng.next_u64()) * u128::from(bound);
+        if product as u64 >= least {
+            return (product >> 64) as u64;
+        }
+    }
+}
+
+/// True with probability `p`.
+pub fn chance(rng: &mut dyn RngCore, p: f64) -> bool {
+    uniform(rng) < p
+}
+
+/// Standard normal (Box and Muller).
+pub fn normal(rng: &mut dyn RngCore) -> f64 {
+    let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * uniform(rng)).cos()
+}
+
+/// Shuffles in place (Fisher and Yates).
+pub fn shuffle<T>(rng: &mut dyn RngCore, items: &mut [T]) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(rng, last as u64 + 1) as usize);
+    }
+}

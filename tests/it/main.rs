@@ -1,0 +1,1 @@
+//! One test program: each further one would link libtorch again.
