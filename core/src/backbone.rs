@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use tch::{Tensor, nn};
 
-use crate::Result;
+use crate::{Noise, Result};
 
 /// Turns images or token ids into features. Holds its parameters; owns no projection and no loss.
 pub trait Backbone: Debug + Send {
@@ -18,8 +18,9 @@ pub trait Backbone: Debug + Send {
     /// - input: `[B, 3, H, W]` float, or `[B, L]` int64 ids
     /// - pooled: `[B, width]`; when `tokens` is true also `[B, T, width]` and a mask `[B, T]`
     ///
-    /// All randomness (dropout) comes from libtorch's generator, which the engine seeds before each call; `train` switches it on.
-    fn encode(&self, input: &Tensor, tokens: bool, train: bool) -> Result<Hidden>;
+    /// `noise` is given in training, and all randomness (dropout, patch dropout) comes from it: a row's output depends on the row and its
+    /// seed alone. Without it the tower evaluates.
+    fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden>;
     /// Parameter-name prefixes, relative to the tower, from input to output: for freezing and layer-wise rates. Together they cover
     /// every parameter exactly once.
     fn stages(&self) -> Vec<String>;

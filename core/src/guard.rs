@@ -65,8 +65,8 @@ impl Backbone for Guarded<dyn Backbone> {
     fn width(&self) -> i64 {
         self.inner.width()
     }
-    fn encode(&self, input: &Tensor, tokens: bool, train: bool) -> Result<Hidden> {
-        catch(self.name, || self.inner.encode(input, tokens, train))
+    fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
+        catch(self.name, || self.inner.encode(input, tokens, noise))
     }
     fn stages(&self) -> Vec<String> {
         self.inner.stages()

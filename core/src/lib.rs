@@ -15,6 +15,7 @@ pub mod error;
 pub mod eval;
 pub mod features;
 pub mod guard;
+pub mod noise;
 pub mod objective;
 pub mod registry;
 
@@ -27,5 +28,6 @@ pub use eval::{
     Captioner, Classifier, Dataset, Datasets, EvalCx, EvalSuite, Matrix, Metric, Model, Report, Requires, Sample, Scorer, Skills,
 };
 pub use features::{Encoded, Features, Tokens};
+pub use noise::Noise;
 pub use objective::{Loss, Modality, Need, Objective, ObjectiveCx, Scope, Tower};
 pub use registry::{Config, Entry, Exports, Kind, Listed, Origin, Registry, Source, registered_here};

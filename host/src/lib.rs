@@ -1,14 +1,71 @@
 //! The host of VL Hub: the only crate that knows files, flags, run files, tokenizers, libraries and processes.
 
+pub mod catalog;
 pub mod checkpoint;
+mod cli;
+mod command;
+pub mod config;
 pub mod data;
 pub mod engine;
 pub mod failure;
 mod linked;
 pub mod loader;
+pub mod model;
 pub mod run;
+pub mod session;
 
-/// What a distribution calls.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+use clap::Parser;
+use vlhub_core::Registry;
+
+use cli::Command;
+use failure::Outcome;
+
+/// What a distribution calls: reads the command line, runs the command, and turns a failure into a message and an exit status.
+pub fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Clap prints help to standard output and mistakes to standard error, with exit status 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::Failure::USAGE } else { 0 });
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            command::complain(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Everything that is linked in, and the plugins of `libraries`.
+///
+/// # Errors
+/// Two plugins of one name, or a library that is refused.
+pub fn registry(libraries: &[std::path::PathBuf]) -> Outcome<Registry> {
+    let mut registry = Registry::linked()?;
+    for library in libraries {
+        loader::load(library, &mut registry)?;
+    }
+    Ok(registry)
+}
+
+fn dispatch(cli: cli::Cli) -> Outcome {
+    let libraries = cli.library;
+    match cli.command {
+        Command::Train(args) => command::train::train(&libraries, &args),
+        Command::Eval(args) => command::eval::eval(&libraries, &args),
+        Command::Check(args) => command::check::check(&libraries, &args),
+        Command::Embed(args) => command::embed::embed(&libraries, &args),
+        Command::Plugins(command) => command::plugins::plugins(&libraries, command),
+        Command::Models(command) => command::models::models(&libraries, command),
+        Command::Data(command) => command::data::data(command),
+        Command::Compare(args) => command::compare::compare(&args),
+        Command::Report(args) => command::compare::report(&args),
+        Command::InternalProbeBf16 => command::internal::probe_bf16(),
+        Command::InternalHash { run } => command::internal::hash(&run),
+    }
 }

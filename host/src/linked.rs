@@ -12,3 +12,16 @@ use vlhub_plugin_retrieval as _;
 use vlhub_plugin_vit as _;
 #[cfg(feature = "zeroshot")]
 use vlhub_plugin_zeroshot as _;
+
+/// The feature that brings in the first-party crate of which `name` would be a plugin, when this build leaves it out.
+pub fn left_out(name: &str) -> Option<&'static str> {
+    const CRATES: &[(&str, bool, &[&str])] = &[
+        ("augment", cfg!(feature = "augment"), &["random_resized_crop", "center_crop", "flip", "color_jitter", "greyscale", "blur", "simclr"]),
+        ("captions", cfg!(feature = "captions"), &["templates", "choose", "lower", "upper", "clean"]),
+        ("clip", cfg!(feature = "clip"), &["clip", "siglip"]),
+        ("retrieval", cfg!(feature = "retrieval"), &["retrieval"]),
+        ("vit", cfg!(feature = "vit"), &["vit", "vit_b_32", "vit_b_16", "vit_l_14", "text_transformer"]),
+        ("zeroshot", cfg!(feature = "zeroshot"), &["zeroshot"]),
+    ];
+    CRATES.iter().find(|(_, linked, names)| !linked && names.contains(&name)).map(|(feature, ..)| *feature)
+}

@@ -11,6 +11,7 @@ pub use {erased_serde, image, inventory, rand_core, schemars, serde, serde_json,
 mod macros;
 pub mod nn;
 pub mod ops;
+pub mod pixels;
 pub mod random;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -19,7 +20,7 @@ pub mod testkit;
 pub mod prelude {
     pub use crate::{
         Augmentation, AugmentationCx, Backbone, BackboneCx, Batch, Caption, CaptionCx, CaptionTransform, Config, Dataset, Encoded, Error,
-        EvalCx, EvalSuite, Features, Hidden, InputSpec, Loss, Modality, Model, Need, Objective, ObjectiveCx, Region, Report, Requires,
+        EvalCx, EvalSuite, Features, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx, Region, Report, Requires,
         Result, Scope, Skills, Tokens, export, register,
     };
     pub use image::RgbImage;

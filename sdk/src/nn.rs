@@ -1,1 +1,34 @@
-//! Layers that towers and heads share.
+//! Layers that towers and heads share, with the parameter names and initial values of open_clip 3.3.0.
+//!
+//! Each layer is made on a [`Path`], and is an error where a name is taken. Where `forward` takes [`Noise`](crate::Noise), that switches
+//! dropout on: an element of a token draws the same number whatever the batch and the length of its row. Layers use plain tensor operations,
+//! so a wrong shape inside a plugin is a panic that the plugin's guard turns into an error: towers check what comes from outside.
+
+mod attention;
+mod block;
+mod layers;
+
+pub use attention::{Attention, Mask};
+pub use block::{Block, BlockConfig, Start, Transformer, up_to};
+pub use layers::{Activation, LayerNorm, Linear, default_bound, dropout};
+pub use tch::nn::{Init, Path};
+
+use tch::Tensor;
+
+use crate::{Error, Result};
+
+/// Makes the trainable parameter `name` on `path`.
+///
+/// # Errors
+/// When the name is taken: libtorch's bindings would silently make a second parameter under another name.
+pub fn parameter(path: &Path<'_>, name: &str, dims: &[i64], init: Init) -> Result<Tensor> {
+    if path.get(name).is_some() {
+        return Err(Error::invalid(format!("there is a parameter `{}` already; each tower needs a path of its own", path.path(name))));
+    }
+    Ok(path.f_var(name, dims, init)?)
+}
+
+/// Draws from a normal distribution around 0.
+pub fn normal(stdev: f64) -> Init {
+    Init::Randn { mean: 0.0, stdev }
+}

@@ -1,1 +1,32 @@
-//! The training engine.
+//! The training engine. It knows no objective by name, no file and no flag: [`step`] is one optimiser step, [`train`] the loop around it.
+
+pub mod comm;
+pub mod optim;
+pub mod schedule;
+pub mod step;
+pub mod terms;
+pub mod towers;
+pub mod train;
+
+pub use step::Engine;
+
+/// A seed that depends on every one of `parts` and on their order: what makes each draw of a run a pure function of its place.
+pub fn seed_of(parts: &[u64]) -> u64 {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for part in parts {
+        state = mix(state ^ mix(part.wrapping_add(0x9e37_79b9_7f4a_7c15)));
+    }
+    state
+}
+
+/// The last steps of splitmix64.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// The same for a name.
+pub fn seed_of_name(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| mix(hash ^ u64::from(byte)))
+}

@@ -1,0 +1,86 @@
+//! Randomness of a forward pass: each row of a batch has its own.
+//!
+//! Gradient caching runs a chunk of rows twice, and chunks may have any size. Dropout drawn from one stream of numbers would then depend on
+//! how the batch was cut. Here the numbers of a row are a pure function of the row's seed, so the chunks of a batch, of any size and in any
+//! order, see what the whole batch would have seen, on every device.
+
+use std::cell::Cell;
+
+use tch::{Kind, Tensor};
+
+/// One seed for each row.
+#[derive(Debug)]
+pub struct Noise {
+    rows: Tensor,
+    draws: Cell<i64>,
+}
+
+impl Noise {
+    /// Seeds `[B]`, int64, on the device of the input.
+    pub fn new(rows: Tensor) -> Self {
+        Self { rows, draws: Cell::new(0) }
+    }
+
+    /// Uniform in `[0, 1)`, float32, `[B, shape…]`. It depends on a row's seed and on the number of draws before it, and on no other row.
+    pub fn uniform(&self, shape: &[i64]) -> Tensor {
+        let draw = self.draws.replace(self.draws.get() + 1);
+        let each: i64 = shape.iter().product();
+        let start = mix(&(&self.rows + (draw + 1).wrapping_mul(0x1656_67b1_9e37_79f9)));
+        let index = Tensor::arange(each, (Kind::Int64, self.rows.device())) * 0x9e37_79b9_7f4a_7c15_u64 as i64;
+        let bits = mix(&(start.unsqueeze(1) + index.unsqueeze(0)));
+        let unit = logical_shift(&bits, 40).to_kind(Kind::Float) / f64::from(1 << 24);
+        let full: Vec<i64> = std::iter::once(-1).chain(shape.iter().copied()).collect();
+        unit.view(full.as_slice())
+    }
+
+    /// Zeroes each element of `[B, …]` with probability `p` and scales the rest by `1 / (1 - p)`.
+    pub fn dropout(&self, x: &Tensor, p: f64) -> Tensor {
+        if p <= 0.0 {
+            return x.shallow_clone();
+        }
+        let keep = self.uniform(&x.size()[1..]).ge(p).to_kind(x.kind());
+        x * keep / (1.0 - p)
+    }
+}
+
+/// The last steps of splitmix64: every bit of the input changes half of the output.
+fn mix(x: &Tensor) -> Tensor {
+    let x = x.bitwise_xor_tensor(&logical_shift(x, 30)) * 0xbf58_476d_1ce4_e5b9_u64 as i64;
+    let x = x.bitwise_xor_tensor(&logical_shift(&x, 27)) * 0x94d0_49bb_1331_11eb_u64 as i64;
+    x.bitwise_xor_tensor(&logical_shift(&x, 31))
+}
+
+/// libtorch shifts signed numbers arithmetically; the mask clears the copies of the sign.
+fn logical_shift(x: &Tensor, bits: i64) -> Tensor {
+    x.bitwise_right_shift_tensor_scalar(bits).bitwise_and((1i64 << (64 - bits)) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_sees_the_same_numbers_in_any_chunk() {
+        let rows = Tensor::from_slice(&[11i64, -5, 1 << 62, 11]);
+        let (whole, part) = (Noise::new(rows.shallow_clone()), Noise::new(rows.narrow(0, 1, 2)));
+        for _ in 0..2 {
+            let (all, some) = (whole.uniform(&[3, 5]), part.uniform(&[3, 5]));
+            assert!(all.narrow(0, 1, 2).equal(&some));
+            assert!(all.get(0).equal(&all.get(3)), "equal seeds, equal numbers");
+            assert!(!all.get(0).equal(&all.get(1)));
+        }
+    }
+
+    #[test]
+    fn numbers_are_uniform_and_draws_differ() {
+        let noise = Noise::new(Tensor::arange(64, (Kind::Int64, tch::Device::Cpu)));
+        let (first, second) = (noise.uniform(&[1000]), noise.uniform(&[1000]));
+        assert!((first.mean(Kind::Float).double_value(&[]) - 0.5).abs() < 0.01);
+        assert!((first.std(true).double_value(&[]) - (1.0f64 / 12.0).sqrt()).abs() < 0.01);
+        assert!(first.min().double_value(&[]) >= 0.0 && first.max().double_value(&[]) < 1.0);
+        let together = Tensor::stack(&[first.view([-1]), second.view([-1])], 0).corrcoef();
+        assert!(together.double_value(&[0, 1]).abs() < 0.02, "two draws are independent");
+        let neighbours = Tensor::stack(&[first.narrow(1, 0, 999).reshape([-1]), first.narrow(1, 1, 999).reshape([-1])], 0).corrcoef();
+        assert!(neighbours.double_value(&[0, 1]).abs() < 0.02, "neighbours are independent");
+    }
+}

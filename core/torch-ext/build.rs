@@ -1,0 +1,18 @@
+//! Compiles the shim against the headers of the libtorch that torch-sys links.
+
+fn main() {
+    vlhub_build::rpath();
+    println!("cargo:rerun-if-changed=src/ext.cpp");
+    let Some(lib) = vlhub_build::libtorch() else { return };
+    let root = lib.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .opt_level(1)
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .include(root.join("include"))
+        .include(root.join("include/torch/csrc/api/include"))
+        .file("src/ext.cpp")
+        .compile("vlhub_torch_ext");
+}

@@ -1,0 +1,51 @@
+// Parts of libtorch that tch 0.24 does not reach. Every function catches every exception: nothing may unwind into Rust.
+
+#include <ATen/core/Tensor.h>
+#include <ATen/Context.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace {
+thread_local std::string last_error;
+
+std::vector<at::Tensor> list(at::Tensor *const *tensors, size_t count) {
+  std::vector<at::Tensor> out;
+  out.reserve(count);
+  for (size_t i = 0; i < count; ++i) out.push_back(*tensors[i]);
+  return out;
+}
+
+template <typename F> int guarded(F &&body) {
+  try {
+    body();
+    return 0;
+  } catch (const std::exception &error) {
+    last_error = error.what();
+  } catch (...) {
+    last_error = "unknown C++ exception";
+  }
+  return 1;
+}
+} // namespace
+
+extern "C" {
+const char *vlhub_ext_error() { return last_error.c_str(); }
+
+int vlhub_ext_fused_adamw(at::Tensor *const *params, at::Tensor *const *grads, at::Tensor *const *exp_avg, at::Tensor *const *exp_avg_sq,
+                          at::Tensor *const *steps, size_t count, double lr, double beta1, double beta2, double weight_decay, double eps) {
+  return guarded([&] {
+    at::AutoDispatchBelowADInplaceOrView inplace;
+    auto p = list(params, count), g = list(grads, count), m = list(exp_avg, count), v = list(exp_avg_sq, count), s = list(steps, count);
+    at::_fused_adamw_(p, g, m, v, {}, s, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+int vlhub_ext_deterministic(int on) {
+  return guarded([&] {
+    at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/true);
+    at::globalContext().setBenchmarkCuDNN(on == 0);
+  });
+}
+}

@@ -1,0 +1,40 @@
+//! `vlhub check`.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{print_json, registry_of};
+use crate::cli::CheckArgs;
+use crate::config::RunConfig;
+use crate::config::document::Document;
+use crate::config::problems::Problems;
+use crate::failure::{Failure, Outcome};
+
+/// Checks a run file: nothing is allocated, no data is opened.
+pub fn check(libraries: &[PathBuf], args: &CheckArgs) -> Outcome {
+    let mut document = Document::read(&args.file)?;
+    for argument in &args.overrides {
+        document.set(argument)?;
+    }
+    let registry = registry_of(libraries, &document)?;
+    match RunConfig::resolve(&document, &registry) {
+        Ok(config) if args.json => print_json(&json!({"ok": true, "problems": [], "resolved": config.resolved})),
+        Ok(config) => {
+            if args.resolved {
+                print!("{}", config.to_toml());
+            } else {
+                let terms: Vec<String> = config.objectives.iter().map(|term| format!("{} × {}", term.weight, term.key)).collect();
+                println!("{} is right: {}", args.file.display(), if terms.is_empty() { "no objective".into() } else { terms.join(" + ") });
+            }
+            Ok(())
+        }
+        Err(list) => {
+            if args.json {
+                print_json(&json!({"ok": false, "problems": list}))?;
+            }
+            let problems = Problems { list, ..Problems::new(&document) };
+            Err(problems.failure().unwrap_or_else(|| Failure::usage("the run file cannot be read")))
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `vlhub compare` and `vlhub report`.
+
+use super::print_json;
+use crate::cli::{CompareArgs, ReportArgs};
+use crate::failure::Outcome;
+
+/// Writes one page about several runs, and prints what differs.
+pub fn compare(args: &CompareArgs) -> Outcome {
+    let comparison = crate::run::compare(&args.runs, &args.out)?;
+    if args.json {
+        return print_json(&comparison);
+    }
+    println!("{}", comparison.to_text());
+    println!("wrote {}", args.out.display());
+    Ok(())
+}
+
+/// Writes a run's report again.
+pub fn report(args: &ReportArgs) -> Outcome {
+    let page = crate::run::write_report(&args.run)?;
+    println!("wrote {}", page.display());
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! Hidden commands for `cargo vlhub` and for tests.
+
+use std::path::Path;
+
+use tch::{Kind, Tensor};
+
+use crate::checkpoint::Store;
+use crate::failure::{Failure, Outcome};
+
+/// A product in bf16. Dies of an illegal instruction where the processor advertises AMX that the system does not allow.
+pub fn probe_bf16() -> Outcome {
+    let x = Tensor::ones([64, 64], (Kind::BFloat16, tch::Device::Cpu));
+    let sum = x.f_matmul(&x).and_then(|y| y.f_sum(Kind::Float)).and_then(|y| y.f_double_value(&[])).map_err(vlhub_core::Error::from)?;
+    println!("{sum}");
+    Ok(())
+}
+
+/// Hash of everything in the newest valid checkpoint of a run: two runs with one hash are equal to the bit.
+pub fn hash(run: &Path) -> Outcome {
+    let store = Store::open(run.join("checkpoints"))?;
+    let found = store.latest()?.ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no valid checkpoint", run.display())))?;
+    let mut state = Store::load(&found.path)?;
+    state.tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    println!("{} {}", state.progress.step, crate::session::weights_hash(&state.tensors));
+    Ok(())
+}

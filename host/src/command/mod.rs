@@ -1,0 +1,66 @@
+//! One file for each command. Only these files print.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's business is to print")]
+
+pub mod check;
+pub mod compare;
+pub mod data;
+pub mod embed;
+pub mod eval;
+pub mod internal;
+pub mod models;
+pub mod plugins;
+pub mod train;
+pub mod try_plugin;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::config::RunConfig;
+use crate::config::document::Document;
+use crate::failure::{Failure, Outcome};
+
+/// Prints why a command ended.
+pub fn complain(failure: &Failure) {
+    let word = if failure.code == Failure::PREEMPTED { "stopped" } else { "error" };
+    eprintln!("{word}: {}", failure.message);
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(Failure::RUN, error.to_string()))?;
+    println!("{text}");
+    Ok(())
+}
+
+/// Reads a run file, loads the libraries that it and the command line name, and checks it.
+fn load(libraries: &[PathBuf], file: &Path, overrides: &[String]) -> Outcome<(RunConfig, vlhub_core::Registry)> {
+    let mut document = Document::read(file)?;
+    for argument in overrides {
+        document.set(argument)?;
+    }
+    let registry = registry_of(libraries, &document)?;
+    let config = RunConfig::of(&document, &registry)?;
+    Ok((config, registry))
+}
+
+/// The plugins for a document: those of its own `libraries` too, relative to its folder.
+fn registry_of(libraries: &[PathBuf], document: &Document) -> Outcome<vlhub_core::Registry> {
+    let named = document.tree.get("libraries").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+    let mut all = libraries.to_vec();
+    for name in named.iter().filter_map(serde_json::Value::as_str) {
+        let path = document.folder.join(name);
+        if !all.contains(&path) {
+            all.push(path);
+        }
+    }
+    crate::registry(&all)
+}
+
+/// Whether `name` fits a pattern with `*` and `?`; a pattern without either fits as part of the name.
+fn fits(pattern: &str, name: &str) -> bool {
+    if !pattern.contains(['*', '?', '[']) {
+        return name.contains(pattern);
+    }
+    glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
+}

@@ -1,0 +1,174 @@
+//! A run file as a tree of values that know their line, with `key=value` overrides on top.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::failure::{Failure, Outcome};
+
+/// A run file.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    /// Its values.
+    pub tree: Map<String, Value>,
+    /// Where relative paths start.
+    pub folder: PathBuf,
+    /// The file's name, for messages.
+    pub name: String,
+    /// Line of each key, by dotted path.
+    lines: BTreeMap<String, usize>,
+}
+
+impl Document {
+    /// Reads a run file.
+    ///
+    /// # Errors
+    /// A missing file, or the line and column at which it is not TOML.
+    pub fn read(path: &Path) -> Outcome<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let there: Vec<String> = std::fs::read_dir(folder)
+                .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name.ends_with(".toml")).collect())
+                .unwrap_or_default();
+            let near = vlhub_core::suggest(&name, there.iter().map(String::as_str));
+            let hint = near.map(|near| format!("; did you mean `{}`?", folder.join(near).display())).unwrap_or_default();
+            Failure::usage(format!("cannot read the run file `{}`: {error}{hint}", path.display()))
+        })?;
+        let folder = path.parent().map(Path::to_path_buf).filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
+        Self::parse(&text, &path.display().to_string(), folder)
+    }
+
+    /// Parses the text of a run file.
+    ///
+    /// # Errors
+    /// The line and column at which it is not TOML.
+    pub fn parse(text: &str, name: &str, folder: PathBuf) -> Outcome<Self> {
+        let table = DeTable::parse(text).map_err(|error| Failure::usage(format!("{name} is not TOML: {}", error.to_string().trim_end())))?;
+        let mut lines = BTreeMap::new();
+        let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let tree = convert_table(table.get_ref(), "", &mut |path, at| {
+            lines.insert(path, starts.partition_point(|start| *start <= at));
+        });
+        Ok(Self { tree, folder, name: name.to_owned(), lines })
+    }
+
+    /// Lays `key.path=value` over the file. A value that is no TOML value is taken as text.
+    ///
+    /// # Errors
+    /// An argument without `=`, or a path through something that is no table.
+    pub fn set(&mut self, argument: &str) -> Outcome {
+        let (path, text) = argument
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("`{argument}` is no override; write `key=value`, for example `train.batch=128`")))?;
+        let value = match DeValue::parse(text.trim()) {
+            Ok(value) => convert(value.get_ref(), "", &mut |_, _| {}),
+            Err(_) => Value::String(text.to_owned()),
+        };
+        let mut table = &mut self.tree;
+        let mut keys: Vec<&str> = path.trim().split('.').collect();
+        let last = keys.pop().unwrap_or_default();
+        for key in keys {
+            let next = table.entry(key).or_insert_with(|| Value::Object(Map::new()));
+            table = next.as_object_mut().ok_or_else(|| Failure::usage(format!("override `{argument}`: `{key}` is no table")))?;
+        }
+        table.insert(last.to_owned(), value);
+        self.lines.retain(|known, _| known != path.trim() && !known.starts_with(&format!("{}.", path.trim())));
+        Ok(())
+    }
+
+    /// `run.toml:12`, or `command line` for a key that the file does not have.
+    pub fn place(&self, path: &str) -> String {
+        let mut at = path;
+        loop {
+            if let Some(line) = self.lines.get(at) {
+                return format!("{}:{line}", self.name);
+            }
+            match at.rsplit_once('.') {
+                Some((parent, _)) => at = parent,
+                None => return if self.name.is_empty() { "command line".into() } else { self.name.clone() },
+            }
+        }
+    }
+}
+
+fn convert_table(table: &DeTable<'_>, path: &str, seen: &mut dyn FnMut(String, usize)) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (key, value) in table {
+        let name = key.get_ref().to_string();
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        seen(path.clone(), Spanned::span(key).start);
+        map.insert(name, convert(value.get_ref(), &path, seen));
+    }
+    map
+}
+
+fn convert(value: &DeValue<'_>, path: &str, seen: &mut dyn FnMut(String, usize)) -> Value {
+    match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from),
+        DeValue::Float(number) => number.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Datetime(time) => Value::String(time.to_string()),
+        DeValue::Array(items) => Value::Array(items.iter().enumerate().map(|(index, item)| convert(item.get_ref(), &format!("{path}.{index}"), seen)).collect()),
+        DeValue::Table(table) => Value::Object(convert_table(table, path, seen)),
+    }
+}
+
+/// A tree as TOML text. TOML has no null: such keys are left out, and their default is null again.
+pub fn to_toml(tree: &Map<String, Value>) -> String {
+    fn without_null(value: &Value) -> Option<Value> {
+        match value {
+            Value::Null => None,
+            Value::Array(items) => Some(Value::Array(items.iter().filter_map(without_null).collect())),
+            Value::Object(map) => Some(Value::Object(map.iter().filter_map(|(key, value)| Some((key.clone(), without_null(value)?))).collect())),
+            other => Some(other.clone()),
+        }
+    }
+    let clean = without_null(&Value::Object(tree.clone())).unwrap_or_default();
+    toml::to_string_pretty(&clean).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> Document {
+        Document::parse("seed = 1\n\n[train]\nbatch = 8\n[objective.clip]\nweight = 0.5\n", "run.toml", PathBuf::from(".")).expect("it is TOML")
+    }
+
+    #[test]
+    fn keys_know_their_line() {
+        let document = document();
+        for (path, place) in [("train.batch", "run.toml:4"), ("objective.clip.weight", "run.toml:6"), ("objective.clip.missing", "run.toml:5"), ("nothing", "run.toml")] {
+            assert_eq!(document.place(path), place);
+        }
+    }
+
+    #[test]
+    fn overrides_parse_as_toml_and_fall_back_to_text() {
+        let mut document = document();
+        for argument in ["train.batch=16", "data.train.shards=cc3m/{00000..00331}.tar", "optimizer.lr=1e-3", "a.b=[1, 2]", "name='x y'", "flag=true"] {
+            document.set(argument).expect(argument);
+        }
+        let tree = Value::Object(document.tree.clone());
+        assert_eq!(tree["train"]["batch"], 16);
+        assert_eq!(tree["data"]["train"]["shards"], "cc3m/{00000..00331}.tar");
+        assert_eq!(tree["optimizer"]["lr"], 1e-3);
+        assert_eq!(tree["a"]["b"][1], 2);
+        assert_eq!(tree["name"], "x y");
+        assert_eq!(tree["flag"], true);
+        assert!(document.set("train.batch.deep=1").is_err(), "a number is no table");
+        assert!(document.set("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_tree_goes_to_toml_and_back() {
+        let document = document();
+        let again = Document::parse(&to_toml(&document.tree), "again", PathBuf::new()).expect("it is TOML");
+        assert_eq!(document.tree, again.tree);
+    }
+}

@@ -1,0 +1,294 @@
+//! Encoded bytes to pixels, as Pillow's `convert("RGB")` gives them: alpha is dropped, not composited; an orientation tag is ignored; of an
+//! animation the first frame counts. 16-bit channels are scaled to 8 bits (Pillow takes the upper byte or clamps, by mode).
+//!
+//! The format is read from the bytes, never from a name. The header is looked at before anything is allocated. A decoder that panics makes
+//! one bad sample.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::error::LimitErrorKind;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+
+use super::{Bad, Picture, Raw};
+
+/// Most pixels of a picture, unless one says otherwise.
+pub const MAX_PIXELS: u64 = 25_000_000;
+
+/// Why bytes are no picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Class of reason.
+    pub reason: &'static str,
+    /// The particular case.
+    pub detail: String,
+}
+
+fn flaw(reason: &'static str, detail: impl Into<String>) -> Flaw {
+    Flaw { reason, detail: detail.into() }
+}
+
+/// The file name extension for encoded bytes, by their content.
+pub fn extension(bytes: &[u8]) -> Option<&'static str> {
+    match image::guess_format(bytes).ok()? {
+        ImageFormat::Jpeg => Some("jpg"),
+        ImageFormat::Png => Some("png"),
+        ImageFormat::WebP => Some("webp"),
+        ImageFormat::Gif => Some("gif"),
+        ImageFormat::Bmp => Some("bmp"),
+        _ => None,
+    }
+}
+
+/// Decodes a picture of at most `max_pixels` pixels.
+///
+/// # Errors
+/// The class of reason and the particular case.
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
+    guarded(|| decode_unguarded(bytes, max_pixels))
+}
+
+impl Raw {
+    /// The pixels of this sample's picture.
+    ///
+    /// # Errors
+    /// Names the sample.
+    pub fn pixels(&self, max_pixels: u64) -> Result<RgbImage, Bad> {
+        let image = match &self.picture {
+            Some(Picture::Encoded(bytes)) => decode(bytes, max_pixels),
+            Some(Picture::Decoded(image)) if image.width() == 0 || image.height() == 0 => Err(flaw("empty image", "it has no pixels")),
+            Some(Picture::Decoded(image)) => Ok(image.clone()),
+            None => Err(flaw("no image", "")),
+        };
+        image.map_err(|flaw| Bad { key: self.key.clone(), place: self.key.clone(), reason: flaw.reason, detail: flaw.detail })
+    }
+}
+
+/// Runs a decoder and turns its panic into a flaw.
+fn guarded<T>(decode: impl FnOnce() -> Result<T, Flaw>) -> Result<T, Flaw> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| Err(flaw("panic", panic_text(panic.as_ref()))))
+}
+
+/// The first line of what a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.and_then(|text| text.lines().next()).unwrap_or("without a message").to_owned()
+}
+
+fn decode_unguarded(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
+    if bytes.is_empty() {
+        return Err(flaw("empty file", "it has no bytes"));
+    }
+    let Some(name) = extension(bytes) else {
+        return Err(flaw("not an image", looks_like(bytes)));
+    };
+    let format = image::guess_format(bytes).map_err(|error| refused(&error))?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::default();
+    // Four channels of 16 bits, and as much again for a decoder's own buffers.
+    limits.max_alloc = Some(max_pixels.saturating_mul(16).max(1 << 20));
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|error| refused(&error))?;
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(flaw("empty image", format!("its header says {width}×{height} pixels")));
+    }
+    if u64::from(width) * u64::from(height) > max_pixels {
+        return Err(flaw("too many pixels", format!("its header says {width}×{height}; {max_pixels} pixels are allowed")));
+    }
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        return Err(flaw("truncated image", "a jpg without an end mark"));
+    }
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
+    let image = image.into_rgb8();
+    if image.width() == 0 || image.height() == 0 { Err(flaw("empty image", format!("a {name} without pixels"))) } else { Ok(image) }
+}
+
+fn refused(error: &ImageError) -> Flaw {
+    let text = error.to_string();
+    let detail = text.lines().next().unwrap_or_default().to_owned();
+    let ended = |text: &str| ["end of file", "unexpected eof", "unexpected end", "truncated", "no more bytes", "not enough", "exhausted"]
+        .iter()
+        .any(|words| text.to_lowercase().contains(words));
+    let reason = match error {
+        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated image",
+        ImageError::Limits(limit) => match limit.kind() {
+            LimitErrorKind::DimensionError | LimitErrorKind::InsufficientMemory => "too many pixels",
+            _ => "corrupt image",
+        },
+        ImageError::Unsupported(_) => "unsupported image",
+        _ if ended(&text) => "truncated image",
+        _ => "corrupt image",
+    };
+    flaw(reason, detail)
+}
+
+/// A decoder fills the rest of a cut JPEG with grey and says nothing; the end mark says whether it was cut. It cannot occur inside the coded
+/// data, which stuff every 0xFF, but it does in the thumbnails of the segments before them.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[mark, kind, high, low]) = bytes.get(at..at + 4).and_then(|head| <&[u8; 4]>::try_from(head).ok()) {
+        match (mark, kind) {
+            (0xFF, 0xFF) => at += 1,
+            (0xFF, 0xDA) => return bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]),
+            (0xFF, 0x01 | 0xD0..=0xD8) => at += 2,
+            (0xFF, _) => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+            // Not where a segment should begin: let the decoder judge.
+            _ => return bytes.windows(2).any(|pair| pair == [0xFF, 0xD9]),
+        }
+    }
+    false
+}
+
+fn looks_like(bytes: &[u8]) -> String {
+    let start = bytes.trim_ascii_start();
+    let start = String::from_utf8_lossy(&start[..start.len().min(64)]).to_lowercase();
+    match () {
+        () if start.starts_with("<!doctype html") || start.starts_with("<html") => "it is a web page".into(),
+        () if start.contains("<svg") || start.starts_with("<?xml") => "it is SVG or XML, which is not read".into(),
+        () if start.starts_with('{') => "it is JSON".into(),
+        () => format!("its first bytes are {:02x?}", &bytes[..bytes.len().min(8)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ExtendedColorType, Rgb};
+
+    fn picture() -> RgbImage {
+        RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 6) as u8, (y * 8) as u8, (x * y) as u8]))
+    }
+
+    fn encoded(format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture().write_to(&mut bytes, format).expect("memory does not fail");
+        bytes.into_inner()
+    }
+
+    const FORMATS: [ImageFormat; 5] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp];
+
+    fn reason(bytes: &[u8]) -> &'static str {
+        decode(bytes, MAX_PIXELS).map_or_else(|flaw| flaw.reason, |_| "none")
+    }
+
+    #[test]
+    fn every_format_is_known_by_its_content() {
+        for format in FORMATS {
+            let image = decode(&encoded(format), MAX_PIXELS).expect("it is whole");
+            assert_eq!(image.dimensions(), (40, 30), "{format:?}");
+        }
+        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp] {
+            assert_eq!(decode(&encoded(format), MAX_PIXELS).expect("it is whole"), picture(), "{format:?} is lossless");
+        }
+    }
+
+    #[test]
+    fn no_prefix_passes_for_the_whole_or_panics() {
+        for format in FORMATS {
+            let bytes = encoded(format);
+            let steps = (0..bytes.len()).step_by(37).chain([bytes.len() - 1]);
+            for length in steps {
+                match decode(&bytes[..length], MAX_PIXELS) {
+                    Err(flaw) => assert_ne!(flaw.reason, "panic", "{format:?}, {length} of {}: {}", bytes.len(), flaw.detail),
+                    // The last bytes of a file may be a trailer without pixels.
+                    Ok(image) => assert!(length + 16 > bytes.len() && image.dimensions() == (40, 30), "{format:?}, {length} of {}", bytes.len()),
+                }
+            }
+        }
+        let jpeg = encoded(ImageFormat::Jpeg);
+        assert_eq!(reason(&jpeg[..jpeg.len() - 40]), "truncated image");
+        let png = encoded(ImageFormat::Png);
+        assert_eq!(reason(&png[..png.len() / 2]), "truncated image");
+    }
+
+    #[test]
+    fn a_thumbnail_does_not_pass_for_the_end_of_a_jpg() {
+        let jpeg = encoded(ImageFormat::Jpeg);
+        let segment = [&[0xFF, 0xE1, 0, 6][..], &[0xFF, 0xD9, 0, 0]].concat();
+        let whole = [&jpeg[..2], &segment, &jpeg[2..]].concat();
+        assert_eq!(reason(&whole), "none");
+        assert_eq!(reason(&whole[..whole.len() - 40]), "truncated image");
+    }
+
+    #[test]
+    fn rubbish_in_the_middle_never_panics() {
+        use rand_core::RngCore;
+        for format in FORMATS {
+            for seed in 0..60 {
+                let mut bytes = encoded(format);
+                let mut rng = crate::data::philox::Philox::new([seed, format as u64]);
+                for _ in 0..8 {
+                    let at = rng.next_u64() as usize % bytes.len();
+                    bytes[at] = rng.next_u32() as u8;
+                }
+                assert_ne!(reason(&bytes), "panic", "{format:?}, seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_says_what_it_looks_like() {
+        for (bytes, wanted, detail) in [
+            (&b""[..], "empty file", "no bytes"),
+            (b"<!DOCTYPE html><html>404</html>", "not an image", "web page"),
+            (b"\n<html>", "not an image", "web page"),
+            (b"<svg xmlns=''/>", "not an image", "SVG"),
+            (b"{\"error\": 1}", "not an image", "JSON"),
+            (b"\0\0\0\0\0\0\0\0\0", "not an image", "first bytes"),
+            (b"\x89PNG\r\n\x1a\n", "truncated image", ""),
+        ] {
+            let flaw = decode(bytes, MAX_PIXELS).expect_err("it is no picture");
+            assert_eq!(flaw.reason, wanted, "{flaw:?}");
+            assert!(flaw.detail.contains(detail), "{flaw:?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_by_its_header() {
+        let mut png = encoded(ImageFormat::Png);
+        png[16..20].copy_from_slice(&65_000u32.to_be_bytes());
+        png[20..24].copy_from_slice(&65_000u32.to_be_bytes());
+        let sum = crc(&png[12..29]);
+        png[29..33].copy_from_slice(&sum.to_be_bytes());
+        let mut gif = encoded(ImageFormat::Gif);
+        gif[6..10].copy_from_slice(&[0xFF; 4]);
+        let mut bmp = encoded(ImageFormat::Bmp);
+        bmp[18..22].copy_from_slice(&60_000i32.to_le_bytes());
+        bmp[22..26].copy_from_slice(&60_000i32.to_le_bytes());
+        let mut jpeg = encoded(ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).expect("a baseline frame");
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0xFF; 4]);
+        for (bytes, why) in [(png, "png"), (gif, "gif"), (bmp, "bmp"), (jpeg, "jpg")] {
+            let start = std::time::Instant::now();
+            assert_eq!(reason(&bytes), "too many pixels", "{why}");
+            assert!(start.elapsed().as_millis() < 500, "{why}: {:?}", start.elapsed());
+        }
+        assert_eq!(decode(&encoded(ImageFormat::Png), 1199).expect_err("one pixel too many").reason, "too many pixels");
+    }
+
+    fn crc(bytes: &[u8]) -> u32 {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum()
+    }
+
+    #[test]
+    fn alpha_is_dropped_and_sixteen_bits_are_scaled() {
+        let png = |data: &[u8], color| {
+            let mut bytes = Cursor::new(Vec::new());
+            image::write_buffer_with_format(&mut bytes, data, 1, 1, color, ImageFormat::Png).expect("memory does not fail");
+            decode(&bytes.into_inner(), MAX_PIXELS).expect("it is whole").into_raw()
+        };
+        assert_eq!(png(&[10, 20, 30, 0], ExtendedColorType::Rgba8), [10, 20, 30], "a transparent pixel keeps its colour");
+        assert_eq!(png(&[7, 0], ExtendedColorType::La8), [7, 7, 7], "grey with alpha");
+        let sixteen: Vec<u8> = [0u16, 0x8080, 0xFFFF].iter().flat_map(|value| value.to_ne_bytes()).collect();
+        assert_eq!(png(&sixteen, ExtendedColorType::Rgb16), [0, 0x80, 0xFF], "sixteen bits");
+    }
+
+    #[test]
+    fn a_panic_is_a_flaw() {
+        let flaw = guarded::<()>(|| panic!("the decoder is broken\nsecond line")).expect_err("it panicked");
+        assert_eq!((flaw.reason, flaw.detail.as_str()), ("panic", "the decoder is broken"));
+    }
+}

@@ -1,0 +1,219 @@
+//! Text to ids and back: CLIP's own vocabulary, and any `tokenizer.json`.
+
+mod clip_bpe;
+mod entities;
+mod json;
+mod mojibake;
+
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+
+use vlhub_core::{Error, Result};
+
+/// Turns captions into ids.
+pub trait Tokenizer: Send + Sync + Debug {
+    /// Longest list of ids that [`Tokenizer::encode`] returns.
+    fn context(&self) -> usize;
+    /// Number of ids: every id is below it.
+    fn vocab(&self) -> usize;
+    /// The id that fills a row after its end token.
+    fn pad(&self) -> i64;
+    /// Ids with start and end tokens, cut to `context` (the last id is then the end token), not padded.
+    fn encode(&self, text: &str) -> Vec<i64>;
+    /// Text of ids. Start tokens are left out, and everything from the first end token on.
+    fn decode(&self, ids: &[i64]) -> String;
+}
+
+/// The tokenizer of OpenAI's CLIP and of most open_clip models: 49,408 ids, padding 0.
+///
+/// # Errors
+/// A context without room for the start and the end token.
+pub fn clip(context: usize) -> Result<Arc<dyn Tokenizer>> {
+    at_least_two(context)?;
+    Ok(Arc::new(clip_bpe::Clip::new(context)?))
+}
+
+/// A tokenizer from a `tokenizer.json`, as every model on the hub has one.
+///
+/// # Errors
+/// The file cannot be read or is not a tokenizer, or the context has no room for the start and the end token.
+pub fn from_file(path: &Path, context: usize) -> Result<Arc<dyn Tokenizer>> {
+    at_least_two(context)?;
+    Ok(Arc::new(json::Json::read(path, context)?))
+}
+
+fn at_least_two(context: usize) -> Result<()> {
+    if context < 2 {
+        return Err(Error::Options(format!("a context of {context} has no room for the start and the end token; the least is 2")));
+    }
+    Ok(())
+}
+
+/// The part of a text that decides its first ids: all up to the character that is not white space and has the number `limit`.
+///
+/// A caption may be a whole page, of which a model reads at most some hundred tokens; the longest entry of a vocabulary and of HTML has some
+/// thirty characters, so with a few thousand the first ids do not change, and a hostile megabyte costs no more than a page.
+fn bounded(text: &str, limit: usize) -> &str {
+    if text.len() <= limit {
+        return text;
+    }
+    let cut = text.char_indices().filter(|(_, letter)| !letter.is_whitespace()).nth(limit);
+    cut.map_or(text, |(at, _)| &text[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    const GOLDEN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/tokenizer.json"));
+
+    /// Cases in which we differ from the reference, each with the reason. The list must not grow.
+    const KNOWN_DIFFERENCES: &[(&str, &str)] = &[];
+
+    fn golden() -> Value {
+        serde_json::from_str(GOLDEN).expect("the golden file is JSON")
+    }
+
+    fn ids(value: &Value) -> Vec<i64> {
+        value.as_array().expect("a list").iter().map(|id| id.as_i64().expect("an id")).collect()
+    }
+
+    #[test]
+    fn ids_equal_those_of_open_clip() {
+        let (golden, clip) = (golden(), clip(77).expect("it builds"));
+        let mut wrong = Vec::new();
+        let mut different = 0;
+        let cases = golden["cases"].as_array().expect("a list");
+        assert!(cases.len() > 400, "{}", cases.len());
+        for case in cases {
+            let piece = case[0].as_str().expect("a text");
+            let (text, expected) = match case[1].as_u64() {
+                Some(times) => (piece.repeat(times as usize), ids(&case[2])),
+                None => (piece.to_owned(), ids(&case[1])),
+            };
+            let found = clip.encode(&text);
+            if found == expected {
+                continue;
+            }
+            if KNOWN_DIFFERENCES.iter().any(|(known, _)| *known == text) {
+                different += 1;
+                continue;
+            }
+            wrong.push(format!("{piece:?} × {}\n  ours   {found:?}\n  theirs {expected:?}", text.len() / piece.len().max(1)));
+        }
+        assert!(wrong.is_empty(), "{} of {} differ ({}):\n{}", wrong.len(), cases.len(), golden["origin"], wrong.join("\n"));
+        assert_eq!(different, KNOWN_DIFFERENCES.len(), "a known difference is none any more: take it out");
+    }
+
+    #[test]
+    fn decoded_text_equals_that_of_open_clip() {
+        let (golden, clip) = (golden(), clip(77).expect("it builds"));
+        for case in golden["decoded"].as_array().expect("a list") {
+            assert_eq!(clip.decode(&ids(&case[0])), case[1].as_str().expect("a text"), "{}", case[0]);
+        }
+        assert_eq!(clip.decode(&[49_406, 320, 1929, 49_407, 0, 0]), "a dog", "padding comes after the end");
+        assert_eq!(clip.decode(&[-1, 320, 1_000_000]), "a", "an id that nobody has is nothing");
+    }
+
+    #[test]
+    fn letters_and_numbers_are_those_of_the_reference() {
+        let golden = golden();
+        for (name, class) in [("letters", r"\p{L}"), ("numbers", r"\p{N}")] {
+            let class = regex::Regex::new(class).expect("a class");
+            let (mut found, mut inside) = (Vec::new(), false);
+            for code in 0..0x11_0000u32 {
+                let is = char::from_u32(code).is_some_and(|letter| class.is_match(letter.encode_utf8(&mut [0; 4])));
+                if is != inside {
+                    found.push(i64::from(if is { code } else { code - 1 }));
+                    inside = is;
+                }
+            }
+            assert_eq!(found, ids(&golden[name]), "{name}: {}", golden["origin"]);
+        }
+    }
+
+    #[test]
+    fn a_long_caption_is_cut_and_still_ends() {
+        for context in [2, 3, 16, 77] {
+            let found = clip(context).expect("it builds").encode(&"a dog and ".repeat(100));
+            assert_eq!(found.len(), context);
+            assert_eq!((found[0], found[context - 1]), (49_406, 49_407), "context {context}");
+        }
+        assert_eq!(clip(77).expect("it builds").encode("a dog"), [49_406, 320, 1929, 49_407], "a short one is not padded");
+        let error = clip(1).expect_err("there is no room").to_string();
+        assert!(error.contains("context of 1"), "{error}");
+    }
+
+    #[test]
+    fn a_megabyte_costs_no_more_than_a_page() {
+        let clip = clip(77).expect("it builds");
+        clip.encode("’ &amp; warm");
+        for text in ["x".repeat(1 << 20), "é&".repeat(1 << 18), "Ã©".repeat(1 << 18), " ".repeat(1 << 20), "&amp".repeat(1 << 18)] {
+            let least = (0..3).map(|_| {
+                let start = Instant::now();
+                assert!(clip.encode(&text).len() <= 77);
+                start.elapsed()
+            });
+            let least = least.min().expect("three times");
+            assert!(least < Duration::from_millis(50), "{:?}… took {least:?}", &text[..4]);
+        }
+    }
+
+    #[test]
+    fn the_tokenizer_of_clip_is_built_at_once() {
+        let least = (0..3).map(|_| {
+            let start = Instant::now();
+            clip(77).expect("it builds");
+            start.elapsed()
+        });
+        let least = least.min().expect("three times");
+        assert!(least < Duration::from_millis(150), "{least:?}");
+    }
+
+    /// A vocabulary of words, as BERT's, with `[CLS]` and `[SEP]` around every text.
+    fn words() -> Value {
+        serde_json::json!({
+            "version": "1.0", "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
+            "padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 5, "pad_type_id": 0, "pad_token": "[PAD]"},
+            "added_tokens": [
+                {"id": 3, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+                {"id": 4, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+                {"id": 5, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+            ],
+            "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"}, "decoder": null,
+            "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 4], "cls": ["[CLS]", 3]},
+            "model": {"type": "WordLevel", "vocab": {"a": 0, "dog": 1, "[UNK]": 2, "[CLS]": 3, "[SEP]": 4, "[PAD]": 5}, "unk_token": "[UNK]"},
+        })
+    }
+
+    #[test]
+    fn any_tokenizer_json_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tokenizer.json");
+        std::fs::write(&path, words().to_string()).expect("it is written");
+        let tokens = from_file(&path, 6).expect("it is read");
+        assert_eq!((tokens.context(), tokens.vocab(), tokens.pad()), (6, 6, 5));
+        assert_eq!(tokens.encode("A dog barks"), [3, 0, 1, 2, 4], "neither the file's padding nor its cut");
+        assert_eq!(tokens.encode("a a a a a a a"), [3, 0, 0, 0, 0, 4], "cut, with the end token last");
+        assert_eq!(tokens.encode(""), [3, 4]);
+        assert_eq!(tokens.decode(&[3, 0, 1, 4, 5, 5]), "a dog");
+    }
+
+    #[test]
+    fn a_file_that_is_no_tokenizer_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tokenizer.json");
+        let missing = from_file(&path, 77).expect_err("it is missing").to_string();
+        assert!(missing.contains("tokenizer.json"), "{missing}");
+        for text in ["", "{}", "[1, 2]", "{\"model\": {\"type\": \"NoSuch\"}}", "\u{0}\u{1}"] {
+            std::fs::write(&path, text).expect("it is written");
+            let error = from_file(&path, 77).expect_err("it is no tokenizer").to_string();
+            assert!(error.contains("tokenizer.json"), "{text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+use super::*;
+use serde_json::json;
+
+pub(super) fn shard(folder: &Path, name: &str, members: &[(&str, &[u8])]) {
+    let mut builder = tar::Builder::new(File::create(folder.join(name)).expect("the folder is there"));
+    for (name, data) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        builder.append_data(&mut header, name, *data).expect("the disk has room");
+    }
+    builder.finish().expect("the disk has room");
+}
+
+fn open(folder: &Path, options: serde_json::Value) -> Result<Arc<dyn Source>> {
+    let mut table = json!({"use": "webdataset", "shards": "*.tar"});
+    table.as_object_mut().expect("a table").extend(options.as_object().expect("a table").clone());
+    crate::data::open(&table, folder)
+}
+
+fn problems(source: &dyn Source) -> Vec<(String, &'static str)> {
+    source.problems().iter().map(|bad| (bad.key.clone(), bad.reason)).collect()
+}
+
+#[test]
+fn samples_are_read_with_text_label_and_meta() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(folder.path(), "0.tar", &[
+        ("0.jpg", b"JPG"), ("0.txt", b"a dog"), ("0.cls", b"1\n"), ("0.json", br#"{"url": "u", "width": 3}"#),
+        ("1.png", b"PNG"), ("1.cls", b"cat"),
+    ]);
+    std::fs::write(folder.path().join("classnames.txt"), "cat\ndog\n").expect("the disk has room");
+    let source = open(folder.path(), json!({})).expect("it is whole");
+    assert_eq!((source.len(), source.classes().len(), source.problems().len()), (2, 2, 0));
+    let first = source.read(0).expect("it is whole");
+    assert_eq!(first.key, "0.tar:0");
+    assert_eq!(first.picture, Some(Picture::Encoded(b"JPG".to_vec())));
+    assert_eq!((first.caption.texts.as_slice(), first.caption.labels.as_slice()), (&["a dog".to_owned()][..], &[1][..]));
+    assert_eq!((first.caption.meta["url"].as_str(), first.caption.meta["width"].as_str()), ("u", "3"));
+    let second = source.read(1).expect("it is whole");
+    assert_eq!((second.caption.texts[0].as_str(), second.caption.labels[0]), ("cat", 0), "a class name is a label and a caption");
+}
+
+#[test]
+fn captions_may_come_from_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.json", br#"{"caption": ["one", "two"], "n": null}"#), ("0.txt", b"unused")]);
+    let source = open(folder.path(), json!({"json_text_key": "caption"})).expect("it is whole");
+    assert_eq!(source.read(0).expect("it is whole").caption.texts, ["one", "two"]);
+}
+
+#[test]
+fn what_is_incomplete_is_counted_by_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(folder.path(), "0.tar", &[
+        ("0.jpg", b"J"), ("0.txt", b"whole"), ("1.jpg", b"J"), ("2.txt", b"alone"),
+        ("3.a", b""), ("4.jpg", b"J"), ("3.txt", b"mixed"), ("4.txt", b"mixed"), ("README", b""),
+        ("5.jpg", b"J"), ("5.txt", b"x"), ("5.jpg", b"J"), ("5.txt", b"y"),
+    ]);
+    let source = open(folder.path(), json!({})).expect("some are whole");
+    assert_eq!((0..source.len()).map(|at| source.key(at)).collect::<Vec<_>>(), ["0.tar:0", "0.tar:5", "0.tar:5"]);
+    let expected = [
+        ("0.tar:", "no suffix"), ("0.tar:1", "no caption"), ("0.tar:2", "no image"), ("0.tar:3", "no image"), ("0.tar:4", "no caption"),
+        ("0.tar:3", "mixed members"), ("0.tar:3", "no image"), ("0.tar:4", "mixed members"), ("0.tar:4", "no image"), ("0.tar:5", "repeated suffix"),
+    ];
+    assert_eq!(problems(&*source), expected.map(|(key, reason)| (key.to_owned(), reason)));
+}
+
+#[test]
+fn a_shards_end_ends_a_sample() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(folder.path(), "0.tar", &[("7.jpg", b"J"), ("7.txt", b"first")]);
+    shard(folder.path(), "1.tar", &[("7.jpg", b"J"), ("7.txt", b"second")]);
+    let source = open(folder.path(), json!({"shards": "{0..1}.tar"})).expect("it is whole");
+    let texts: Vec<_> = (0..2).map(|at| source.read(at).expect("it is whole").caption.texts.remove(0)).collect();
+    assert_eq!(texts, ["first", "second"]);
+}
+
+#[test]
+fn a_bad_member_is_a_bad_sample_and_no_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(folder.path(), "0.tar", &[
+        ("0.jpg", b"J"), ("0.txt", b"\xFF\xFE"), ("1.jpg", b"J"), ("1.txt", b" \n"), ("2.jpg", b"J"), ("2.txt", b"x"), ("2.json", b"{"),
+        ("3.jpg", b"J"), ("3.cls", b"[]"), ("4.jpg", b"J"), ("4.cls", b"-1"), ("5.jpg", b"J"), ("5.txt", b"fine"),
+    ]);
+    let source = open(folder.path(), json!({})).expect("it opens");
+    let reasons: Vec<_> = (0..source.len()).map(|at| source.read(at).map_or_else(|bad| bad.reason, |_| "none")).collect();
+    assert_eq!(reasons, ["not UTF-8", "empty caption", "bad json", "bad label", "bad label", "none"]);
+}
+
+#[test]
+fn a_list_of_shards_that_cannot_be_right_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("empty.tar"), b"").expect("the disk has room");
+    std::fs::write(folder.path().join("packed.tar"), b"\x1F\x8B\x08rest").expect("the disk has room");
+    shard(folder.path(), "useless.tar", &[("0.jpg", b"J")]);
+    for (shards, wanted, why) in [
+        (json!(""), "names no shard", "an empty text"),
+        (json!([]), "names no shard", "an empty list"),
+        (json!("{0..2"), "do not balance", "a brace is missing"),
+        (json!("none/{000..012}.tar"), "13 of 13 shards are missing", "a folder that is not there"),
+        (json!("none/*.tar"), "no file matches", "a pattern without a file"),
+        (json!("empty.tar"), "has no bytes", "an empty file"),
+        (json!("packed.tar"), "is compressed", "gzip"),
+        (json!("useless.tar"), "no usable sample; the first problem is `useless.tar:0`", "no captions"),
+        (json!("pipe:cat 0.tar"), "are not run", "a command"),
+        (json!("useless.tar::s3://bucket/0.tar"), "`s3` is not read", "a far place"),
+    ] {
+        let error = open(folder.path(), json!({"shards": shards})).expect_err(why).to_string();
+        assert!(error.contains(wanted), "{why}: {error}");
+    }
+}
+
+#[test]
+fn a_fingerprint_changes_with_the_data_and_the_suffixes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let print = |options| open(folder.path(), options).expect("it is whole").fingerprint();
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", b"one")]);
+    let first = print(json!({}));
+    assert_eq!(print(json!({})), first);
+    assert_ne!(print(json!({"image_key": "jpg"})), first, "other suffixes");
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", b"other")]);
+    assert_ne!(print(json!({})), first, "a caption of another length");
+}
+
+#[test]
+fn a_shard_that_changes_under_us_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", b"one")]);
+    let source = open(folder.path(), json!({})).expect("it is whole");
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", b"one"), ("1.jpg", b"J")]);
+    assert_eq!(source.read(0).expect_err("it changed").reason, "shard changed");
+}

@@ -1,0 +1,48 @@
+//! What processes exchange: detached tensors, never a graph.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use tch::Tensor;
+use vlhub_core::{Batch, Features, Result};
+
+/// Collectives over the processes of a run. With one process each is the identity.
+pub trait Comm: Debug + Send {
+    /// Number of processes.
+    fn world(&self) -> usize;
+    /// This process's rows of `local · world` rows.
+    fn own(&self, local: i64) -> Range<i64>;
+    /// Everyone's features, in the order of ranks, and where ours are.
+    fn gather(&self, local: &Features) -> Result<Features>;
+    /// Everyone's labels, token ids and derived inputs; never images.
+    fn gather_batch(&self, local: &Batch) -> Result<Batch>;
+    /// Element-wise sum over the processes.
+    fn sum(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>>;
+    /// Sum of a number over the processes.
+    fn sum_number(&self, number: f64) -> Result<f64>;
+}
+
+/// One process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alone;
+
+impl Comm for Alone {
+    fn world(&self) -> usize {
+        1
+    }
+    fn own(&self, local: i64) -> Range<i64> {
+        0..local
+    }
+    fn gather(&self, local: &Features) -> Result<Features> {
+        Ok(local.map(Tensor::shallow_clone))
+    }
+    fn gather_batch(&self, local: &Batch) -> Result<Batch> {
+        Ok(local.slice(0..local.rows()))
+    }
+    fn sum(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        Ok(tensors)
+    }
+    fn sum_number(&self, number: f64) -> Result<f64> {
+        Ok(number)
+    }
+}

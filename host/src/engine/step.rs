@@ -1,0 +1,198 @@
+//! One optimiser step: gradient caching, gathering and the sum of objectives, for every objective, in one code path.
+//!
+//! Losses are shares of the mean over everyone's rows, so gradients are summed, over chunks and over processes. Objectives that couple samples
+//! get everyone's features as leaves; their gradients flow back into the encoders chunk by chunk, as the gradient of ⟨features, pull⟩.
+
+use rand_core::RngCore;
+use tch::Tensor;
+use vlhub_core::{Batch, Error, Features, Result, Scope};
+
+use super::comm::Comm;
+use super::optim::Optimizer;
+use super::terms::{self, Numbers, Term};
+use super::towers::{Seeds, Towers};
+use super::{seed_of, seed_of_name};
+use crate::data::philox::Philox;
+
+/// Everything that one step needs.
+#[derive(Debug)]
+pub struct Engine {
+    /// Towers, projections and all parameters.
+    pub towers: Towers,
+    /// The objectives and their weights.
+    pub terms: Vec<Term>,
+    /// The optimiser and its state.
+    pub optimizer: Optimizer,
+    /// The other processes.
+    pub comm: Box<dyn Comm>,
+    /// Rows of a chunk; the whole batch when it is larger.
+    pub chunk_rows: i64,
+    /// Seed of the run.
+    pub seed: u64,
+}
+
+/// What one step found.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The weighted sum of all terms.
+    pub loss: f64,
+    /// Losses by term, and what objectives show.
+    pub numbers: Numbers,
+    /// L2 norm of all gradients together, before clipping.
+    pub grad_norm: f64,
+}
+
+impl Outcome {
+    /// Whether the step may be taken.
+    pub fn is_finite(&self) -> bool {
+        self.loss.is_finite() && self.grad_norm.is_finite()
+    }
+}
+
+impl Engine {
+    /// Computes gradients for `batch` as step `step` of the run. Returns them in the parameters, and this step's features, detached.
+    pub fn gradients(&mut self, mut batch: Batch, step: u64) -> Result<(Outcome, Option<Features>)> {
+        self.optimizer.zero_grad();
+        for term in &self.terms {
+            let mut rng = self.rng(step, &term.key);
+            term.objective.prepare(&mut batch, &mut rng).map_err(|error| error.within(format!("objective.{}", term.key)))?;
+        }
+        let chunks = batch.split(self.chunk_rows);
+        let seeds = Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start });
+        let (all, shared) = (terms::needs(&self.terms, None), terms::needs(&self.terms, Some(Scope::Batch)));
+        let totals = self.totals(&batch)?;
+        let mut numbers = Numbers::default();
+
+        // 1. Features that couple samples. One chunk keeps its graph; more chunks keep only the numbers.
+        let mut whole = match &chunks[..] {
+            [(_, only)] => Some(self.towers.features(only, &all, seeds, 0)?),
+            _ => None,
+        };
+        let pull = if shared.is_empty() {
+            None
+        } else {
+            let local = match &whole {
+                Some(features) => features.only(&shared, "").map(Tensor::detach),
+                None => self.forward_only(&chunks, &shared, seeds)?,
+            };
+            // 2. Everyone's features as leaves. One backward: d loss / d feature, and the gradients of the heads, once.
+            let leaves = self.comm.gather(&local)?.map(|tensor| tensor.detach().set_requires_grad(true));
+            let together = self.comm.gather_batch(&batch)?;
+            if let Some(loss) = terms::coupled(&self.terms, &leaves, &together, &mut numbers)? {
+                loss.f_backward()?;
+            }
+            Some((self.pull(&leaves)?, local))
+        };
+
+        // 3. ⟨features, pull⟩ carries them into the encoders, chunk by chunk; per-sample losses ride along.
+        for (range, chunk) in &chunks {
+            let features = match whole.take() {
+                Some(features) => features,
+                None => self.towers.features(chunk, &all, seeds, range.start)?,
+            };
+            let mut surrogate = terms::per_sample(&self.terms, &totals, &features, chunk, &mut numbers)?;
+            if let Some((pull, _)) = &pull {
+                let seen = features.only(&shared, "");
+                for (feature, pull) in seen.tensors().into_iter().zip(pull) {
+                    if let Some(pull) = pull.as_ref().filter(|_| feature.requires_grad()) {
+                        let dot = feature.f_mul(&pull.f_narrow(0, range.start, chunk.rows())?)?.f_sum(tch::Kind::Float)?;
+                        surrogate = Some(match surrogate {
+                            Some(sum) => sum + dot,
+                            None => dot,
+                        });
+                    }
+                }
+            }
+            if let Some(surrogate) = surrogate.filter(Tensor::requires_grad) {
+                surrogate.f_backward()?;
+            }
+        }
+        self.sum_gradients()?;
+
+        let loss = self.terms.iter().map(|term| term.weight * numbers.losses.iter().find(|(key, _)| *key == term.key).map_or(0.0, |(_, loss)| *loss));
+        let loss = self.comm.sum_number(loss.sum())?;
+        let outcome = Outcome { loss, numbers, grad_norm: self.optimizer.grad_norm()? };
+        Ok((outcome, pull.map(|(_, local)| local)))
+    }
+
+    /// Computes gradients, and takes the step unless the loss or a gradient is not finite: nothing is changed then.
+    pub fn step(&mut self, batch: Batch, step: u64, lr: f64) -> Result<Outcome> {
+        let (outcome, seen) = self.gradients(batch, step)?;
+        if !outcome.is_finite() {
+            return Ok(outcome);
+        }
+        self.optimizer.step(lr, outcome.grad_norm)?;
+        let _no_grad = tch::no_grad_guard();
+        let seen = match seen {
+            Some(local) => self.comm.gather(&local)?,
+            None => Features::new(0..0, 0),
+        };
+        for term in &mut self.terms {
+            let visible = seen.only(&term.needs, &term.key);
+            term.objective.after_step(&visible).map_err(|error| error.within(format!("objective.{}", term.key)))?;
+        }
+        Ok(outcome)
+    }
+
+    /// The features of all chunks, without a graph. Buffers that a tower updates while it trains are put back, since each chunk runs again.
+    fn forward_only(&self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[vlhub_core::Need], seeds: Option<Seeds>) -> Result<Features> {
+        let _no_grad = tch::no_grad_guard();
+        let buffers: Vec<(Tensor, Tensor)> = {
+            let fixed = self.towers.vars.variables().into_values().filter(|tensor| !tensor.requires_grad());
+            fixed.map(|tensor| (tensor.copy(), tensor)).collect()
+        };
+        let parts: Result<Vec<_>> = chunks.iter().map(|(range, chunk)| self.towers.features(chunk, needs, seeds, range.start)).collect();
+        for (before, mut tensor) in buffers {
+            tensor.f_copy_(&before)?;
+        }
+        Features::cat(&parts?)
+    }
+
+    /// d loss / d feature for our own rows, `None` where no objective read the tensor.
+    fn pull(&self, leaves: &Features) -> Result<Vec<Option<Tensor>>> {
+        let own = leaves.own();
+        let grads: Vec<Tensor> = leaves.tensors().into_iter().map(Tensor::grad).collect();
+        let defined: Vec<bool> = grads.iter().map(Tensor::defined).collect();
+        let mut summed = self.comm.sum(grads.into_iter().filter(Tensor::defined).collect())?.into_iter();
+        let rows = |grad: Tensor| grad.f_narrow(0, own.start, own.end - own.start);
+        Ok(defined.into_iter().map(|defined| if defined { summed.next().map(rows).transpose() } else { Ok(None) }).collect::<Result<_, _>>()?)
+    }
+
+    /// What everyone's rows count for, term by term.
+    fn totals(&self, batch: &Batch) -> Result<Vec<f64>> {
+        let weight = |term: &Term| match term.scope {
+            Scope::Sample => self.comm.sum_number(term.objective.weight(batch)),
+            Scope::Batch => Ok(0.0),
+        };
+        self.terms.iter().map(weight).collect()
+    }
+
+    fn sum_gradients(&self) -> Result<()> {
+        if self.comm.world() == 1 {
+            return Ok(());
+        }
+        let grads: Vec<Tensor> = self.optimizer.grads().into_iter().map(|(_, grad)| grad).collect();
+        let summed = self.comm.sum(grads.iter().map(Tensor::shallow_clone).collect())?;
+        for (mut grad, sum) in grads.into_iter().zip(summed) {
+            grad.f_copy_(&sum)?;
+        }
+        Ok(())
+    }
+
+    fn rng(&self, step: u64, name: &str) -> impl RngCore + use<> {
+        Philox::new([self.seed, step, seed_of_name(name), 0])
+    }
+}
+
+/// A non-finite step as an error, with what can be known about it.
+pub fn nonfinite(outcome: &Outcome, step: u64, keys: &[String]) -> Error {
+    let parts: Vec<String> = outcome.numbers.losses.iter().map(|(key, loss)| format!("{key} {loss}")).collect();
+    let shown: Vec<&str> = keys.iter().take(8).map(String::as_str).collect();
+    Error::invalid(format!(
+        "step {step}: the loss ({}) or the gradients' norm ({}) is not finite; no step was taken. losses: {}. first samples of the batch: {}. lower `optimizer.lr`, set `optimizer.clip_norm`, or allow some such steps with `train.skip_nonfinite`",
+        outcome.loss,
+        outcome.grad_norm,
+        parts.join(", "),
+        shown.join(" ")
+    ))
+}

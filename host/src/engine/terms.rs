@@ -1,0 +1,108 @@
+//! The weighted sum of objectives.
+
+use tch::Tensor;
+use vlhub_core::{Batch, Features, Need, Objective, Result, Scope};
+
+/// One objective of a run.
+#[derive(Debug)]
+pub struct Term {
+    /// Its key in the run file.
+    pub key: String,
+    /// Its share of the loss.
+    pub weight: f64,
+    /// The objective.
+    pub objective: Box<dyn Objective>,
+    /// What it reads, asked once.
+    pub needs: Vec<Need>,
+    /// Whether it couples samples, asked once.
+    pub scope: Scope,
+}
+
+/// Numbers of one step, summed over chunks.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    /// Loss of each term, unweighted, by key.
+    pub losses: Vec<(String, f64)>,
+    /// What objectives show beside their loss.
+    pub metrics: Vec<(String, f64)>,
+}
+
+impl Numbers {
+    fn add(&mut self, key: &str, loss: f64) {
+        match self.losses.iter_mut().find(|(name, _)| name == key) {
+            Some((_, sum)) => *sum += loss,
+            None => self.losses.push((key.to_owned(), loss)),
+        }
+    }
+
+    fn show(&mut self, metrics: &[(&'static str, f64)]) {
+        for (name, value) in metrics {
+            match self.metrics.iter_mut().find(|(known, _)| known == name) {
+                Some((_, old)) => *old = *value,
+                None => self.metrics.push(((*name).to_owned(), *value)),
+            }
+        }
+    }
+}
+
+impl Term {
+    /// A term; its objective is asked for its needs and scope.
+    pub fn new(key: impl Into<String>, weight: f64, objective: Box<dyn Objective>) -> Self {
+        let (needs, scope) = (objective.needs(), objective.scope());
+        Self { key: key.into(), weight, objective, needs, scope }
+    }
+
+    fn loss(&self, features: &Features, batch: &Batch) -> Result<vlhub_core::Loss> {
+        let seen = features.only(&self.needs, &self.key);
+        self.objective.loss(&seen, batch).map_err(|error| error.within(format!("objective.{}", self.key)))
+    }
+}
+
+/// What terms of one scope read, or of all.
+pub fn needs(terms: &[Term], scope: Option<Scope>) -> Vec<Need> {
+    let mut needs: Vec<Need> = Vec::new();
+    for need in terms.iter().filter(|term| scope.is_none_or(|scope| scope == term.scope)).flat_map(|term| &term.needs) {
+        match needs.iter_mut().find(|known| known.modality == need.modality && known.view == need.view) {
+            Some(known) => known.tokens |= need.tokens,
+            None => needs.push(need.clone()),
+        }
+    }
+    needs.sort();
+    needs
+}
+
+/// The weighted sum of the terms that couple samples, over everyone's features. `None` when there are none.
+pub fn coupled(terms: &[Term], features: &Features, batch: &Batch, numbers: &mut Numbers) -> Result<Option<Tensor>> {
+    let mut sum = None;
+    for term in terms.iter().filter(|term| term.scope == Scope::Batch) {
+        let loss = term.loss(features, batch)?;
+        numbers.add(&term.key, loss.value());
+        numbers.show(&loss.metrics);
+        sum = Some(plus(sum, &loss.total * term.weight));
+    }
+    Ok(sum)
+}
+
+/// The weighted sum of the per-sample terms over one chunk, each scaled by the chunk's share of what counts: `totals` has, for each term, the
+/// weight of everyone's rows. `None` when there are none, or no row counts.
+pub fn per_sample(terms: &[Term], totals: &[f64], features: &Features, chunk: &Batch, numbers: &mut Numbers) -> Result<Option<Tensor>> {
+    let mut sum = None;
+    for (term, total) in terms.iter().zip(totals).filter(|(term, _)| term.scope == Scope::Sample) {
+        let share = term.objective.weight(chunk) / total;
+        if share == 0.0 || !share.is_finite() {
+            continue;
+        }
+        let loss = term.loss(features, chunk)?;
+        numbers.add(&term.key, loss.value() * share);
+        numbers.show(&loss.metrics);
+        sum = Some(plus(sum, &loss.total * (term.weight * share)));
+    }
+    Ok(sum)
+}
+
+fn plus(sum: Option<Tensor>, more: Tensor) -> Tensor {
+    match sum {
+        Some(sum) => sum + more,
+        None => more,
+    }
+}

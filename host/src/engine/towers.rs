@@ -1,0 +1,169 @@
+//! The towers of a run and their projections, in one map of parameters with open_clip's names.
+
+use tch::{Device, Kind, Tensor, nn};
+use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Features, InputSpec, Modality, Need, Noise, Result, Tower};
+
+use super::{seed_of, seed_of_name};
+
+/// One tower with its projection into the joint space.
+#[derive(Debug)]
+pub struct TowerNet {
+    backbone: Box<dyn Backbone>,
+    /// `[width, D]`.
+    projection: Tensor,
+    /// What goes in, asked once.
+    pub input: InputSpec,
+    /// Where its parameters are: `visual.` or nothing.
+    prefix: &'static str,
+}
+
+/// Both towers.
+#[derive(Debug)]
+pub struct Towers {
+    /// Every parameter and buffer of the run: towers, projections, objectives.
+    pub vars: nn::VarStore,
+    /// The image tower.
+    pub image: Option<TowerNet>,
+    /// The text tower.
+    pub text: Option<TowerNet>,
+    /// Width of the joint space.
+    pub embed: i64,
+}
+
+impl Towers {
+    /// Builds the towers that the run names. Parameters are initialised from libtorch's generator: seed it first.
+    pub fn build(
+        device: Device,
+        embed: i64,
+        image: Option<&dyn Config<dyn Backbone>>,
+        text: Option<&dyn Config<dyn Backbone>>,
+    ) -> Result<Self> {
+        let mut towers = Self { vars: nn::VarStore::new(device), image: None, text: None, embed };
+        towers.image = image.map(|config| towers.tower(config, Modality::Image)).transpose()?;
+        towers.text = text.map(|config| towers.tower(config, Modality::Text)).transpose()?;
+        Ok(towers)
+    }
+
+    fn tower(&self, config: &dyn Config<dyn Backbone>, modality: Modality) -> Result<TowerNet> {
+        let (path, prefix) = match modality {
+            Modality::Image => (self.vars.root() / "visual", "visual."),
+            Modality::Text => (self.vars.root(), ""),
+        };
+        let place = format!("backbone.{modality}");
+        let backbone = config.build(&BackboneCx { path: path.clone() }).map_err(|error| error.within(&place))?;
+        let input = backbone.input();
+        if matches!(input, InputSpec::Image { .. }) != (modality == Modality::Image) {
+            return Err(Error::Options(format!("{place}: this backbone reads {}", if modality == Modality::Image { "texts" } else { "images" })));
+        }
+        let width = backbone.width();
+        let projection = path.var(backbone.projection(), &[width, self.embed], nn::Init::Randn { mean: 0.0, stdev: (width as f64).powf(-0.5) });
+        self.refuse_renamed(&place)?;
+        Ok(TowerNet { backbone, projection, input, prefix })
+    }
+
+    /// tch renames a variable that is created twice (`weight__3`); nothing would ever be loaded into it.
+    pub fn refuse_renamed(&self, place: &str) -> Result<()> {
+        let renamed = self.vars.variables().into_keys().find(|name| {
+            name.rsplit_once("__").is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        });
+        match renamed {
+            Some(name) => Err(Error::invalid(format!("{place}: the parameter `{}` is created twice", name.rsplit_once("__").map_or("", |(name, _)| name)))),
+            None => Ok(()),
+        }
+    }
+
+    /// What an objective may know of a tower.
+    pub fn about(&self, modality: Modality) -> Option<Tower> {
+        self.net(modality).ok().map(|net| Tower { input: net.input.clone(), width: net.backbone.width() })
+    }
+
+    /// The tower of a modality.
+    ///
+    /// # Errors
+    /// When the run has none.
+    pub fn net(&self, modality: Modality) -> Result<&TowerNet> {
+        let net = match modality {
+            Modality::Image => &self.image,
+            Modality::Text => &self.text,
+        };
+        net.as_ref().ok_or_else(|| Error::Options(format!("the run has no `[backbone.{modality}]`")))
+    }
+
+    /// Parameters by name, sorted; buffers too.
+    pub fn variables(&self) -> Vec<(String, Tensor)> {
+        let mut all: Vec<_> = self.vars.variables().into_iter().collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Parameters that are trained, by name, sorted.
+    pub fn trained(&self) -> Vec<(String, Tensor)> {
+        self.variables().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect()
+    }
+
+    /// Freezes the stages of a tower whose names are listed, or all of it with its projection for `all`.
+    ///
+    /// # Errors
+    /// A stage that the tower does not have, with those it has.
+    pub fn freeze(&self, modality: Modality, stages: &[String]) -> Result<()> {
+        let net = self.net(modality)?;
+        let known = net.backbone.stages();
+        let whole = stages.iter().any(|stage| stage == "all");
+        let projection = net.backbone.projection().to_owned();
+        for stage in stages.iter().filter(|stage| *stage != "all") {
+            if !known.contains(stage) && *stage != projection {
+                let near = vlhub_core::suggest(stage, known.iter().map(String::as_str));
+                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                return Err(Error::Options(format!("backbone.{modality}.freeze: no stage `{stage}`{hint} known: all {} {projection}", known.join(" "))));
+            }
+        }
+        let frozen: Vec<&String> = if whole { known.iter().chain([&projection]).collect() } else { stages.iter().collect() };
+        for (name, tensor) in self.vars.variables() {
+            let Some(inside) = name.strip_prefix(net.prefix) else { continue };
+            let under = |stage: &str| inside.strip_prefix(stage).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            if frozen.iter().any(|stage| under(stage)) {
+                let _ = tensor.set_requires_grad(false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one tower.
+    pub fn encode(&self, modality: Modality, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Encoded> {
+        let net = self.net(modality)?;
+        let hidden = net.backbone.encode(input, tokens, noise).map_err(|error| error.within(format!("backbone.{modality}")))?;
+        let embed = hidden.pooled.f_matmul(&net.projection)?;
+        Ok(Encoded { embed, pooled: hidden.pooled, tokens: hidden.tokens })
+    }
+
+    /// Runs the forwards that `needs` name over `chunk`, whose first row is row `first` of the whole batch.
+    pub fn features(&self, chunk: &Batch, needs: &[Need], seeds: Option<Seeds>, first: i64) -> Result<Features> {
+        let mut features = Features::new(0..chunk.rows(), chunk.rows());
+        for need in needs {
+            let input = match need.modality {
+                Modality::Image => chunk.image(&need.view)?,
+                Modality::Text => chunk.text(&need.view)?,
+            };
+            let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()));
+            features.insert(need.modality, need.view.clone(), self.encode(need.modality, input, need.tokens, noise.as_ref())?);
+        }
+        Ok(features)
+    }
+}
+
+/// Where the noise of a step comes from: a pure function of (seed, step, row of the global batch, view).
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds {
+    /// Of the run and the step.
+    pub step: u64,
+    /// Row of the global batch at which this process's rows begin.
+    pub offset: i64,
+}
+
+impl Seeds {
+    fn noise(self, need: &Need, first: i64, rows: i64, device: Device) -> Noise {
+        let view = seed_of_name(&format!("{}.{}", need.modality, need.view));
+        let row = |index: i64| seed_of(&[self.step, view, (self.offset + first + index) as u64]) as i64;
+        Noise::new(Tensor::from_slice(&(0..rows).map(row).collect::<Vec<_>>()).to_kind(Kind::Int64).to_device(device))
+    }
+}

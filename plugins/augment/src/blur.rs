@@ -1,0 +1,73 @@
+//! Pictures out of focus.
+
+use vlhub_sdk::prelude::*;
+use vlhub_sdk::{pixels, random};
+
+use crate::options;
+
+/// Blurs now and then, by a random width.
+///
+/// The same bytes as Pillow's `GaussianBlur`, with which SimCLR, MoCo and SLIP were reproduced.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
+#[schemars(crate = "vlhub_sdk::schemars")]
+pub struct BlurConfig {
+    /// Smallest and largest standard deviation, in pixels of the image as it arrives, 0 to 100.
+    pub sigma: [f64; 2],
+    /// How often, 0 to 1.
+    pub p: f64,
+}
+
+impl Default for BlurConfig {
+    fn default() -> Self {
+        Self { sigma: [0.1, 2.0], p: 0.5 }
+    }
+}
+
+impl Config<dyn Augmentation> for BlurConfig {
+    fn build(&self, _cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
+        options::range("sigma", self.sigma, 0.0, 100.0)?;
+        options::probability("p", self.p)?;
+        Ok(Box::new(Blur(self.clone())))
+    }
+}
+
+#[derive(Debug)]
+struct Blur(BlurConfig);
+
+impl Augmentation for Blur {
+    fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
+        if !random::chance(rng, self.0.p) {
+            return Ok(image);
+        }
+        let [low, high] = self.0.sigma;
+        Ok(pixels::gaussian_blur(&image, random::between(rng, low, high)))
+    }
+}
+
+register!(dyn Augmentation, "blur", BlurConfig);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy;
+
+    #[test]
+    fn it_is_the_blur_of_the_drawn_width() {
+        let image = toy::picture(20, 11);
+        let mut rng = toy::Rng::new(1);
+        for sigma in [0.0, 0.7, 2.5] {
+            let out = toy::build(&BlurConfig { sigma: [sigma, sigma], p: 1.0 }).apply(image.clone(), &mut rng).expect("it applies");
+            assert_eq!(out, pixels::gaussian_blur(&image, sigma), "sigma {sigma}");
+            assert_eq!(out == image, sigma == 0.0, "only a blur of no width changes nothing");
+        }
+    }
+
+    #[test]
+    fn widths_that_make_no_sense_are_refused() {
+        for (sigma, reason) in [([2.0, 0.1], "the larger first"), ([-1.0, 1.0], "negative"), ([f64::NAN, 1.0], "not a number")] {
+            let error = BlurConfig { sigma, p: 0.5 }.build(&toy::CX).expect_err(reason).to_string();
+            assert!(error.contains("`sigma`"), "{reason}: {error}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Mirror images.
+
+use vlhub_sdk::prelude::*;
+use vlhub_sdk::{pixels, random};
+
+use crate::options;
+
+/// Mirrors left and right now and then.
+///
+/// Captions that say left or right no longer tell the truth afterwards.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
+#[schemars(crate = "vlhub_sdk::schemars")]
+pub struct FlipConfig {
+    /// How often, 0 to 1.
+    pub p: f64,
+}
+
+impl Default for FlipConfig {
+    fn default() -> Self {
+        Self { p: 0.5 }
+    }
+}
+
+impl Config<dyn Augmentation> for FlipConfig {
+    fn build(&self, _cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
+        options::probability("p", self.p)?;
+        Ok(Box::new(Flip { p: self.p }))
+    }
+}
+
+#[derive(Debug)]
+struct Flip {
+    p: f64,
+}
+
+impl Augmentation for Flip {
+    fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
+        Ok(if random::chance(rng, self.p) { pixels::flip(&image) } else { image })
+    }
+}
+
+register!(dyn Augmentation, "flip", FlipConfig);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy;
+
+    #[test]
+    fn it_mirrors_as_often_as_asked() {
+        let image = toy::picture(5, 3);
+        let mirrored = pixels::flip(&image);
+        assert_ne!(image, mirrored);
+        assert_eq!(pixels::flip(&mirrored), image, "twice is not at all");
+        for (p, low, high) in [(0.0, 0, 0), (0.3, 250, 350), (1.0, 1000, 1000)] {
+            let (flip, mut rng) = (toy::build(&FlipConfig { p }), toy::Rng::new(1));
+            let count = (0..1000).filter(|_| flip.apply(image.clone(), &mut rng).expect("it applies") == mirrored).count();
+            assert!((low..=high).contains(&count), "p {p}: {count} of 1000");
+        }
+    }
+}

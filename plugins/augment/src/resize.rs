@@ -1,0 +1,60 @@
+//! One size for all pictures.
+
+use vlhub_sdk::pixels::{self, Filter};
+use vlhub_sdk::prelude::*;
+
+/// Stretches every picture to one size, whatever its proportions.
+///
+/// Equal to Pillow's resize. `center_crop` keeps the proportions.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
+#[schemars(crate = "vlhub_sdk::schemars")]
+pub struct ResizeConfig {
+    /// Height in pixels. 0: what the tower reads.
+    pub height: u32,
+    /// Width in pixels. 0: what the tower reads.
+    pub width: u32,
+    /// Weights of neighbouring pixels.
+    pub filter: Filter,
+}
+
+impl Config<dyn Augmentation> for ResizeConfig {
+    fn build(&self, cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
+        let or = |wanted: u32, towers: u32| if wanted == 0 { towers } else { wanted };
+        Ok(Box::new(Resize { height: or(self.height, cx.size.0), width: or(self.width, cx.size.1), filter: self.filter }))
+    }
+}
+
+#[derive(Debug)]
+struct Resize {
+    height: u32,
+    width: u32,
+    filter: Filter,
+}
+
+impl Augmentation for Resize {
+    fn apply(&self, image: RgbImage, _rng: &mut dyn RngCore) -> Result<RgbImage> {
+        Ok(pixels::resize(&image, self.width, self.height, self.filter))
+    }
+}
+
+register!(dyn Augmentation, "resize", ResizeConfig);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy;
+
+    #[test]
+    fn a_size_of_zero_is_the_towers() {
+        let image = toy::picture(31, 17);
+        for (config, width, height) in [
+            (ResizeConfig::default(), 24, 16),
+            (ResizeConfig { width: 9, ..ResizeConfig::default() }, 9, 16),
+            (ResizeConfig { height: 40, width: 3, filter: Filter::Bilinear }, 3, 40),
+        ] {
+            let out = toy::build(&config).apply(image.clone(), &mut toy::Rng::new(1)).expect("it applies");
+            assert_eq!(out, pixels::resize(&image, width, height, config.filter), "{config:?}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The softmax loss.
+
+use vlhub_sdk::prelude::*;
+use vlhub_sdk::tch::nn::Init;
+
+use crate::pairs::{self, Pair};
+
+/// Symmetric InfoNCE over the whole batch (CLIP, Radford et al., 2021).
+///
+/// With unit features I and T and the learnt scale s, `image_weight · CE(s I Tᵀ) + text_weight · CE(s T Iᵀ)`, where each row's right answer is
+/// its own pair. The weights are not normalised.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
+#[schemars(crate = "vlhub_sdk::schemars")]
+pub struct ClipConfig {
+    /// Natural logarithm of the logit scale at the start. The first objective of a run that owns `logit_scale` decides it.
+    pub init_log_scale: f64,
+    /// Upper bound of the logit scale, kept after every step; its lower bound is 1.
+    pub max_scale: f64,
+    /// Weight of the image-to-text half: each image chooses among all texts.
+    pub image_weight: f64,
+    /// Weight of the text-to-image half: each text chooses among all images.
+    pub text_weight: f64,
+    /// Pairs of an image view and a text view; the loss is the mean over them.
+    pub pairs: Vec<Pair>,
+}
+
+impl Default for ClipConfig {
+    fn default() -> Self {
+        Self { init_log_scale: (1.0f64 / 0.07).ln(), max_scale: 100.0, image_weight: 0.5, text_weight: 0.5, pairs: pairs::main_pair() }
+    }
+}
+
+impl Config<dyn Objective> for ClipConfig {
+    fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
+        pairs::check(&self.pairs, self.init_log_scale, self.max_scale, cx)?;
+        for (name, weight) in [("image_weight", self.image_weight), ("text_weight", self.text_weight)] {
+            if !(weight.is_finite() && weight >= 0.0) {
+                return Err(Error::Options(format!("`{name}` is {weight}; a weight is at least 0")));
+            }
+        }
+        let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
+        Ok(Box::new(Clip { config: self.clone(), log_scale }))
+    }
+}
+
+#[derive(Debug)]
+struct Clip {
+    config: ClipConfig,
+    log_scale: Tensor,
+}
+
+impl Clip {
+    /// # Shapes
+    /// - image, text: `[N, D]`, unit rows; returns the sum over the own rows as anchors, a scalar.
+    fn sum_over_own(&self, scale: &Tensor, image: &Tensor, text: &Tensor, features: &Features) -> Tensor {
+        let own = features.own();
+        let by_image = scale * features.own_rows(image).matmul(&text.tr());
+        let images_choose = cross_entropy(&by_image, 1, own.start);
+        let texts_choose = if own == (0..features.total()) {
+            // The columns of the one matrix are the rows of the other: half the products.
+            cross_entropy(&by_image, 0, 0)
+        } else {
+            cross_entropy(&(scale * features.own_rows(text).matmul(&image.tr())), 1, own.start)
+        };
+        images_choose * self.config.image_weight + texts_choose * self.config.text_weight
+    }
+}
+
+/// Sum of the cross-entropies along `dim`, whose right answers lie on a diagonal that starts in column `offset`. A log-sum-exp minus the right
+/// logit would keep one matrix less, but at a scale of 100 it rounds to 1e-5, which is as large as the loss of pairs that a trained model tells
+/// apart: their gradients would be off by per cents. The log-softmax subtracts the largest logit first and is exact there.
+fn cross_entropy(logits: &Tensor, dim: i64, offset: i64) -> Tensor {
+    -logits.log_softmax(dim, logits.kind()).diagonal(offset, 0, 1).sum(logits.kind())
+}
+
+impl Objective for Clip {
+    fn scope(&self) -> Scope {
+        Scope::Batch
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        pairs::needs(&self.config.pairs)
+    }
+
+    fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
+        let scale = self.log_scale.exp();
+        let sum = pairs::mean_over(&self.config.pairs, features, |image, text| self.sum_over_own(&scale, image, text, features))?;
+        Ok(Loss::from(sum / features.total() as f64).with("logit_scale", scale.double_value(&[])))
+    }
+
+    fn after_step(&mut self, _seen: &Features) -> Result<()> {
+        pairs::clamp_scale(&mut self.log_scale, self.config.max_scale);
+        Ok(())
+    }
+}
+
+register!(dyn Objective, "clip", ClipConfig);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::{self, Close, Setting};
+    use vlhub_sdk::tch::nn::VarStore;
+
+    #[test]
+    fn equals_the_worked_example_of_the_paper_formula() {
+        let (image, text) = golden::waves();
+        for (config, expected, why) in [
+            (ClipConfig::default(), 10.192463785155875, "the mean of both directions"),
+            (ClipConfig { image_weight: 1.0, text_weight: 0.0, ..Default::default() }, 9.79157764215083, "images choose texts"),
+            (ClipConfig { image_weight: 0.0, text_weight: 1.0, ..Default::default() }, 10.593349928160919, "texts choose images"),
+            (ClipConfig { image_weight: 0.3, text_weight: 0.7, ..Default::default() }, 10.352818242357891, "weights"),
+            (ClipConfig { image_weight: 0.9, text_weight: 0.9, ..Default::default() }, 18.346434813280574, "weights are not normalised"),
+        ] {
+            let store = VarStore::new(Device::Cpu);
+            let loss = Setting::new(&store).loss(&config, &image, &text);
+            loss.value().close(expected, 1e-5, why);
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_the_log_scale_equals_the_worked_example() {
+        let (image, text) = golden::waves();
+        let store = VarStore::new(Device::Cpu);
+        Setting::new(&store).loss(&ClipConfig::default(), &image, &text).total.backward();
+        store.variables()["logit_scale"].grad().double_value(&[]).close(10.03730126246814, 1e-4, "d loss / d log s");
+    }
+
+    #[test]
+    fn loss_and_gradients_equal_open_clip() {
+        for case in golden::cases("clip") {
+            let store = VarStore::new(Device::Cpu);
+            let config = ClipConfig { init_log_scale: case.number("logit_scale"), ..Default::default() };
+            case.check(&store, &config);
+        }
+    }
+
+    #[test]
+    fn several_pairs_are_averaged() {
+        let (image, text) = golden::waves();
+        let store = VarStore::new(Device::Cpu);
+        let pairs = [("main", "main"), ("main", "eda")].map(|(image, text)| (image.to_owned(), text.to_owned())).to_vec();
+        let objective = ClipConfig { pairs, ..Default::default() }.build(&Setting::new(&store).cx()).expect("builds");
+        assert_eq!(objective.needs(), [Need::image("main"), Need::text("eda"), Need::text("main")], "one forward for each view");
+        let mut features = golden::features(&image, &text);
+        features.insert(vlhub_sdk::Modality::Text, "eda", golden::encoded(&image));
+        let loss = objective.loss(&features, &Batch::new(4)).expect("a loss").value();
+        let store = VarStore::new(Device::Cpu);
+        let same = Setting::new(&store).loss(&ClipConfig::default(), &image, &image).value();
+        loss.close((10.192463785155875 + same) / 2.0, 1e-5, "the mean over the two pairs");
+    }
+
+    #[test]
+    fn the_scale_stays_between_one_and_its_bound() {
+        for (start, end, why) in [(9.0, 100f64.ln(), "above"), (-1.0, 0.0, "below"), (2.0, 2.0, "inside")] {
+            let store = VarStore::new(Device::Cpu);
+            let config = ClipConfig { init_log_scale: start, ..Default::default() };
+            let mut objective = config.build(&Setting::new(&store).cx()).expect("builds");
+            objective.after_step(&Features::new(0..0, 0)).expect("clamps");
+            store.variables()["logit_scale"].double_value(&[]).close(end, 1e-6, why);
+        }
+    }
+
+    #[test]
+    fn a_second_objective_shares_the_scale() {
+        let store = VarStore::new(Device::Cpu);
+        let setting = Setting::new(&store);
+        for config in [ClipConfig::default(), ClipConfig { init_log_scale: 1.0, ..Default::default() }] {
+            config.build(&setting.cx()).expect("builds");
+        }
+        assert_eq!(store.variables().keys().collect::<Vec<_>>(), ["logit_scale"], "one parameter under the published name");
+        store.variables()["logit_scale"].double_value(&[]).close((1.0f64 / 0.07).ln(), 1e-6, "the first one decides its start");
+    }
+
+    #[test]
+    fn options_that_mean_nothing_are_refused_by_name() {
+        for (config, word, why) in [
+            (ClipConfig { pairs: vec![], ..Default::default() }, "pairs", "no pair, no loss"),
+            (ClipConfig { max_scale: 0.5, ..Default::default() }, "max_scale", "below the lower bound"),
+            (ClipConfig { image_weight: -1.0, ..Default::default() }, "image_weight", "a negative weight maximises the loss"),
+            (ClipConfig { init_log_scale: f64::NAN, ..Default::default() }, "init_log_scale", "nan would spread"),
+        ] {
+            let store = VarStore::new(Device::Cpu);
+            let error = config.build(&Setting::new(&store).cx()).expect_err(why).to_string();
+            assert!(error.contains(word), "{why}: {error}");
+            assert!(store.is_empty(), "{why}: nothing was made");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The sigmoid loss.
+
+use vlhub_sdk::prelude::*;
+use vlhub_sdk::tch::nn::Init;
+
+use crate::pairs::{self, Pair};
+
+/// Pairwise sigmoid loss: every image with every text is one yes-or-no question (SigLIP, Zhai et al., 2023).
+///
+/// With unit features I and T, the learnt scale s and bias b, `−Σ log σ(y (s I Tᵀ + b)) / N`, where y is 1 on the diagonal and −1 elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
+#[schemars(crate = "vlhub_sdk::schemars")]
+pub struct SiglipConfig {
+    /// Natural logarithm of the logit scale at the start. The first objective of a run that owns `logit_scale` decides it.
+    pub init_log_scale: f64,
+    /// Logit bias at the start: about −10 makes the first guess "no", which is nearly always right.
+    pub init_bias: f64,
+    /// Upper bound of the logit scale, kept after every step; its lower bound is 1. The paper has none; open_clip trains SigLIP with this one.
+    pub max_scale: f64,
+    /// Pairs of an image view and a text view; the loss is the mean over them.
+    pub pairs: Vec<Pair>,
+}
+
+impl Default for SiglipConfig {
+    fn default() -> Self {
+        Self { init_log_scale: 10f64.ln(), init_bias: -10.0, max_scale: 100.0, pairs: pairs::main_pair() }
+    }
+}
+
+impl Config<dyn Objective> for SiglipConfig {
+    fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
+        pairs::check(&self.pairs, self.init_log_scale, self.max_scale, cx)?;
+        if !self.init_bias.is_finite() {
+            return Err(Error::Options(format!("`init_bias` is {}; it must be a finite number", self.init_bias)));
+        }
+        let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
+        let bias = cx.shared.entry("logit_bias").or_var(&[], Init::Const(self.init_bias));
+        Ok(Box::new(Siglip { config: self.clone(), log_scale, bias }))
+    }
+}
+
+#[derive(Debug)]
+struct Siglip {
+    config: SiglipConfig,
+    log_scale: Tensor,
+    bias: Tensor,
+}
+
+impl Siglip {
+    /// # Shapes
+    /// - image, text: `[N, D]`, unit rows; returns the sum over the own images against all texts, a scalar.
+    fn sum_over_own(&self, image: &Tensor, text: &Tensor, features: &Features) -> Tensor {
+        let logits = self.log_scale.exp() * features.own_rows(image).matmul(&text.tr()) + &self.bias;
+        let right = logits.diagonal(features.own().start, 0, 1).sum(logits.kind());
+        // −log σ(−z) = softplus(z) for the wrong pairs, and −log σ(z) = softplus(z) − z for the right ones: no matrix of signs.
+        logits.softplus().sum(logits.kind()) - right
+    }
+}
+
+impl Objective for Siglip {
+    fn scope(&self) -> Scope {
+        Scope::Batch
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        pairs::needs(&self.config.pairs)
+    }
+
+    fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
+        let sum = pairs::mean_over(&self.config.pairs, features, |image, text| self.sum_over_own(image, text, features))?;
+        Ok(Loss::from(sum / features.total() as f64)
+            .with("logit_scale", self.log_scale.exp().double_value(&[]))
+            .with("logit_bias", self.bias.double_value(&[])))
+    }
+
+    fn after_step(&mut self, _seen: &Features) -> Result<()> {
+        pairs::clamp_scale(&mut self.log_scale, self.config.max_scale);
+        Ok(())
+    }
+}
+
+register!(dyn Objective, "siglip", SiglipConfig);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::{self, Close, Setting};
+    use vlhub_sdk::tch::nn::VarStore;
+
+    #[test]
+    fn equals_the_worked_example_of_the_paper_formula() {
+        let (image, text) = golden::waves();
+        for (scale, bias, expected, why) in [
+            (10.0f64, -10.0, 12.491922876731799, "the paper's start"),
+            (1.0 / 0.07, 0.0, 13.427157841594854, "CLIP's start without a bias"),
+        ] {
+            let store = VarStore::new(Device::Cpu);
+            let config = SiglipConfig { init_log_scale: scale.ln(), init_bias: bias, ..Default::default() };
+            Setting::new(&store).loss(&config, &image, &text).value().close(expected, 1e-5, why);
+        }
+    }
+
+    #[test]
+    fn loss_and_gradients_equal_open_clip() {
+        for case in golden::cases("siglip") {
+            let store = VarStore::new(Device::Cpu);
+            let config =
+                SiglipConfig { init_log_scale: case.number("logit_scale"), init_bias: case.number("logit_bias"), ..Default::default() };
+            case.check(&store, &config);
+        }
+    }
+
+    #[test]
+    fn the_parameters_have_the_names_of_published_checkpoints() {
+        let store = VarStore::new(Device::Cpu);
+        SiglipConfig::default().build(&Setting::new(&store).cx()).expect("builds");
+        let mut names: Vec<_> = store.variables().into_keys().collect();
+        names.sort();
+        assert_eq!(names, ["logit_bias", "logit_scale"]);
+    }
+
+    #[test]
+    fn the_bias_is_not_clamped_and_the_scale_is() {
+        let store = VarStore::new(Device::Cpu);
+        let config = SiglipConfig { init_log_scale: 7.0, init_bias: -30.0, ..Default::default() };
+        let mut objective = config.build(&Setting::new(&store).cx()).expect("builds");
+        objective.after_step(&Features::new(0..0, 0)).expect("clamps");
+        store.variables()["logit_scale"].double_value(&[]).close(100f64.ln(), 1e-6, "the bound of open_clip");
+        store.variables()["logit_bias"].double_value(&[]).close(-30.0, 1e-6, "free");
+    }
+}

@@ -1,0 +1,257 @@
+//! Everything that a build and a run need: one line each, and what to do about it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Serialize;
+
+use crate::fetch::TORCH;
+use crate::paths::{self, Project, free_bytes, human, is_set};
+use crate::{Outcome, Stop, probe, setup};
+
+/// Options of `cargo vlhub doctor`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// As JSON: a list of `{name, state, found, remedy}`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum State {
+    Ok,
+    Warn,
+    Fail,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: &'static str,
+    state: State,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, state: State::Ok, found: found.into(), remedy: None }
+    }
+    fn warn(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, state: State::Warn, found: found.into(), remedy: Some(remedy.into()) }
+    }
+    fn fail(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, state: State::Fail, found: found.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// `cargo vlhub doctor`.
+pub fn run(args: &Args) -> Outcome {
+    let project = Project::here()?;
+    let project = project.as_ref();
+    let libtorch = setup::as_built(project);
+    let root = libtorch.as_ref().ok().cloned();
+    let findings = [
+        rust(),
+        compiler(),
+        python(root.is_some()),
+        torch(libtorch),
+        variables(),
+        disk(project),
+        machine(),
+        gpu(root.as_deref(), command("nvidia-smi", &["--query-gpu=name,driver_version", "--format=csv,noheader"])),
+        bf16(project),
+    ];
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&findings).map_err(|error| error.to_string())?);
+    } else {
+        for finding in &findings {
+            let state = match finding.state {
+                State::Ok => "OK  ",
+                State::Warn => "WARN",
+                State::Fail => "FAIL",
+            };
+            println!("{state}  {:<10}{}", finding.name, finding.found);
+            if let Some(remedy) = &finding.remedy {
+                println!("                {remedy}");
+            }
+        }
+    }
+    if findings.iter().any(|finding| finding.state == State::Fail) { Err(Stop::silent(Some(1))) } else { Ok(()) }
+}
+
+/// First line that a program prints.
+fn command(name: &str, args: &[&str]) -> Option<String> {
+    let out = Command::new(name).args(args).output().ok().filter(|out| out.status.success())?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    text.lines().next().map(|line| line.trim().to_owned())
+}
+
+fn rust() -> Finding {
+    match command("rustc", &["-V"]) {
+        Some(version) if minor(&version).is_some_and(|minor| minor >= OLDEST) => Finding::ok("rustc", version),
+        Some(version) => Finding::fail("rustc", version, format!("1.{OLDEST} or later is wanted: `rustup update`")),
+        None => Finding::fail("rustc", "not found", "install Rust with rustup"),
+    }
+}
+
+/// Minor version of the oldest compiler, as `rust-version` in the workspace's manifest says.
+const OLDEST: u32 = 90;
+
+/// The 95 of `rustc 1.95.0 (59807616e 2026-04-14)`.
+fn minor(version: &str) -> Option<u32> {
+    version.split_whitespace().nth(1)?.split('.').nth(1)?.parse().ok()
+}
+
+fn compiler() -> Finding {
+    let remedy = "install a C++ compiler: `apt install build-essential`, `dnf install gcc-c++`";
+    match (command("cc", &["--version"]), command("c++", &["--version"])) {
+        (Some(_), Some(version)) => Finding::ok("compiler", version),
+        (None, _) => Finding::fail("compiler", "no `cc`", remedy),
+        (_, None) => Finding::fail("compiler", "no `c++`", remedy),
+    }
+}
+
+fn python(has_libtorch: bool) -> Finding {
+    let python = paths::python();
+    match command(python, &["-m", "pip", "--version"]) {
+        Some(version) => Finding::ok("python", version),
+        // It is needed once, to fetch libtorch.
+        None if has_libtorch => Finding::warn("python", format!("`{python}` with pip not found"), "only needed to fetch libtorch again"),
+        None => Finding::fail("python", format!("`{python}` with pip not found"), "install Python 3 with pip, or set `LIBTORCH`"),
+    }
+}
+
+fn torch(libtorch: Outcome<std::path::PathBuf>) -> Finding {
+    match libtorch {
+        Ok(root) => match probe::verify(&root.join("lib")) {
+            Ok(()) => Finding::ok("libtorch", format!("{TORCH}, loads, in {}", root.display())),
+            Err(stop) => Finding::fail("libtorch", stop.message, "`cargo vlhub setup --force`"),
+        },
+        Err(stop) => Finding::fail("libtorch", stop.message, "`cargo vlhub setup`"),
+    }
+}
+
+fn variables() -> Finding {
+    let set = setup::variables();
+    let bad = ["LIBTORCH_BYPASS_VERSION_CHECK", "LIBTORCH_STATIC"].into_iter().find(|name| is_set(name));
+    match bad {
+        Some(name) => Finding::warn("variables", set.join(" "), format!("with `{name}` no plugin library can be loaded; unset it")),
+        None if set.is_empty() => Finding::ok("variables", "none that changes how libtorch is found"),
+        None => Finding::ok("variables", set.join(" ")),
+    }
+}
+
+fn disk(project: Option<&Project>) -> Finding {
+    let Some(free) = project.and_then(|project| free_bytes(&project.target)) else {
+        return Finding::warn("disk", "free space unknown", "a build takes 3 GB, libtorch 0.5 GB");
+    };
+    if free < 3_000_000_000 {
+        Finding::warn(
+            "disk",
+            format!("{} free for the build", human(free)),
+            "a build takes 3 GB; set `CARGO_TARGET_DIR` to a folder with more",
+        )
+    } else {
+        Finding::ok("disk", format!("{} free for the build", human(free)))
+    }
+}
+
+fn machine() -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_bytes(&text));
+    let found = format!("{cores} cores, {} memory", memory.map_or("unknown".into(), human));
+    if memory.is_some_and(|bytes| bytes < 4_000_000_000) {
+        return Finding::warn("machine", found, "compiling libtorch's wrapper takes 3 GB: `cargo build -j 1`");
+    }
+    Finding::ok("machine", found)
+}
+
+/// `MemTotal` of `/proc/meminfo`, in bytes.
+fn memory_bytes(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn gpu(root: Option<&Path>, driver: Option<String>) -> Finding {
+    let cuda = root.is_some_and(|root| root.join("lib/libtorch_cuda.so").exists());
+    match (driver, cuda) {
+        (None, false) => Finding::ok("gpu", "no NVIDIA driver; libtorch is the CPU one"),
+        (None, true) => {
+            Finding::warn("gpu", "libtorch has CUDA, but `nvidia-smi` finds no driver", "runs use the CPU until a driver is installed")
+        }
+        (Some(gpu), false) => Finding::warn("gpu", format!("{gpu}, but libtorch is the CPU one"), "`cargo vlhub setup --cuda`"),
+        (Some(gpu), true) => Finding::ok("gpu", gpu),
+    }
+}
+
+/// Some machines advertise bf16 instructions that end a process when they are used, for instance because a virtual machine does not save
+/// their registers.
+fn bf16(project: Option<&Project>) -> Finding {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let Some(flags) = bf16_flags(&info) else {
+        return Finding::ok("bf16", "the processor has no bf16 instructions; fp32 is used");
+    };
+    let programs = ["debug", "release"].map(|profile| project.map(|project| project.program(profile)));
+    let Some(program) = programs.into_iter().flatten().find(|program| program.exists()) else {
+        return Finding::warn(
+            "bf16",
+            format!("the processor has {flags}; not tried: vlhub is not built yet"),
+            "`cargo vlhub quickstart`, then again",
+        );
+    };
+    match Command::new(&program).arg("internal-probe-bf16").output() {
+        Ok(out) if out.status.success() => Finding::ok("bf16", format!("works ({flags})")),
+        Ok(out) => Finding::warn(
+            "bf16",
+            format!("the processor has {flags}, but a bf16 product ends the process ({})", out.status),
+            "use `precision = \"fp32\"` on this machine",
+        ),
+        Err(error) => Finding::warn("bf16", format!("{}: {error}", program.display()), "build again"),
+    }
+}
+
+fn bf16_flags(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("flags"))?;
+    let flags: Vec<_> = line.split_whitespace().filter(|flag| matches!(*flag, "avx512_bf16" | "amx_bf16")).collect();
+    (!flags.is_empty()).then(|| flags.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_read_from_what_the_system_prints() {
+        assert_eq!(minor("rustc 1.95.0 (59807616e 2026-04-14)"), Some(95));
+        assert_eq!(minor("rustc unknown"), None);
+        assert_eq!(memory_bytes("MemTotal:       24615000 kB\nMemFree: 1 kB\n"), Some(24_615_000 * 1024));
+        assert_eq!(bf16_flags("processor : 0\nflags\t\t: fpu avx512_bf16 amx_bf16\n").as_deref(), Some("avx512_bf16 amx_bf16"));
+        assert_eq!(bf16_flags("flags\t\t: fpu avx2\n"), None);
+    }
+
+    #[test]
+    fn a_driver_and_a_libtorch_that_do_not_fit_are_a_warning() {
+        let cuda = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(cuda.path().join("lib")).expect("a folder");
+        fs::write(cuda.path().join("lib/libtorch_cuda.so"), "").expect("a file");
+        let cpu = tempfile::tempdir().expect("a temporary folder");
+        for (root, driver, wanted, why) in [
+            (cpu.path(), None, State::Ok, "a CPU machine"),
+            (cuda.path(), Some("H200, 580"), State::Ok, "a GPU machine"),
+            (cpu.path(), Some("H200, 580"), State::Warn, "the GPU would idle"),
+            (cuda.path(), None, State::Warn, "the GPU's driver is gone"),
+        ] {
+            assert_eq!(gpu(Some(root), driver.map(str::to_owned)).state, wanted, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_missing_libtorch_is_a_failure_with_the_command_that_mends_it() {
+        let finding = torch(Err("nothing is there".into()));
+        assert_eq!(finding.state, State::Fail);
+        assert!(finding.remedy.expect("there is one").contains("cargo vlhub setup"));
+    }
+}

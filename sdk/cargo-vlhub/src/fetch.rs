@@ -1,0 +1,377 @@
+//! Fetches libtorch with the user's own pip, and keeps what a build needs of it: of 530 MB compressed, the CPU library and the headers.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+use zip::ZipArchive;
+
+use crate::paths::{self, free_bytes, human};
+use crate::{Outcome, Stop, probe};
+
+/// The version of libtorch.
+pub const TORCH: &str = vlhub_build::TORCH;
+/// PyPI's torch for Linux on x86-64 is a CUDA build: even its CPU library needs these two, of exactly this CUDA version.
+const CUDA_RUNTIME: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
+/// What a kept install says of itself.
+const MARKER: &str = "vlhub.json";
+/// Wheels, what pip needs beside them for a moment, and what is unpacked.
+const SLIM_BYTES: u64 = 1_900_000_000;
+/// The same for a full torch with its CUDA libraries.
+const FULL_BYTES: u64 = 12_000_000_000;
+
+/// What is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// The CPU library and the headers.
+    Slim,
+    /// A complete torch with everything it needs on a GPU.
+    Cuda,
+}
+
+impl Variant {
+    /// Where it is kept in the cache folder.
+    fn folder(self, cache: &Path) -> PathBuf {
+        cache.join(match self {
+            Self::Slim => format!("libtorch-{TORCH}-cpu"),
+            Self::Cuda => format!("torch-{TORCH}-cuda"),
+        })
+    }
+
+    /// The folder with `lib` and `include` of an install at `folder`.
+    fn root(self, folder: &Path) -> PathBuf {
+        match self {
+            Self::Slim => folder.to_owned(),
+            Self::Cuda => folder.join("torch"),
+        }
+    }
+}
+
+/// Sizes of what was installed, so that a copy that lost something is noticed.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Marker {
+    torch: String,
+    wheels: Vec<String>,
+    files: u64,
+    bytes: u64,
+    libraries: BTreeMap<String, u64>,
+}
+
+/// The kept install of a variant, if it is whole.
+pub fn kept(variant: Variant, cache: &Path) -> Option<PathBuf> {
+    let folder = variant.folder(cache);
+    whole(&folder).then(|| variant.root(&folder))
+}
+
+fn whole(folder: &Path) -> bool {
+    let Some(marker) = fs::read(folder.join(MARKER)).ok().and_then(|text| serde_json::from_slice::<Marker>(&text).ok()) else {
+        return false;
+    };
+    measure(folder, marker.wheels.clone()).is_ok_and(|now| now == marker)
+}
+
+/// Fetches a variant and returns the folder with its `lib` and `include`. Nothing is at the final place until everything has been verified.
+///
+/// # Errors
+/// What is missing or went wrong, and the remedy.
+pub fn fetch(variant: Variant, cache: &Path, force: bool) -> Outcome<PathBuf> {
+    fs::create_dir_all(cache).map_err(|error| at(cache, &error))?;
+    let lock = File::create(cache.join("setup.lock")).map_err(|error| at(cache, &error))?;
+    if lock.try_lock().is_err() {
+        println!("another set-up is at work on {}; waiting for it", cache.display());
+        lock.lock().map_err(|error| at(cache, &error))?;
+    }
+    let folder = variant.folder(cache);
+    if !force && whole(&folder) {
+        return Ok(variant.root(&folder));
+    }
+    clear_leftovers(cache)?;
+    let wanted = if variant == Variant::Slim { SLIM_BYTES } else { FULL_BYTES };
+    if let Some(free) = free_bytes(cache).filter(|free| *free < wanted) {
+        let (wanted, free, cache) = (human(wanted), human(free), cache.display());
+        return Err(
+            format!("libtorch needs {wanted} for a while, and {cache} has {free} free; set `VLHUB_CACHE` to a folder with more").into()
+        );
+    }
+    let work = cache.join(format!(".fetch-{}", std::process::id()));
+    let made = make(variant, &work);
+    let done = made.and_then(|root| probe::verify(&root.join("lib"))).and_then(|()| settle(&work.join("install"), &folder));
+    // Best effort: what stays is removed by the next set-up.
+    fs::remove_dir_all(&work).ok();
+    done?;
+    Ok(variant.root(&folder))
+}
+
+/// Makes an install at `work/install`.
+fn make(variant: Variant, work: &Path) -> Outcome<PathBuf> {
+    let (wheels, install, scratch) = (work.join("wheels"), work.join("install"), work.join("tmp"));
+    for folder in [&wheels, &install, &scratch] {
+        fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
+    }
+    let names = match variant {
+        Variant::Slim => {
+            let mut wanted = vec![format!("torch=={TORCH}")];
+            if std::env::consts::ARCH == "x86_64" {
+                wanted.extend(CUDA_RUNTIME.map(str::to_owned));
+            }
+            println!("fetching {} with pip (530 MB, once)", wanted.join(", "));
+            pip("download", &["--no-deps", "--dest"], &wheels, &wanted, &scratch)?;
+            let names = unpack_all(&wheels, &install)?;
+            finish_slim(&install)?;
+            names
+        }
+        Variant::Cuda => {
+            println!("fetching torch=={TORCH} with its CUDA libraries with pip (2.5 GB, once)");
+            pip("install", &["--target"], &install, &[format!("torch=={TORCH}")], &scratch)?;
+            vec![format!("torch=={TORCH} with its dependencies")]
+        }
+    };
+    let root = variant.root(&install);
+    let flavour = if variant == Variant::Slim { "cpu" } else { "cu130" };
+    // torch-sys compares this file with the version that it was written for.
+    write(&root.join("build-version"), &format!("{TORCH}+{flavour}\n"))?;
+    let marker = measure(&install, names)?;
+    let text = serde_json::to_string_pretty(&marker).map_err(|error| error.to_string())?;
+    write(&install.join(MARKER), &text)?;
+    Ok(root)
+}
+
+/// Runs pip. The wheel is chosen for one fixed Python version: no Python code of it is used, so the user's own version does not matter.
+fn pip(command: &str, flags: &[&str], folder: &Path, wanted: &[String], scratch: &Path) -> Outcome {
+    let python = paths::python();
+    if paths::which(python).is_none() {
+        return Err(format!(
+            "there is no `{python}`: libtorch is fetched with pip; install Python 3 with pip, or set `LIBTORCH` to a libtorch {TORCH}"
+        )
+        .into());
+    }
+    let has_pip = Command::new(python).args(["-m", "pip", "--version"]).output().is_ok_and(|out| out.status.success());
+    if !has_pip {
+        return Err(format!("`{python}` has no pip; install it (`{python} -m ensurepip`, or your system's python3-pip), or set `LIBTORCH` to a libtorch {TORCH}").into());
+    }
+    let mut child = Command::new(python);
+    child.args([
+        "-m",
+        "pip",
+        command,
+        "--only-binary=:all:",
+        "--python-version=3.12",
+        "--implementation=cp",
+        "--abi=cp312",
+        "--abi=abi3",
+        "--abi=none",
+    ]);
+    for glibc in
+        ["manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_25", "manylinux_2_24", "manylinux_2_17", "manylinux2014"]
+    {
+        child.arg(format!("--platform={glibc}_{}", std::env::consts::ARCH));
+    }
+    // pip's own temporary files go where there is room for them.
+    child.args(flags).arg(folder).args(wanted).env("TMPDIR", scratch).env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    let status = child.status().map_err(|error| format!("cannot run `{python} -m pip`: {error}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "pip could not fetch {}; its own words are above. Without a network, set `LIBTORCH` to a libtorch {TORCH}, or `PIP_FIND_LINKS` to a folder with the wheels",
+        wanted.join(" ")
+    )
+    .into())
+}
+
+/// Unpacks what is kept of every wheel in a folder.
+fn unpack_all(wheels: &Path, install: &Path) -> Outcome<Vec<String>> {
+    let mut files: Vec<_> = fs::read_dir(wheels).map_err(|error| at(wheels, &error))?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let mut names = Vec::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "whl")) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        println!("unpacking {name}");
+        unpack(file, install)?;
+        // It is not needed any more, and it is large.
+        fs::remove_file(file).ok();
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn unpack(wheel: &Path, install: &Path) -> Outcome {
+    let broken = |error: &dyn std::fmt::Display| Stop::from(format!("{} is not a whole wheel: {error}", wheel.display()));
+    let file = File::open(wheel).map_err(|error| at(wheel, &error))?;
+    let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(|error| broken(&error))?;
+    for index in 0..archive.len() {
+        let mut member = archive.by_index(index).map_err(|error| broken(&error))?;
+        let name = member.name().map_err(|error| broken(&error))?.into_owned();
+        let Some(target) = place(&name).filter(|_| member.is_file()) else { continue };
+        let target = install.join(target);
+        let folder = target.parent().unwrap_or(install);
+        fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
+        let mut out = File::create(&target).map_err(|error| at(&target, &error))?;
+        // Reading to the end also compares the checksum of the member.
+        io::copy(&mut member, &mut out).map_err(|error| broken(&error))?;
+    }
+    Ok(())
+}
+
+/// Where a member of a wheel is kept: the headers, and the libraries that a program on a CPU needs.
+fn place(member: &str) -> Option<PathBuf> {
+    let path = Path::new(member);
+    if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+        return None;
+    }
+    if let Ok(header) = path.strip_prefix("torch/include") {
+        return Some(Path::new("include").join(header));
+    }
+    let name = path.file_name()?.to_str()?;
+    let folder = path.parent()?;
+    let of_torch = folder == Path::new("torch/lib") && name.contains(".so") && !REST.iter().any(|start| name.starts_with(start));
+    let of_cuda = folder.starts_with("nvidia") && ["libcudart.so", "libcupti.so"].iter().any(|start| name.starts_with(start));
+    // On other processors torch brings its mathematics in a folder of its own.
+    let bundled = folder == Path::new("torch.libs");
+    (of_torch || of_cuda || bundled).then(|| Path::new("lib").join(name))
+}
+
+/// Libraries of a wheel that only a GPU or Python needs, and `libtorch.so`, which does nothing but ask for them.
+const REST: &[&str] = &[
+    "libtorch.so",
+    "libtorch_cuda",
+    "libtorch_python",
+    "libtorch_nvshmem",
+    "libtorch_global_deps",
+    "libc10_cuda",
+    "libcaffe2_nvrtc",
+    "libshm",
+];
+
+/// torch-sys names `-ltorch` and `-lgomp`: an empty library and a link satisfy the linker, which then drops the first.
+fn finish_slim(install: &Path) -> Outcome {
+    let lib = install.join("lib");
+    if !lib.join("libtorch_cpu.so").is_file() {
+        return Err(format!("the wheel of torch {TORCH} holds no libtorch_cpu.so; is it a wheel for this system?").into());
+    }
+    let source = install.join("stub.c");
+    write(&source, "")?;
+    let stub = Command::new("cc").args(["-shared", "-Wl,-soname,libtorch.so", "-o"]).arg(lib.join("libtorch.so")).arg(&source).output();
+    let stub = stub.map_err(|error| {
+        Stop::from(format!("cannot run `cc`: {error}; install a C++ compiler (`apt install build-essential`, `dnf install gcc-c++`)"))
+    })?;
+    if !stub.status.success() {
+        return Err(format!("`cc` cannot make a shared library: {}", String::from_utf8_lossy(&stub.stderr).trim()).into());
+    }
+    fs::remove_file(&source).map_err(|error| at(&source, &error))?;
+    let link = lib.join("libgomp.so");
+    if lib.join("libgomp.so.1").exists() && !link.exists() {
+        std::os::unix::fs::symlink("libgomp.so.1", &link).map_err(|error| at(&link, &error))?;
+    }
+    Ok(())
+}
+
+/// Counts what is under a folder, without the marker itself and without links.
+fn measure(folder: &Path, wheels: Vec<String>) -> Outcome<Marker> {
+    let mut marker = Marker { torch: TORCH.to_owned(), wheels, files: 0, bytes: 0, libraries: BTreeMap::new() };
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).map_err(|error| at(&next, &error))? {
+            let entry = entry.map_err(|error| at(&next, &error))?;
+            let about = entry.metadata().map_err(|error| at(&entry.path(), &error))?;
+            let path = entry.path();
+            if about.is_dir() {
+                // Python writes compiled copies of its modules beside them whenever it likes.
+                if entry.file_name() != "__pycache__" {
+                    open.push(path);
+                }
+            } else if about.is_file() && entry.file_name() != MARKER {
+                marker.files += 1;
+                marker.bytes += about.len();
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if next.ends_with("lib") && name.contains(".so") {
+                    marker.libraries.insert(name, about.len());
+                }
+            }
+        }
+    }
+    Ok(marker)
+}
+
+/// Puts a verified install in its final place, in one rename.
+fn settle(install: &Path, folder: &Path) -> Outcome {
+    if folder.symlink_metadata().is_ok() {
+        let old = install.with_file_name("old");
+        fs::rename(folder, &old).map_err(|error| at(folder, &error))?;
+    }
+    fs::rename(install, folder).map_err(|error| at(folder, &error))
+}
+
+/// Removes what set-ups that were killed have left. The caller holds the lock, so none of it is in use.
+fn clear_leftovers(cache: &Path) -> Outcome {
+    for entry in fs::read_dir(cache).map_err(|error| at(cache, &error))?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(".fetch-") {
+            fs::remove_dir_all(entry.path()).map_err(|error| at(&entry.path(), &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    fs::write(path, text).map_err(|error| at(path, &error))
+}
+
+fn at(path: &Path, error: &io::Error) -> Stop {
+    format!("{}: {error}", path.display()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_wheel_only_headers_and_cpu_libraries_are_kept() {
+        for (member, kept, why) in [
+            ("torch/lib/libtorch_cpu.so", Some("lib/libtorch_cpu.so"), "the library"),
+            ("torch/lib/libgomp.so.1", Some("lib/libgomp.so.1"), "which it needs"),
+            ("torch/include/ATen/ATen.h", Some("include/ATen/ATen.h"), "a header"),
+            ("nvidia/cu13/lib/libcudart.so.13", Some("lib/libcudart.so.13"), "needed even without a GPU"),
+            ("nvidia/cu13/lib/libnvperf_host.so", None, "a profiler's"),
+            ("torch/lib/libtorch_cuda_linalg.so", None, "only on a GPU"),
+            ("torch/lib/libtorch.so", None, "it asks for CUDA; a stub takes its place"),
+            ("torch/nn/modules/linear.py", None, "Python"),
+            ("torch/include/../../../evil", None, "it climbs out of the folder"),
+            ("/torch/include/evil", None, "it is absolute"),
+        ] {
+            assert_eq!(place(member), kept.map(PathBuf::from), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_install_that_lost_or_shortened_a_file_is_not_whole() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let lib = folder.path().join("lib");
+        fs::create_dir(&lib).expect("a folder");
+        fs::write(lib.join("libtorch_cpu.so"), [0; 100]).expect("a file");
+        fs::write(folder.path().join("header.h"), "x").expect("a file");
+        assert!(!whole(folder.path()), "without a marker nobody knows");
+        let marker = measure(folder.path(), vec!["a wheel".into()]).expect("it can be read");
+        assert_eq!(marker.libraries.get("libtorch_cpu.so"), Some(&100));
+        fs::write(folder.path().join(MARKER), serde_json::to_string(&marker).expect("it is plain")).expect("a file");
+        assert!(whole(folder.path()));
+        fs::write(lib.join("libtorch_cpu.so"), [0; 99]).expect("a file");
+        assert!(!whole(folder.path()), "a library is a byte short");
+        fs::write(lib.join("libtorch_cpu.so"), [0; 100]).expect("a file");
+        fs::remove_file(folder.path().join("header.h")).expect("it is there");
+        assert!(!whole(folder.path()), "a header is gone");
+    }
+
+    #[test]
+    fn what_a_killed_setup_left_is_removed_and_nothing_else() {
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        for name in [".fetch-123", "peers", "libtorch-2.11.0-cpu"] {
+            fs::create_dir(cache.path().join(name)).expect("a folder");
+        }
+        clear_leftovers(cache.path()).expect("it can");
+        assert!(!cache.path().join(".fetch-123").exists());
+        assert!(cache.path().join("peers").exists() && cache.path().join("libtorch-2.11.0-cpu").exists());
+    }
+}

@@ -1,0 +1,107 @@
+//! Scripts that hold our numbers and files against other programs, in a Python environment of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::fetch::TORCH;
+use crate::paths::{self, Project};
+use crate::quickstart::status;
+use crate::{Outcome, Stop};
+
+/// What the scripts import, besides [`TORCH`]. Pinned: a number that changes must have changed here.
+const PACKAGES: &[(&str, &str)] = &[
+    ("open_clip_torch", "3.3.0"),
+    ("torchvision", "0.26.0"),
+    ("timm", "1.0.31"),
+    ("pillow", "12.3.0"),
+    ("webdataset", "1.0.2"),
+    ("tensorboard", "2.21.0"),
+    ("scikit-learn", "1.9.1"),
+    ("safetensors", "0.8.0"),
+];
+
+/// Runs the scripts whose name contains `name`.
+pub fn run(project: &Project, name: &str) -> Outcome {
+    let folder = project.root.join("tests/peers");
+    let scripts = scripts(&folder, name)?;
+    let python = environment(&paths::cache()?.join("peers"))?;
+    let mut failed = Vec::new();
+    for script in &scripts {
+        let label = script.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        println!("--- {label}");
+        let start = Instant::now();
+        let mut child = Command::new(&python);
+        child.arg(script).current_dir(&project.root).env("VLHUB_BIN", project.program("debug"));
+        let ended = child.env("PYTHONDONTWRITEBYTECODE", "1").status();
+        let passed = ended.map_err(|error| format!("cannot run {}: {error}", python.display()))?.success();
+        println!("--- {label} {} ({:.0} s)", if passed { "passed" } else { "FAILED" }, start.elapsed().as_secs_f64());
+        if !passed {
+            failed.push(label);
+        }
+    }
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(" "));
+    }
+    println!("{} passed, {} failed", scripts.len() - failed.len(), failed.len());
+    if failed.is_empty() { Ok(()) } else { Err(Stop::silent(Some(1))) }
+}
+
+/// The scripts of a folder, sorted; those that begin with `_` are imported by others.
+fn scripts(folder: &Path, name: &str) -> Outcome<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut all: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "py")).collect();
+    all.retain(|path| !stem(path).starts_with('_'));
+    all.sort();
+    let known: Vec<_> = all.iter().map(|path| stem(path)).collect();
+    all.retain(|path| stem(path).contains(name));
+    if all.is_empty() {
+        return Err(format!("no script in {} has `{name}` in its name; there are: {}", folder.display(), known.join(" ")).into());
+    }
+    Ok(all)
+}
+
+/// The Python of an environment that has the packages, made when it is not there.
+fn environment(folder: &Path) -> Outcome<PathBuf> {
+    let python = folder.join("bin/python");
+    let wanted: Vec<_> = [("torch", TORCH)].iter().chain(PACKAGES).map(|(name, version)| format!("{name}=={version}")).collect();
+    if has(&python, &wanted) {
+        return Ok(python);
+    }
+    println!("making a Python environment in {} (about 6 GB, once)", folder.display());
+    if !python.exists() {
+        status(Command::new(paths::python()).args(["-m", "venv"]).arg(folder))?;
+    }
+    status(Command::new(&python).args(["-m", "pip", "install", "--disable-pip-version-check"]).args(&wanted))?;
+    if has(&python, &wanted) {
+        Ok(python)
+    } else {
+        Err(format!("{} still lacks packages after pip; remove it and try again", folder.display()).into())
+    }
+}
+
+fn has(python: &Path, wanted: &[String]) -> bool {
+    let code = "import sys, importlib.metadata as m\nfor w in sys.argv[1:]:\n    n, v = w.split('==')\n    assert m.version(n).split('+')[0] == v, w";
+    Command::new(python).args(["-c", code]).args(wanted).output().is_ok_and(|out| out.status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_found_by_a_part_of_their_name() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in ["open_clip.py", "tensorboard.py", "_shared.py", "notes.md"] {
+            fs::write(folder.path().join(name), "").expect("a file");
+        }
+        for (name, wanted) in [("", 2), ("open", 1), ("board", 1)] {
+            assert_eq!(scripts(folder.path(), name).expect(name).len(), wanted, "`{name}`");
+        }
+        let stop = scripts(folder.path(), "wandb").expect_err("there is none");
+        assert!(stop.message.contains("open_clip tensorboard"), "{}", stop.message);
+    }
+}

@@ -1,0 +1,38 @@
+//! From a fresh checkout to a trained and evaluated model.
+
+use std::process::Command;
+
+use crate::paths::{Project, cargo};
+use crate::{Outcome, Stop, setup};
+
+/// The run file of the quick start.
+const RUN_FILE: &str = "examples/configs/quickstart.toml";
+
+/// Options of `cargo vlhub quickstart`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// More arguments for `vlhub train`, such as `train.steps=20`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// `cargo vlhub quickstart`.
+pub fn run(args: &Args) -> Outcome {
+    let project = Project::checkout("quickstart")?;
+    setup::ensure(&project)?;
+    println!("building (the first time takes some minutes: libtorch's wrapper is C++)");
+    // The profile of the tests, so that the wrapper is compiled once for both.
+    status(cargo(Some(&project.root)).args(["build", "--package", "vlhub-host"]))?;
+    let program = project.program("debug");
+    status(Command::new(&program).arg("train").arg(RUN_FILE).args(&args.rest).current_dir(&project.root))?;
+    let again = program.strip_prefix(&project.root).unwrap_or(&program);
+    println!("the same by hand: {} train {RUN_FILE}", again.display());
+    Ok(())
+}
+
+/// Runs a child that talks to the user itself.
+pub fn status(command: &mut Command) -> Outcome {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|error| format!("cannot run {name}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(Stop::silent(status.code())) }
+}

@@ -1,0 +1,201 @@
+//! The residual attention block of CLIP, and a stack of them.
+
+use tch::nn::{Init, Path};
+use tch::{Kind, Tensor};
+
+use super::{Activation, Attention, LayerNorm, Linear, Mask, default_bound, dropout, normal};
+use crate::ops::gather_rows;
+use crate::{Noise, Result};
+
+/// What the blocks of a transformer have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockConfig {
+    /// Width of a token.
+    pub width: i64,
+    /// Attention heads; they share the width equally.
+    pub heads: i64,
+    /// Width between the two maps of the MLP.
+    pub mlp_width: i64,
+    /// Between the two maps of the MLP.
+    pub activation: Activation,
+    /// Share of the MLP's inner elements that is dropped while training.
+    pub dropout: f64,
+    /// How the matrices start.
+    pub start: Start,
+}
+
+/// How the matrices of a block start. Biases of the MLP always start as torch's do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// As torch's layers do: open_clip's image towers.
+    Torch,
+    /// As CLIP's text towers do: normal, with outputs scaled down by the square root of twice this number of blocks.
+    Clip {
+        /// Blocks in the stack.
+        layers: i64,
+    },
+}
+
+impl Start {
+    /// Initial values of `attn.in_proj_weight`, `attn.out_proj.weight`, `mlp.c_fc.weight` and `mlp.c_proj.weight`.
+    fn matrices(self, width: i64, mlp_width: i64) -> [Init; 4] {
+        match self {
+            Self::Torch => [Attention::xavier(width), default_bound(width), default_bound(width), default_bound(mlp_width)],
+            Self::Clip { layers } => {
+                let attention = (width as f64).powf(-0.5);
+                let output = attention * ((2 * layers) as f64).powf(-0.5);
+                [normal(attention), normal(output), normal(((2 * width) as f64).powf(-0.5)), normal(output)]
+            }
+        }
+    }
+}
+
+/// A residual attention block, normalised before each part. Parameters: `ln_1`, `attn`, `ln_2`, `mlp.c_fc`, `mlp.c_proj`.
+#[derive(Debug)]
+pub struct Block {
+    ln_1: LayerNorm,
+    attn: Attention,
+    ln_2: LayerNorm,
+    c_fc: Linear,
+    c_proj: Linear,
+    activation: Activation,
+    dropout: f64,
+}
+
+impl Block {
+    /// Makes the parameters.
+    ///
+    /// # Errors
+    /// When a name is taken, or the heads do not divide the width.
+    pub fn new(path: &Path<'_>, config: &BlockConfig) -> Result<Self> {
+        let BlockConfig { width, heads, mlp_width, activation, dropout, start } = *config;
+        let [in_proj, out_proj, c_fc, c_proj] = start.matrices(width, mlp_width);
+        let mlp = path.sub("mlp");
+        Ok(Self {
+            ln_1: LayerNorm::new(&path.sub("ln_1"), width)?,
+            attn: Attention::new(&path.sub("attn"), width, heads, in_proj, out_proj)?,
+            ln_2: LayerNorm::new(&path.sub("ln_2"), width)?,
+            c_fc: Linear::new(&mlp.sub("c_fc"), width, mlp_width, c_fc, default_bound(width))?,
+            c_proj: Linear::new(&mlp.sub("c_proj"), mlp_width, width, c_proj, default_bound(mlp_width))?,
+            activation,
+            dropout,
+        })
+    }
+
+    /// `[B, T, width]` to the same shape.
+    pub fn forward(&self, x: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
+        let x = x + self.attn.forward(&self.ln_1.forward(x), mask);
+        self.mlp(x, noise)
+    }
+
+    /// The output for the token `at[b]` of each row alone, `[B, width]`: equal to those rows of [`Block::forward`], but queries, output map
+    /// and MLP are computed for one token of each row instead of all. [`Mask::Given`] is `[…, 1, tokens]` here.
+    pub fn forward_at(&self, x: &Tensor, at: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
+        let tokens = self.ln_1.forward(x);
+        let queries = gather_rows(&tokens, at).unsqueeze(1);
+        let seen = match mask {
+            Mask::Causal => self.attn.attend(&queries, &tokens, Mask::Given(&up_to(at, x.size()[1]).unsqueeze(1).unsqueeze(1))),
+            Mask::Full | Mask::Given(_) => self.attn.attend(&queries, &tokens, mask),
+        };
+        self.mlp(gather_rows(x, at) + seen.squeeze_dim(1), noise)
+    }
+
+    fn mlp(&self, x: Tensor, noise: Option<&Noise>) -> Tensor {
+        let inner = self.activation.forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
+        let out = self.c_proj.forward(&dropout(inner, self.dropout, noise));
+        x + out
+    }
+}
+
+/// A stack of [`Block`]s. Parameters: `resblocks.N`.
+#[derive(Debug)]
+pub struct Transformer {
+    blocks: Vec<Block>,
+}
+
+impl Transformer {
+    /// Makes `layers` blocks.
+    ///
+    /// # Errors
+    /// When a name is taken, or the heads do not divide the width.
+    pub fn new(path: &Path<'_>, layers: i64, config: &BlockConfig) -> Result<Self> {
+        let path = path.sub("resblocks");
+        let blocks = (0..layers).map(|layer| Block::new(&path.sub(layer), config)).collect::<Result<_>>()?;
+        Ok(Self { blocks })
+    }
+
+    /// `[B, T, width]` to the same shape.
+    pub fn forward(&self, x: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
+        self.blocks.iter().fold(x.shallow_clone(), |x, block| block.forward(&x, mask, noise))
+    }
+
+    /// The output for the token `at[b]` of each row alone, `[B, width]`; see [`Block::forward_at`]. `mask` is full or causal.
+    pub fn forward_at(&self, x: &Tensor, at: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
+        let Some((last, before)) = self.blocks.split_last() else { return gather_rows(x, at) };
+        let x = before.iter().fold(x.shallow_clone(), |x, block| block.forward(&x, mask, noise));
+        last.forward_at(&x, at, mask, noise)
+    }
+
+    /// Prefixes of the blocks' parameters, from input to output, when the stack was made on `path`.
+    pub fn stages<'a>(&'a self, path: &'a str) -> impl Iterator<Item = String> + 'a {
+        (0..self.blocks.len()).map(move |layer| format!("{path}.resblocks.{layer}"))
+    }
+}
+
+/// `[B, length]` bool: true up to and including the place `last[b]`.
+pub fn up_to(last: &Tensor, length: i64) -> Tensor {
+    Tensor::arange(length, (Kind::Int64, last.device())).unsqueeze(0).le_tensor(&last.unsqueeze(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, nn::VarStore};
+
+    use super::*;
+
+    fn config(activation: Activation) -> BlockConfig {
+        BlockConfig { width: 12, heads: 3, mlp_width: 20, activation, dropout: 0.0, start: Start::Torch }
+    }
+
+    #[test]
+    fn one_token_of_each_row_comes_out_as_it_does_among_all() {
+        for (mask, activation) in [(Mask::Full, Activation::Gelu), (Mask::Causal, Activation::QuickGelu)] {
+            let store = VarStore::new(Device::Cpu);
+            let stack = Transformer::new(&store.root(), 2, &config(activation)).expect("its names are free");
+            let x = Tensor::randn([4, 7, 12], (Kind::Float, Device::Cpu));
+            let at = Tensor::from_slice(&[0i64, 6, 3, 2]);
+            let whole = gather_rows(&stack.forward(&x, mask, None), &at);
+            let alone = stack.forward_at(&x, &at, mask, None);
+            assert_eq!(alone.size(), [4, 12]);
+            let apart = (whole - alone).abs().max().double_value(&[]);
+            assert!(apart < 1e-5, "{mask:?}: {apart}");
+        }
+    }
+
+    #[test]
+    fn a_causal_stack_does_not_see_what_follows_and_a_full_one_does() {
+        let store = VarStore::new(Device::Cpu);
+        let stack = Transformer::new(&store.root(), 2, &config(Activation::Gelu)).expect("its names are free");
+        let x = Tensor::randn([1, 5, 12], (Kind::Float, Device::Cpu));
+        let other = Tensor::cat(&[x.narrow(1, 0, 4), Tensor::randn([1, 1, 12], (Kind::Float, Device::Cpu))], 1);
+        for (mask, seen, why) in
+            [(Mask::Causal, false, "the last token is the only one that differs"), (Mask::Full, true, "all look at all")]
+        {
+            let apart = stack.forward(&x, mask, None) - stack.forward(&other, mask, None);
+            let first = apart.narrow(1, 0, 4).abs().max().double_value(&[]);
+            assert_eq!(first > 1e-4, seen, "{mask:?}: {first}, but {why}");
+        }
+    }
+
+    #[test]
+    fn a_second_stack_on_one_path_is_refused_by_name() {
+        let store = VarStore::new(Device::Cpu);
+        let path = store.root().sub("visual");
+        Transformer::new(&path, 1, &config(Activation::Gelu)).expect("its names are free");
+        let error = Transformer::new(&path, 1, &config(Activation::Gelu)).expect_err("its names are taken").to_string();
+        assert!(error.contains("`visual.resblocks.0.ln_1.weight`"), "{error}");
+        let uneven = BlockConfig { heads: 5, ..config(Activation::Gelu) };
+        let error = Transformer::new(&store.root().sub("other"), 1, &uneven).expect_err("5 does not divide 12").to_string();
+        assert!(error.contains("width 12") && error.contains("5 heads"), "{error}");
+    }
+}

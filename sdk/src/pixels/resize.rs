@@ -1,0 +1,198 @@
+//! Resizing in two passes with 22-bit weights.
+
+use image::RgbImage;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vlhub_core::Region;
+
+/// Bits of a weight after the point: 32, less 8 for the value and 2 for sums outside 0..=1.
+const BITS: u32 = 22;
+
+/// Weight function of a resize.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Filter {
+    /// Mean of the covered pixels.
+    Box,
+    /// Triangle of radius 1.
+    Bilinear,
+    /// Keys' cubic with a = -0.5, radius 2: what CLIP models are evaluated with.
+    #[default]
+    Bicubic,
+    /// Windowed sinc of radius 3.
+    Lanczos,
+}
+
+impl Filter {
+    fn radius(self) -> f64 {
+        match self {
+            Self::Box => 0.5,
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        let distance = x.abs();
+        match self {
+            // Half open, so that a pixel on the border between two cells belongs to one of them.
+            Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
+            Self::Bilinear => (1.0 - distance).max(0.0),
+            Self::Bicubic if distance < 1.0 => (1.5 * distance - 2.5) * distance * distance + 1.0,
+            Self::Bicubic if distance < 2.0 => (((distance - 5.0) * distance + 8.0) * distance - 4.0) * -0.5,
+            Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
+            Self::Bicubic | Self::Lanczos => 0.0,
+        }
+    }
+}
+
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 { 1.0 } else { (x * std::f64::consts::PI).sin() / (x * std::f64::consts::PI) }
+}
+
+/// Resizes like Pillow's `Image.resize`. An empty image gives a black one.
+pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
+    resized_crop(image, Region { x: 0, y: 0, width: image.width(), height: image.height() }, width, height, filter)
+}
+
+/// Cuts out a region, clipped to the image, and resizes it: equal to a crop followed by [`resize`], without the copy between.
+pub fn resized_crop(image: &RgbImage, region: Region, width: u32, height: u32, filter: Filter) -> RgbImage {
+    let across = Axis::whole(image.width(), region.x, region.width, width);
+    let down = Axis::whole(image.height(), region.y, region.height, height);
+    resample(image, across, down, filter)
+}
+
+/// One direction of a resize, of which a window may be all that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    /// First pixel that is read, and how many.
+    pub source: (usize, usize),
+    /// Pixels that the full output would have. May exceed memory: only the window is made.
+    pub full: u64,
+    /// First output pixel that is made, and how many.
+    pub window: (u64, usize),
+}
+
+impl Axis {
+    fn whole(length: u32, start: u32, count: u32, full: u32) -> Self {
+        let start = start.min(length);
+        let count = count.min(length - start);
+        Self { source: (start as usize, count as usize), full: full.into(), window: (0, full as usize) }
+    }
+
+    fn is_copy(&self) -> bool {
+        self.full == self.source.1 as u64
+    }
+
+    fn taps(&self, filter: Filter) -> Taps {
+        let (start, count) = self.source;
+        let scale = count as f64 / self.full as f64;
+        let stretch = scale.max(1.0);
+        let radius = filter.radius() * stretch;
+        let mut taps = Taps { spans: Vec::with_capacity(self.window.1), weights: Vec::new() };
+        let mut exact = Vec::new();
+        for at in self.window.0..self.window.0 + self.window.1 as u64 {
+            let centre = (at as f64 + 0.5) * scale;
+            let low = (centre - radius + 0.5).max(0.0) as usize;
+            let high = ((centre + radius + 0.5) as usize).min(count);
+            exact.clear();
+            // Pillow multiplies by the reciprocal; a division would differ in the last bit.
+            let inverse = 1.0 / stretch;
+            exact.extend((low..high).map(|from| filter.weight((from as f64 - centre + 0.5) * inverse)));
+            let sum: f64 = exact.iter().sum();
+            let sum = if sum == 0.0 { 1.0 } else { sum };
+            taps.spans.push(Span { from: start + low, weights: taps.weights.len()..taps.weights.len() + exact.len() });
+            taps.weights.extend(exact.iter().map(|weight| {
+                let scaled = weight / sum * f64::from(1 << BITS);
+                (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32
+            }));
+        }
+        taps
+    }
+}
+
+struct Taps {
+    spans: Vec<Span>,
+    weights: Vec<i32>,
+}
+
+impl Taps {
+    /// One pixel for one pixel.
+    fn copy(axis: Axis) -> Self {
+        let start = axis.source.0 + axis.window.0 as usize;
+        let spans = (start..start + axis.window.1).map(|from| Span { from, weights: 0..1 }).collect();
+        Self { spans, weights: vec![1 << BITS] }
+    }
+}
+
+struct Span {
+    from: usize,
+    weights: std::ops::Range<usize>,
+}
+
+/// Both passes. Rows and columns outside the windows are never computed.
+pub(super) fn resample(image: &RgbImage, across: Axis, down: Axis, filter: Filter) -> RgbImage {
+    let (width, height) = (across.window.1, down.window.1);
+    let mut out = RgbImage::new(width as u32, height as u32);
+    if across.source.1 == 0 || down.source.1 == 0 || width == 0 || height == 0 {
+        return out;
+    }
+    let vertical = if down.is_copy() { Taps::copy(down) } else { down.taps(filter) };
+    let first = vertical.spans.first().map_or(0, |span| span.from);
+    let last = vertical.spans.last().map_or(0, |span| span.from + span.weights.len());
+    let stride = 3 * width;
+    let source_stride = 3 * image.width() as usize;
+    let rows = image.as_raw()[first * source_stride..last * source_stride].chunks_exact(source_stride);
+    let mut middle = vec![0u8; (last - first) * stride];
+    if across.is_copy() {
+        let start = 3 * (across.source.0 + across.window.0 as usize);
+        for (to, from) in middle.chunks_exact_mut(stride).zip(rows) {
+            to.copy_from_slice(&from[start..start + stride]);
+        }
+    } else {
+        let horizontal = across.taps(filter);
+        for (to, from) in middle.chunks_exact_mut(stride).zip(rows) {
+            narrow(from, to, &horizontal);
+        }
+    }
+    if down.is_copy() {
+        out.copy_from_slice(&middle);
+        return out;
+    }
+    let mut sums = vec![0i32; stride];
+    for (to, span) in out.chunks_exact_mut(stride).zip(&vertical.spans) {
+        sums.fill(1 << (BITS - 1));
+        let rows = middle[(span.from - first) * stride..].chunks_exact(stride);
+        for (row, &weight) in rows.zip(&vertical.weights[span.weights.clone()]) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        for (to, &sum) in to.iter_mut().zip(&sums) {
+            *to = round(sum);
+        }
+    }
+    out
+}
+
+/// One row through the horizontal pass.
+fn narrow(from: &[u8], to: &mut [u8], taps: &Taps) {
+    for (pixel, span) in to.chunks_exact_mut(3).zip(&taps.spans) {
+        let mut sums = [1i32 << (BITS - 1); 3];
+        let weights = &taps.weights[span.weights.clone()];
+        let values = &from[3 * span.from..3 * (span.from + weights.len())];
+        for (value, &weight) in values.chunks_exact(3).zip(weights) {
+            for (sum, &value) in sums.iter_mut().zip(value) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        for (to, sum) in pixel.iter_mut().zip(sums) {
+            *to = round(sum);
+        }
+    }
+}
+
+fn round(sum: i32) -> u8 {
+    (sum >> BITS).clamp(0, 255) as u8
+}
