@@ -60,6 +60,13 @@ pub struct Session {
 /// # Errors
 /// Whatever a plugin refuses, an unreadable tokenizer, or weights that do not fit.
 pub fn build(config: &RunConfig, device: Device) -> Outcome<Session> {
+    let mut session = build_without_tokenizer(config, device)?;
+    session.tokenizer = tokenizer(config, &session.towers)?;
+    Ok(session)
+}
+
+/// [`build`] for towers that are given token ids.
+pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Session> {
     tch::manual_seed(config.top.seed as i64);
     let image = config.image.as_ref().map(|tower| tower.chosen.config.as_ref());
     let text = config.text.as_ref().map(|tower| tower.chosen.config.as_ref());
@@ -89,8 +96,7 @@ pub fn build(config: &RunConfig, device: Device) -> Outcome<Session> {
             towers.freeze(modality, &tower.freeze)?;
         }
     }
-    let tokenizer = tokenizer(config, &towers)?;
-    Ok(Session { towers, terms, tokenizer })
+    Ok(Session { towers, terms, tokenizer: None })
 }
 
 fn tokenizer(config: &RunConfig, towers: &Towers) -> Outcome<Option<Arc<dyn Tokenizer>>> {

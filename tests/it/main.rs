@@ -1,1 +1,4 @@
 //! One test program: each further one would link libtorch again.
+
+mod cargo;
+mod dylib;

@@ -170,16 +170,22 @@ impl Store {
 /// Which checkpoints to remove, given all of them, newest first, and whether each is valid.
 ///
 /// The last `keep_last` valid ones stay, and never fewer than two; so do valid ones at multiples of `keep_every`. A damaged one stays while
-/// it is newer than all that: someone will want to look at it.
+/// it is newer than all that: someone will want to look at it. One that was put aside goes when a valid one of its step is there.
 fn doomed(candidates: &[Candidate], valid: &[bool], keep_last: usize, keep_every: Option<u64>) -> Vec<PathBuf> {
     let mut newer = 0;
     let mut doomed = Vec::new();
+    let mut newest_of_step = None;
     for (candidate, &valid) in candidates.iter().zip(valid) {
+        if candidate.replaced && newest_of_step == Some(candidate.step) {
+            doomed.push(candidate.path.clone());
+            continue;
+        }
         let milestone = valid && !candidate.replaced && keep_every.is_some_and(|every| every > 0 && candidate.step.is_multiple_of(every));
         if newer >= keep_last.max(2) && !milestone {
             doomed.push(candidate.path.clone());
         }
         newer += usize::from(valid);
+        newest_of_step = if valid { Some(candidate.step) } else { newest_of_step };
     }
     doomed
 }
@@ -197,7 +203,7 @@ mod tests {
 
     #[test]
     fn pruning_keeps_what_it_promises() {
-        // Steps newest first; `!` marks a damaged one.
+        // Steps newest first; `!` marks a damaged one, `~` one that was put aside.
         for (there, last, every, gone, why) in [
             ("3 2 1", 2, None, "1", "the last two stay"),
             ("3 2 1", 5, None, "", "there are fewer than may stay"),
@@ -209,15 +215,18 @@ mod tests {
             ("5 4 3! 2", 2, None, "3! 2", "a damaged one goes with its age"),
             ("5! 4! 3 2 1", 2, None, "1", "two damaged ones do not push out the last valid ones"),
             ("20 19 18! 10!", 2, Some(10), "18! 10!", "a damaged milestone is none"),
+            ("9 9~ 8 7", 2, None, "9~ 7", "one that was replaced goes, and does not count"),
+            ("9! 9~ 8 7", 2, None, "7", "one that was put aside stays while its successor is damaged"),
+            ("9~ 8 7", 2, None, "7", "one that was put aside counts while it has no successor"),
         ] {
-            let parse = |text: &str| -> Vec<(u64, bool)> {
-                text.split_whitespace().map(|one| (one.trim_end_matches('!').parse().expect("a number"), !one.ends_with('!'))).collect()
+            let candidate = |one: &str| Candidate {
+                step: one.trim_end_matches(['!', '~']).parse().expect("a number"),
+                replaced: one.ends_with('~'),
+                path: one.into(),
             };
-            let (steps, valid): (Vec<_>, Vec<_>) = parse(there)
-                .into_iter()
-                .map(|(step, valid)| (Candidate { step, replaced: false, path: step.to_string().into() }, valid))
-                .unzip();
-            let expected: Vec<PathBuf> = parse(gone).into_iter().map(|(step, _)| step.to_string().into()).collect();
+            let steps: Vec<_> = there.split_whitespace().map(candidate).collect();
+            let valid: Vec<_> = there.split_whitespace().map(|one| !one.ends_with('!')).collect();
+            let expected: Vec<PathBuf> = gone.split_whitespace().map(PathBuf::from).collect();
             assert_eq!(doomed(&steps, &valid, last, every), expected, "{there}: {why}");
         }
     }

@@ -33,7 +33,7 @@ pub fn check(libraries: &[PathBuf], args: &CheckArgs) -> Outcome {
             if args.json {
                 print_json(&json!({"ok": false, "problems": list}))?;
             }
-            let problems = Problems { list, ..Problems::new(&document) };
+            let problems = Problems::found(&document, list);
             Err(problems.failure().unwrap_or_else(|| Failure::usage("the run file cannot be read")))
         }
     }

@@ -64,3 +64,21 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
     glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
 }
+
+/// The safetensors file that a checkpoint folder, a run folder or a plain path stands for.
+fn weights_file(path: &Path) -> Outcome<PathBuf> {
+    if path.is_file() {
+        return Ok(path.to_path_buf());
+    }
+    let missing = |why: &str| Failure::new(Failure::RESUME, format!("no weights at `{}`: {why}", path.display()));
+    if !path.exists() {
+        return Err(missing("there is no such file or folder"));
+    }
+    let file = path.join("rank-0.safetensors");
+    if file.is_file() {
+        return Ok(file);
+    }
+    let checkpoints = if path.join("checkpoints").is_dir() { path.join("checkpoints") } else { path.to_path_buf() };
+    let found = crate::checkpoint::Store::open(&checkpoints)?.latest()?;
+    found.map(|found| found.path.join("rank-0.safetensors")).ok_or_else(|| missing("it holds no valid checkpoint"))
+}

@@ -44,7 +44,7 @@ fn list(all: &[Plugin], filter: &[String], json: bool, markdown: bool) -> Outcom
         return Err(Failure::usage(format!("no plugin fits `{}`; {known}", filter.join(" "))));
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(["kind", "name", "package", "summary"]);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(["kind", "name", "package", "summary"]);
     for plugin in chosen {
         table.add_row([&plugin.kind, &plugin.name, &plugin.package, &plugin.summary]);
     }
@@ -69,7 +69,7 @@ fn show(registry: &Registry, name: &str, json: bool) -> Outcome {
         println!("{} · {} · {} · {}{}", plugin.name, plugin.kind, plugin.package, plugin.origin, if plugin.source == "built in" { String::new() } else { format!(" · {}", plugin.source) });
         println!("{}\n", plugin.summary);
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         for field in &plugin.options {
             table.add_row([format!("  {}", field.name), field.kind.clone(), catalog::short(&field.default), field.description.clone()]);
         }

@@ -121,7 +121,7 @@ impl RunConfig {
     /// Exit status 2 with the list.
     pub fn of(document: &Document, registry: &Registry) -> Outcome<Self> {
         Self::resolve(document, registry).map_err(|list| {
-            let problems = Problems { list, ..Problems::new(document) };
+            let problems = Problems::found(document, list);
             problems.failure().unwrap_or_else(|| crate::failure::Failure::usage("the run file cannot be read"))
         })
     }

@@ -31,6 +31,11 @@ impl<'a> Problems<'a> {
         Self { document, list: Vec::new() }
     }
 
+    /// What was found earlier.
+    pub fn found(document: &'a Document, list: Vec<Problem>) -> Self {
+        Self { document, list }
+    }
+
     /// Notes a problem.
     pub fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         let key = key.into();

@@ -1,1 +1,258 @@
-//! Part of the data path.
+//! Batches: in an order, and with random numbers, that depend on the seed, the epoch and the place in the epoch alone. Whatever the number of
+//! threads, and wherever one starts, a step's batch is the same to the bit.
+
+use std::sync::Arc;
+
+use tch::Tensor;
+use vlhub_core::{Batch, Error, Result};
+
+use super::philox::{Permutation, Philox};
+use super::skipped::SkipLog;
+use super::tokens::Tokenizer;
+use super::views::{Maker, Place, Row, Unused};
+use super::{Bad, Source};
+
+pub use super::stream::{LoadError, Loaded, Stream};
+pub use super::views::{ImageInput, ImageView, TextView, Views};
+
+/// The name of the class labels among a batch's extra inputs.
+pub const LABELS: &str = "labels";
+
+/// How batches are made.
+#[derive(Clone, Debug)]
+pub struct LoaderConfig {
+    /// Rows of a batch.
+    pub batch: usize,
+    /// Threads that read and decode.
+    pub threads: usize,
+    /// Decides order and draws.
+    pub seed: u64,
+    /// What the image tower reads; needed for image views.
+    pub image: Option<ImageInput>,
+    /// Cut the token matrix to the longest text of the batch: for towers on whose output padding has no effect.
+    pub truncate: bool,
+    /// Share of samples that may be unusable, of those seen (and of the first thousand, before that many were seen).
+    pub max_bad_fraction: f64,
+    /// How many samples in a row may be unusable.
+    pub max_bad_run: u64,
+    /// Draw a new order for each epoch; else the source's order.
+    pub shuffle: bool,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        Self { batch: 32, threads: 2, seed: 0, image: None, truncate: true, max_bad_fraction: 0.01, max_bad_run: 1000, shuffle: true }
+    }
+}
+
+/// Makes batches of a source.
+#[derive(Debug)]
+pub struct Loader {
+    shared: Arc<Shared>,
+    skipped: SkipLog,
+}
+
+/// What the threads of a loader share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub maker: Maker,
+    pub config: LoaderConfig,
+    pub steps_per_epoch: u64,
+    samples: u64,
+    /// `(x / 255 - mean) / std` of every byte, for each channel.
+    levels: [[f32; 256]; 3],
+}
+
+/// What became of a row: the samples that were tried in vain, and the row.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    pub unused: Vec<Unused>,
+    pub row: Option<Row>,
+}
+
+impl Loader {
+    /// Puts a source and views together. Problems that the source found when it was indexed go to `skipped`.
+    ///
+    /// # Errors
+    /// An image view without an image input, a text view without a tokenizer, labels out of a source without any sample, or fewer samples than
+    /// rows of a batch.
+    pub fn new(
+        source: Arc<dyn Source>,
+        views: Views,
+        tokenizer: Option<Arc<dyn Tokenizer>>,
+        config: LoaderConfig,
+        skipped: SkipLog,
+    ) -> Result<Self> {
+        let samples = source.len() as u64;
+        if config.batch == 0 {
+            return Err(Error::invalid("a batch of 0 rows"));
+        }
+        if samples < config.batch as u64 {
+            return Err(Error::invalid(format!(
+                "the source lists {samples} usable samples, fewer than the {} rows of a batch; use a smaller batch or more data",
+                config.batch
+            )));
+        }
+        if config.image.is_none() && !views.images.is_empty() {
+            return Err(Error::invalid(format!("image view `{}` is read, but there is no image tower", views.images[0].name)));
+        }
+        if tokenizer.is_none() && !views.texts.is_empty() {
+            return Err(Error::invalid(format!("text view `{}` is read, but there is no text tower", views.texts[0].name)));
+        }
+        skipped.indexed(source.problems());
+        let mut levels = [[0.0; 256]; 3];
+        if let Some(input) = config.image {
+            for (channel, levels) in levels.iter_mut().enumerate() {
+                for (byte, level) in levels.iter_mut().enumerate() {
+                    *level = (byte as f32 / 255.0 - input.mean[channel]) / input.std[channel];
+                }
+            }
+        }
+        let steps_per_epoch = samples / config.batch as u64;
+        let maker = Maker { source, views, tokenizer, image: config.image };
+        Ok(Self { shared: Arc::new(Shared { maker, config, steps_per_epoch, samples, levels }), skipped })
+    }
+
+    /// Whole batches in an epoch; what is left over at its end is other samples in every epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.shared.steps_per_epoch
+    }
+
+    /// Batches from step `from_step` on, without end: the same as a stream from step 0 gives at that step.
+    pub fn start(&self, from_step: u64) -> Stream {
+        Stream::new(Arc::clone(&self.shared), self.skipped.clone(), from_step)
+    }
+}
+
+impl Shared {
+    /// The epoch of a step, and the step's place in it.
+    pub fn epoch(&self, step: u64) -> (u64, u64) {
+        (step / self.steps_per_epoch, step % self.steps_per_epoch)
+    }
+
+    /// How many samples are tried for one row. Transforms may drop far more than may be bad.
+    fn most_attempts(&self) -> u64 {
+        self.config.max_bad_run.saturating_add(1).max(10_000)
+    }
+
+    /// Makes one row: a sample that cannot be used is replaced by another, which depends on the place and the attempt alone.
+    pub fn fill(&self, step: u64, slot: usize, stopped: impl Fn() -> bool) -> Tried {
+        let config = &self.config;
+        let (epoch, in_epoch) = self.epoch(step);
+        let position = in_epoch * config.batch as u64 + slot as u64;
+        let mut tried = Tried::default();
+        let mut bad_run = 0;
+        for attempt in 0..self.most_attempts() {
+            if stopped() {
+                break;
+            }
+            let place = Place { seed: config.seed, epoch, position, attempt };
+            let index = match (attempt, config.shuffle) {
+                (0, true) => Permutation::new(config.seed, epoch, self.samples).at(position),
+                (0, false) => position,
+                _ => {
+                    let mut rng = Philox::new([config.seed, epoch, position, attempt]);
+                    vlhub_sdk::random::below(&mut rng, self.samples)
+                }
+            };
+            match self.maker.row(index as usize, place) {
+                Ok(row) => {
+                    tried.row = Some(row);
+                    break;
+                }
+                Err(unused) => {
+                    bad_run = if matches!(unused, Unused::Bad(_)) { bad_run + 1 } else { 0 };
+                    tried.unused.push(unused);
+                    if bad_run > config.max_bad_run {
+                        break;
+                    }
+                }
+            }
+        }
+        tried
+    }
+
+    /// Puts rows together. Every row is there.
+    pub fn collate(&self, rows: &[Row]) -> Result<Batch> {
+        let mut batch = Batch::new(rows.len() as i64);
+        for (number, view) in self.maker.views.images.iter().enumerate() {
+            let (height, width) = self.config.image.map(|input| input.size).unwrap_or_default();
+            let plane = height as usize * width as usize;
+            let mut values = vec![0f32; rows.len() * 3 * plane];
+            if plane > 0 {
+                for (row, out) in rows.iter().zip(values.chunks_exact_mut(3 * plane)) {
+                    let (red, rest) = out.split_at_mut(plane);
+                    let (green, blue) = rest.split_at_mut(plane);
+                    let [reds, greens, blues] = &self.levels;
+                    for (at, pixel) in row.images[number].as_raw().chunks_exact(3).enumerate() {
+                        red[at] = reds[usize::from(pixel[0])];
+                        green[at] = greens[usize::from(pixel[1])];
+                        blue[at] = blues[usize::from(pixel[2])];
+                    }
+                }
+            }
+            let shape = [rows.len() as i64, 3, i64::from(height), i64::from(width)];
+            batch.set_image(&view.name, Tensor::f_from_slice(&values)?.f_view(shape)?)?;
+        }
+        if let Some(tokenizer) = &self.maker.tokenizer {
+            for (number, view) in self.maker.views.texts.iter().enumerate() {
+                let longest = rows.iter().map(|row| row.ids[number].len()).max().unwrap_or_default().max(1);
+                let length = if self.config.truncate { longest } else { tokenizer.context() };
+                let mut ids = vec![tokenizer.pad(); rows.len() * length];
+                for (row, out) in rows.iter().zip(ids.chunks_exact_mut(length.max(1))) {
+                    let own = &row.ids[number];
+                    if own.len() > length {
+                        return Err(Error::invalid(format!("the tokenizer gave {} ids for `{}`; its context is {length}", own.len(), row.key)));
+                    }
+                    out[..own.len()].copy_from_slice(own);
+                }
+                batch.set_text(&view.name, Tensor::f_from_slice(&ids)?.f_view([rows.len() as i64, length as i64])?)?;
+            }
+        }
+        if self.maker.views.labels {
+            let labels: Vec<i64> = rows.iter().filter_map(|row| row.label).collect();
+            batch.set_extra(LABELS, Tensor::f_from_slice(&labels)?)?;
+        }
+        Ok(batch)
+    }
+}
+
+/// Whether a run may go on, by what was seen since it started.
+#[derive(Debug, Default)]
+pub(crate) struct Budget {
+    seen: u64,
+    bad: u64,
+    run: u64,
+    /// The first few, for the message.
+    first: Vec<Bad>,
+}
+
+impl Budget {
+    /// Counts a sample that cannot be used, and says what is too much.
+    pub fn bad(&mut self, bad: &Bad, config: &LoaderConfig) -> Option<LoadError> {
+        self.seen += 1;
+        self.bad += 1;
+        self.run += 1;
+        if self.first.len() < 5 {
+            self.first.push(bad.clone());
+        }
+        // The first samples are too few for a share, so they are counted as if there were a thousand.
+        let allowed = config.max_bad_fraction * self.seen.max(1000) as f64;
+        (self.bad as f64 > allowed || self.run > config.max_bad_run).then(|| LoadError::Budget {
+            bad: self.bad,
+            seen: self.seen,
+            run: self.run,
+            first: self.first.clone(),
+        })
+    }
+
+    /// Counts a sample that can be used.
+    pub fn good(&mut self) {
+        self.seen += 1;
+        self.run = 0;
+    }
+}
+
+#[cfg(test)]
+#[path = "loader_tests.rs"]
+mod tests;

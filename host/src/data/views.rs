@@ -1,1 +1,174 @@
-//! Part of the data path.
+//! One sample to the views that a run reads: pixels, token ids and a label.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use image::RgbImage;
+use vlhub_core::{Augmentation, Caption, CaptionTransform, Error};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::decode::{MAX_PIXELS, panic_text};
+use super::philox::Philox;
+use super::tokens::Tokenizer;
+use super::{Bad, Raw, Source};
+
+/// A view of the picture.
+#[derive(Debug)]
+pub struct ImageView {
+    /// Its name in the batch.
+    pub name: String,
+    /// What changes the picture, in order, each with its name.
+    pub augment: Vec<(String, Box<dyn Augmentation>)>,
+}
+
+/// A view of the caption.
+#[derive(Debug)]
+pub struct TextView {
+    /// Its name in the batch.
+    pub name: String,
+    /// What changes the caption, in order, each with its name.
+    pub transform: Vec<(String, Box<dyn CaptionTransform>)>,
+}
+
+/// What a batch holds.
+#[derive(Debug, Default)]
+pub struct Views {
+    /// Views of the picture.
+    pub images: Vec<ImageView>,
+    /// Views of the caption.
+    pub texts: Vec<TextView>,
+    /// Whether class labels are read. They are those that the first text view's transforms leave, or the source's own without a text view.
+    pub labels: bool,
+}
+
+/// What the image tower reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ImageInput {
+    /// Height and width, in pixels.
+    pub size: (u32, u32),
+    /// Mean of each channel, for values in 0..1.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel.
+    pub std: [f32; 3],
+}
+
+/// One row of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    pub key: String,
+    /// Pixels of each image view, of the right size.
+    pub images: Vec<RgbImage>,
+    /// Token ids of each text view.
+    pub ids: Vec<Vec<i64>>,
+    pub label: Option<i64>,
+}
+
+/// Why there is no row.
+#[derive(Debug)]
+pub(crate) enum Unused {
+    /// It cannot be used.
+    Bad(Bad),
+    /// A caption transform dropped it.
+    Dropped(String),
+}
+
+/// Where a draw is made: what its random numbers depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub seed: u64,
+    pub epoch: u64,
+    /// The row's place in the epoch.
+    pub position: u64,
+    /// How many samples were tried for this row before.
+    pub attempt: u64,
+}
+
+impl Place {
+    /// The generator of one view. A view's name decides, so another view beside it changes nothing.
+    pub fn rng(&self, view: &str) -> Philox {
+        Philox::new([self.seed, self.epoch, self.position, self.attempt, xxh3_64(view.as_bytes())])
+    }
+}
+
+/// Makes rows.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    pub source: Arc<dyn Source>,
+    pub views: Views,
+    pub tokenizer: Option<Arc<dyn Tokenizer>>,
+    pub image: Option<ImageInput>,
+}
+
+impl Maker {
+    /// Reads sample `index` and makes its row. Nothing that is wrong with a sample, a panic included, leaves this function but as [`Unused`].
+    pub fn row(&self, index: usize, place: Place) -> Result<Row, Unused> {
+        let row = catch_unwind(AssertUnwindSafe(|| self.unguarded(index, place)));
+        row.unwrap_or_else(|panic| {
+            // The panic may come from the source itself, so it is not asked for the key without a guard.
+            let key = catch_unwind(AssertUnwindSafe(|| self.source.key(index))).unwrap_or_else(|_| format!("sample {index}"));
+            Err(Unused::Bad(Bad { place: key.clone(), key, reason: "panic", detail: panic_text(panic.as_ref()) }))
+        })
+    }
+
+    fn unguarded(&self, index: usize, place: Place) -> Result<Row, Unused> {
+        let raw = self.source.read(index).map_err(Unused::Bad)?;
+        // Captions first: they are cheap, and a sample that is dropped need not be decoded.
+        let mut row = Row { key: raw.key.clone(), ..Row::default() };
+        let mut labels = None;
+        for view in &self.views.texts {
+            let caption = self.caption(view, &raw, place)?;
+            let text = caption.texts.first().ok_or_else(|| bad(&raw, "no caption", format!("none is left for view `{}`", view.name)))?;
+            if let Some(tokenizer) = &self.tokenizer {
+                row.ids.push(tokenizer.encode(text));
+            }
+            labels.get_or_insert(caption.labels);
+        }
+        if self.views.labels {
+            let label = labels.as_ref().unwrap_or(&raw.caption.labels).first();
+            row.label = Some(*label.ok_or_else(|| bad(&raw, "no label", String::new()))?);
+        }
+        if let Some(input) = self.image.filter(|_| !self.views.images.is_empty()) {
+            let image = raw.pixels(MAX_PIXELS).map_err(Unused::Bad)?;
+            let last = self.views.images.len() - 1;
+            let mut image = Some(image);
+            for (number, view) in self.views.images.iter().enumerate() {
+                let own = if number == last { image.take() } else { image.clone() };
+                row.images.push(self.picture(view, own.unwrap_or_default(), &raw, place, input)?);
+            }
+        }
+        Ok(row)
+    }
+
+    fn caption(&self, view: &TextView, raw: &Raw, place: Place) -> Result<Caption, Unused> {
+        let mut rng = place.rng(&format!("text:{}", view.name));
+        let mut caption = raw.caption.clone();
+        for (name, transform) in &view.transform {
+            caption = transform
+                .apply(caption, &mut rng)
+                .map_err(|error| failed(raw, "caption transform failed", name, &error))?
+                .ok_or_else(|| Unused::Dropped(name.clone()))?;
+        }
+        Ok(caption)
+    }
+
+    fn picture(&self, view: &ImageView, mut image: RgbImage, raw: &Raw, place: Place, input: ImageInput) -> Result<RgbImage, Unused> {
+        let mut rng = place.rng(&format!("image:{}", view.name));
+        for (name, augmentation) in &view.augment {
+            image = augmentation.apply(image, &mut rng).map_err(|error| failed(raw, "augmentation failed", name, &error))?;
+            if image.width() == 0 || image.height() == 0 {
+                return Err(bad(raw, "augmentation failed", format!("`{name}` left no pixels")));
+            }
+        }
+        let (height, width) = input.size;
+        if image.dimensions() == (width, height) { Ok(image) } else { Ok(vlhub_sdk::pixels::eval_transform(&image, input.size)) }
+    }
+}
+
+fn bad(raw: &Raw, reason: &'static str, detail: String) -> Unused {
+    Unused::Bad(Bad { key: raw.key.clone(), place: raw.key.clone(), reason, detail })
+}
+
+fn failed(raw: &Raw, reason: &'static str, name: &str, error: &Error) -> Unused {
+    let reason = if matches!(error, Error::Panic { .. }) { "panic" } else { reason };
+    bad(raw, reason, format!("`{name}`: {error}"))
+}

@@ -5,7 +5,10 @@ pub mod optim;
 pub mod schedule;
 pub mod step;
 pub mod terms;
+#[cfg(test)]
+mod tests;
 pub mod towers;
+#[cfg(any())]
 pub mod train;
 
 pub use step::Engine;

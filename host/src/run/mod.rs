@@ -1,1 +1,25 @@
-//! What a run writes.
+//! What a run writes: its folder, logs, numbers and pages.
+//!
+//! ```text
+//! logs/NAME/out.log  params.txt  config.toml  about.json  metrics.jsonl  skipped.jsonl  report.html  train_batch0.png
+//!           checkpoints/{step-…/, latest, results.jsonl}  confusion_matrix/SUITE.csv  tensorboard/events.out.tfevents.*
+//! ```
+
+mod compare;
+mod console;
+mod data;
+mod folder;
+pub mod jsonl;
+pub mod log;
+mod matrix;
+mod page;
+mod record;
+mod report;
+mod svg;
+pub mod tensorboard;
+
+pub use compare::{Comparison, compare};
+pub use console::{Progress, StepStats};
+pub use folder::{Resume, RunFolder, default_name};
+pub use record::Recorder;
+pub use report::write_report;

@@ -89,8 +89,7 @@ mod tests {
     fn brightness_is_spread_evenly_around_one() {
         let image = RgbImage::from_pixel(1, 1, vlhub_sdk::image::Rgb([100; 3]));
         let (jitter, mut rng) = (toy::build(&ColorJitterConfig { brightness: 0.4, ..OFF }), toy::Rng::new(1));
-        let values: Vec<u8> =
-            (0..2000).map(|_| jitter.apply(image.clone(), &mut rng).expect("it applies").get_pixel(0, 0).0[0]).collect();
+        let values: Vec<u8> = (0..2000).map(|_| jitter.apply(image.clone(), &mut rng).expect("it applies").get_pixel(0, 0).0[0]).collect();
         assert!(values.iter().all(|value| (60..=140).contains(value)), "0.6 to 1.4 times 100");
         let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / 2000.0;
         assert!((97.0..102.0).contains(&mean), "mean {mean}");

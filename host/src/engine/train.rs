@@ -1,0 +1,325 @@
+//! The training loop: batches in, steps, checkpoints and measurements out, until the end or a signal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tch::Device;
+use vlhub_core::{EvalCx, Report};
+
+use super::comm::Alone;
+use super::optim::Optimizer;
+use super::step::{self, Engine};
+use crate::checkpoint::{Progress as Place, State, Store};
+use crate::config::{RunConfig, SuiteConfig};
+use crate::data::loader::{LoadError, Loader, LoaderConfig};
+use crate::data::tokens::Tokenizer;
+use crate::data::{self, dataset::HostDatasets, skipped::SkipLog};
+use crate::engine::terms::Term;
+use crate::engine::towers::Towers;
+use crate::failure::{Failure, Outcome};
+use crate::model::EvalModel;
+use crate::run::{RunFolder, StepStats};
+use crate::session::{self, Session};
+
+/// Where a run begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// At the beginning; an existing run of the name is an error.
+    No,
+    /// At the newest valid checkpoint, which must be there.
+    Latest,
+    /// At the newest valid checkpoint if there is one.
+    Auto,
+    /// At this checkpoint folder.
+    At(std::path::PathBuf),
+}
+
+/// A run that is built and placed, before its first step.
+pub struct Training<'a> {
+    config: &'a RunConfig,
+    engine: Engine,
+    tokenizer: Option<Arc<dyn Tokenizer>>,
+    loader: Loader,
+    /// Steps of the whole run.
+    pub total: u64,
+    steps_per_epoch: u64,
+    device: Device,
+    fingerprint: String,
+    started_at: u64,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Every step was taken.
+    Finished,
+    /// A signal stopped it after a committed checkpoint, at this step.
+    Stopped(u64),
+}
+
+impl<'a> Training<'a> {
+    /// Opens the data and builds everything. Nothing is written.
+    ///
+    /// # Errors
+    /// A missing table, unreadable data, or whatever a plugin refuses.
+    pub fn prepare(config: &'a RunConfig, skipped: SkipLog) -> Outcome<Self> {
+        let options = config.data.as_ref().ok_or_else(|| Failure::usage("the run file has no `[data.train]`; add one, for example `[data.train]` with `use = \"shapes\"`"))?;
+        if config.objectives.is_empty() {
+            return Err(Failure::usage("the run file has no objective; add a table such as `[objective.clip]`"));
+        }
+        let device = session::device(&config.top.device)?;
+        if config.train.torch_threads > 0 {
+            tch::set_num_threads(config.train.torch_threads);
+        }
+        vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
+        let source = data::open(options, &config.folder).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
+        let fingerprint = source.fingerprint();
+        let Session { towers, terms, tokenizer } = session::build(config, device)?;
+        let (views, image) = session::views(config, &towers)?;
+        let train = &config.train;
+        let options = LoaderConfig {
+            batch: train.batch,
+            threads: train.workers,
+            seed: config.top.seed,
+            image,
+            truncate: train.truncate && session::truncates(&towers),
+            max_bad_fraction: train.max_bad_fraction,
+            max_bad_run: train.max_bad_run,
+            shuffle: true,
+        };
+        let loader = Loader::new(source, views, tokenizer.clone(), options, skipped)?;
+        let steps_per_epoch = loader.steps_per_epoch();
+        let total = if train.steps > 0 { train.steps } else { train.epochs * steps_per_epoch };
+        let optimizer = Optimizer::new(config.optimizer.clone(), towers.trained());
+        let chunk_rows = if train.chunk_rows > 0 { train.chunk_rows } else { train.batch as i64 };
+        let engine = Engine { towers, terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: config.top.seed };
+        Ok(Self { config, engine, tokenizer, loader, total, steps_per_epoch, device, fingerprint, started_at: 0 })
+    }
+
+    /// Lines that tell what will run, for people.
+    pub fn banner(&self) -> Vec<String> {
+        let table = session::parameter_table(&self.engine.towers);
+        let (all, open) = table.iter().fold((0, 0), |(all, open), (_, count, trained)| (all + count, open + trained));
+        let mut lines = vec![
+            format!("vlhub {} · libtorch {} · {:?} · {} threads", env!("CARGO_PKG_VERSION"), crate::TORCH, self.device, tch::get_num_threads()),
+            format!("{:.2} M parameters, {:.2} M trained", all as f64 / 1e6, open as f64 / 1e6),
+        ];
+        lines.extend(table.iter().map(|(group, count, trained)| format!("  {group:<24} {:>12} {:>12} trained", count, trained)));
+        let chunks = if self.engine.chunk_rows < self.config.train.batch as i64 { format!(", in chunks of {}", self.engine.chunk_rows) } else { String::new() };
+        lines.push(format!("{} samples · batch {}{chunks} · {} steps an epoch · {} steps", self.loader.samples(), self.config.train.batch, self.steps_per_epoch, self.total));
+        if self.config.schedule.warmup >= self.total && self.total > 0 {
+            lines.push(format!("warning: schedule.warmup = {} is not shorter than the run of {} steps", self.config.schedule.warmup, self.total));
+        }
+        lines
+    }
+
+    /// Puts everything back as a checkpoint has it.
+    ///
+    /// # Errors
+    /// Exit status 4 when there is no checkpoint, or its options or data are others.
+    pub fn resume(&mut self, store: &Store, resume: &Resume, allow_changed: bool) -> Outcome<Option<String>> {
+        let (path, rejected) = match resume {
+            Resume::No => return Ok(None),
+            Resume::At(path) => (path.clone(), Vec::new()),
+            Resume::Latest | Resume::Auto => match store.latest()? {
+                Some(found) => (found.path, found.rejected),
+                None if *resume == Resume::Auto => return Ok(None),
+                None => return Err(Failure::new(Failure::RESUME, format!("there is no valid checkpoint in {}; `--resume auto` starts afresh then", store.dir().display()))),
+            },
+        };
+        let state = Store::load(&path).map_err(|error| Failure::new(Failure::RESUME, error.to_string()))?;
+        let mut changes = Vec::new();
+        if state.config_hash != self.config_hash() {
+            changes.push(format!("options differ:{}", difference(&state.config, &self.decisive())));
+        }
+        if state.dataset != self.fingerprint {
+            changes.push("the training data has changed".to_owned());
+        }
+        let threads = state.extra.get("torch_threads").cloned().unwrap_or_default();
+        if !threads.is_empty() && threads != tch::get_num_threads().to_string() {
+            changes.push(format!("libtorch ran with {threads} threads and would now run with {}; sums would round otherwise (train.torch_threads={threads})", tch::get_num_threads()));
+        }
+        if !changes.is_empty() && !allow_changed {
+            return Err(Failure::new(Failure::RESUME, format!("cannot resume {} exactly:\n  {}\n  `--allow-changed` resumes all the same", path.display(), changes.join("\n  "))));
+        }
+        let find = |name: &str| state.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.shallow_clone());
+        let _no_grad = tch::no_grad_guard();
+        for (name, mut tensor) in self.engine.towers.variables() {
+            let saved = find(&name).ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no `{name}`", path.display())))?;
+            tensor.f_copy_(&saved).map_err(|error| Failure::new(Failure::RESUME, format!("`{name}` of {}: {}", path.display(), vlhub_core::Error::from(error))))?;
+        }
+        self.engine.optimizer.load(find).map_err(|error| Failure::new(Failure::RESUME, format!("{}: {error}", path.display())))?;
+        self.started_at = state.progress.step;
+        let mut text = format!("resumed {} at step {}", path.display(), self.started_at);
+        for (path, why) in rejected {
+            text += &format!("\n  passed over {}: {why}", path.display());
+        }
+        Ok(Some(text))
+    }
+
+    /// Reads one batch, to see that it can be done.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn first_batch(&self) -> Outcome {
+        self.loader.start(0).next().map(drop).map_err(load_failure)
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.steps_per_epoch
+    }
+
+    /// The step at which the run goes on.
+    pub fn first_step(&self) -> u64 {
+        self.started_at
+    }
+
+    /// The options that decide what is computed, as TOML.
+    fn decisive(&self) -> String {
+        let mut tree = self.config.resolved.clone();
+        for key in ["name", "logs", "libraries", "eval", "model", "pretrained"] {
+            tree.remove(key);
+        }
+        if let Some(train) = tree.get_mut("train").and_then(serde_json::Value::as_object_mut) {
+            // Loader threads, logging and saving never change a number.
+            for key in ["workers", "log_every", "save_every", "keep_last", "keep_every", "show_batch", "max_bad_fraction", "max_bad_run", "skip_nonfinite", "torch_threads"] {
+                train.remove(key);
+            }
+        }
+        crate::config::document::to_toml(&tree)
+    }
+
+    fn config_hash(&self) -> String {
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(self.decisive().as_bytes()))
+    }
+
+    fn save(&self, store: &Store, step: u64) -> Outcome {
+        let mut tensors = self.engine.towers.variables();
+        tensors.extend(self.engine.optimizer.state());
+        let state = State {
+            tensors,
+            progress: Place { step, epoch: step / self.steps_per_epoch.max(1), samples_seen: step * self.config.train.batch as u64, seed: self.config.top.seed },
+            config_hash: self.config_hash(),
+            config: self.decisive(),
+            dataset: self.fingerprint.clone(),
+            extra: [("torch_threads".to_owned(), tch::get_num_threads().to_string())].into(),
+        };
+        store.save(&state)?;
+        Ok(())
+    }
+
+    /// Trains to the end, or until `stop` is set.
+    ///
+    /// # Errors
+    /// Exit status 3 when too many samples are unusable, 5 when the loss is not finite.
+    pub fn run(&mut self, store: &Store, folder: &mut RunFolder, stop: &AtomicBool) -> Outcome<Ending> {
+        let config = self.config;
+        let train = &config.train;
+        let mut stream = self.loader.start(self.started_at);
+        let mut done = self.started_at;
+        let mut passed_over = 0;
+        let mut last_save = (Instant::now(), done);
+        while done < self.total {
+            let begin = Instant::now();
+            let loaded = stream.next().map_err(load_failure)?;
+            let wait = begin.elapsed();
+            if done == self.started_at && train.show_batch {
+                folder.show_batch(&loaded.batch, &self.engine.towers, self.tokenizer.as_deref())?;
+            }
+            let lr = config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
+            let batch = if self.device == Device::Cpu { loaded.batch } else { loaded.batch.to_device(self.device) };
+            let outcome = self.engine.step(batch, done, lr)?;
+            if !outcome.is_finite() {
+                passed_over += 1;
+                let error = step::nonfinite(&outcome, done, &loaded.keys);
+                if passed_over > train.skip_nonfinite {
+                    return Err(Failure::new(Failure::NONFINITE, error.to_string()));
+                }
+                folder.warn(&error.to_string());
+            }
+            done += 1;
+            let stats = StepStats {
+                step: done,
+                epoch: (done - 1) / self.steps_per_epoch.max(1),
+                total: self.total,
+                loss: outcome.loss,
+                losses: outcome.numbers.losses.clone(),
+                metrics: outcome.numbers.metrics.clone(),
+                lr,
+                grad_norm: outcome.grad_norm,
+                samples: train.batch as u64,
+                data_time: wait,
+                step_time: begin.elapsed(),
+            };
+            let report = done.is_multiple_of(train.log_every) || done == self.total || done == self.started_at + 1;
+            folder.step(&stats, report)?;
+
+            let stopping = stop.load(Ordering::Relaxed) && done < self.total;
+            let every = if train.save_every > 0 { train.save_every } else { self.steps_per_epoch.max(1) };
+            if done.is_multiple_of(every) || done == self.total || stopping {
+                match self.save(store, done) {
+                    Ok(()) => last_save = (Instant::now(), done),
+                    // A full disk must not cost the run: what was saved stays, and the next interval tries again. The last one has no next.
+                    Err(failure) if !stopping && done < self.total => folder.warn(&format!("checkpoint of step {done} not written: {failure}; the newest one is of step {}", last_save.1)),
+                    Err(failure) => return Err(failure),
+                }
+            }
+            if stopping {
+                return Ok(Ending::Stopped(done));
+            }
+            self.measure(folder, done)?;
+        }
+        Ok(Ending::Finished)
+    }
+
+    fn measure(&self, folder: &mut RunFolder, done: u64) -> Outcome {
+        for suite in &self.config.suites {
+            if suite.every.is_due(done, self.total, self.steps_per_epoch) {
+                let report = evaluate(self.config, suite, &self.engine.towers, &self.engine.terms, self.tokenizer.clone())?;
+                match report {
+                    Some(report) => folder.write_eval(&suite.key, done, done / self.steps_per_epoch.max(1), &report)?,
+                    None => folder.warn(&format!("eval.{} is skipped: the model lacks what it needs", suite.key)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs one suite. `None` when the model lacks what the suite needs.
+///
+/// # Errors
+/// Whatever the suite or its data refuses.
+pub fn evaluate(config: &RunConfig, suite: &SuiteConfig, towers: &Towers, terms: &[Term], tokenizer: Option<Arc<dyn Tokenizer>>) -> Outcome<Option<Report>> {
+    let place = format!("eval.{}", suite.key);
+    let datasets = HostDatasets::new(&config.folder, config.train.workers);
+    let built = suite.chosen.config.build(&EvalCx { datasets: &datasets }).map_err(|error| error.within(&place))?;
+    let model = EvalModel { towers, terms, tokenizer };
+    if !built.requires().missing(&vlhub_core::Model::skills(&model)).is_empty() {
+        return Ok(None);
+    }
+    let mut report = Report::default();
+    built.run(&model, &mut report).map_err(|error| error.within(&place))?;
+    Ok(Some(report))
+}
+
+fn load_failure(error: LoadError) -> Failure {
+    match error {
+        LoadError::Budget(message) => Failure::new(Failure::DATA, message),
+        LoadError::Failed(error) => error.into(),
+    }
+}
+
+/// Lines that only one of two texts has.
+fn difference(before: &str, now: &str) -> String {
+    let mut out = String::new();
+    for line in before.lines().filter(|line| !now.lines().any(|other| other == *line)) {
+        out += &format!("\n    - {line}");
+    }
+    for line in now.lines().filter(|line| !before.lines().any(|other| other == *line)) {
+        out += &format!("\n    + {line}");
+    }
+    out
+}

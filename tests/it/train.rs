@@ -1,0 +1,221 @@
+//! Runs that are trained, stopped, killed and resumed through the command line.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::program::{SMALL, command, must, ran, run};
+
+/// A folder with a run file.
+fn folder(file: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("run.toml"), file).expect("written");
+    folder
+}
+
+/// Step and hash of a run's newest valid checkpoint: weights, buffers and optimiser state.
+fn hash(folder: &Path, name: &str) -> String {
+    must(folder, &["internal-hash", &format!("logs/{name}")])
+}
+
+#[test]
+fn a_run_killed_mid_epoch_and_resumed_ends_with_the_same_bits() {
+    let folder = folder(SMALL);
+    // Threads of the loader, chunks of gradient caching and logging in between: none may change a bit between straight and resumed.
+    for (variant, extra) in [("plain", &["train.workers=1"][..]), ("threads", &["train.workers=2"]), ("cached", &["train.workers=2", "train.chunk_rows=5"])] {
+        let straight = format!("{variant}_straight");
+        let args = |name: &str, more: &[&str]| {
+            let mut args = vec!["train".to_owned(), "run.toml".into(), format!("name={name}")];
+            args.extend(extra.iter().chain(more).map(|text| (*text).to_owned()));
+            args
+        };
+        let done = ran(command(folder.path()).args(args(&straight, &[])).output().expect("it starts"));
+        assert_eq!(done.code, 0, "{}", done.err);
+        let expected = hash(folder.path(), &straight);
+        assert!(expected.starts_with("14 "), "{expected}");
+        for (at, why) in [(1, "before the first checkpoint"), (5, "in the middle of an epoch"), (6, "right after a checkpoint"), (13, "near the end")] {
+            let name = format!("{variant}_{at}");
+            let killed = ran(command(folder.path()).args(args(&name, &[])).env("VLHUB_FAILPOINT", format!("step-{at}=abort")).output().expect("it starts"));
+            assert_ne!(killed.code, 0, "the failpoint was not met: {}", killed.out);
+            let resumed = ran(command(folder.path()).args(args(&name, &["--resume", "auto"])).output().expect("it starts"));
+            assert_eq!(resumed.code, 0, "{why}: {}", resumed.err);
+            assert_eq!(hash(folder.path(), &name), expected, "{variant}, killed at step {at}: {why}");
+        }
+    }
+}
+
+#[test]
+fn loader_threads_do_not_change_the_weights() {
+    let folder = folder(SMALL);
+    let mut hashes = Vec::new();
+    for workers in ["1", "2", "4"] {
+        must(folder.path(), &["train", "run.toml", &format!("name=w{workers}"), &format!("train.workers={workers}")]);
+        hashes.push(hash(folder.path(), &format!("w{workers}")));
+    }
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+}
+
+#[test]
+fn kills_at_random_moments_lose_nothing() {
+    // Fifty in `--ignored`; a few here, since each costs a start of the program.
+    kill_loop(12);
+}
+
+#[test]
+#[ignore = "minutes; `cargo vlhub test` runs a shorter loop"]
+fn fifty_kills_at_random_moments_lose_nothing() {
+    kill_loop(50);
+}
+
+fn kill_loop(kills: u64) {
+    let folder = folder(SMALL);
+    // Long enough that the kills fall into it, with a checkpoint at every other step, so that many fall into a commit.
+    let args = |name: &str| ["train", "run.toml", name, "train.steps=150", "train.save_every=2", "train.workers=2"].map(str::to_owned);
+    let begin = std::time::Instant::now();
+    let straight = ran(command(folder.path()).args(args("name=straight")).output().expect("it starts"));
+    assert_eq!(straight.code, 0, "{}", straight.err);
+    let whole = begin.elapsed();
+    let expected = hash(folder.path(), "straight");
+    let mut killed = 0;
+    let mut random = 0x1234_5678_u64;
+    while killed < kills {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Anywhere in the part of the run that one life may reach: start-up included.
+        let share = (random >> 33) as f64 / f64::from(1u32 << 31);
+        let mut child = command(folder.path()).args(args("name=killed")).args(["--resume", "auto"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+        std::thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * 0.5 * share));
+        if child.try_wait().expect("it can be asked").is_some() {
+            // The run is over; the next round starts a fresh one.
+            assert_eq!(hash(folder.path(), "killed"), expected, "after {killed} kills");
+            std::fs::remove_dir_all(folder.path().join("logs/killed")).expect("removed");
+            continue;
+        }
+        child.kill().expect("SIGKILL");
+        child.wait().expect("it ends");
+        killed += 1;
+    }
+    let last = ran(command(folder.path()).args(args("name=killed")).args(["--resume", "auto"]).output().expect("it starts"));
+    assert_eq!(last.code, 0, "{}", last.err);
+    assert_eq!(hash(folder.path(), "killed"), expected, "after {kills} kills");
+    let lines = std::fs::read_to_string(folder.path().join("logs/killed/metrics.jsonl")).expect("it is there");
+    let steps: Vec<u64> = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a whole line")["step"].as_u64().expect("a step")).collect();
+    assert_eq!(steps, (1..=150).collect::<Vec<_>>(), "each step is logged once, whatever was killed");
+}
+
+#[test]
+fn a_signal_saves_and_exits_with_75() {
+    let folder = folder(SMALL);
+    for signal in ["TERM", "INT", "USR1"] {
+        let name = format!("name=stop_{signal}");
+        let args = ["train", "run.toml", &name, "train.steps=100000", "train.save_every=0"];
+        let child = command(folder.path()).args(args).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+        let log = folder.path().join(format!("logs/stop_{signal}/metrics.jsonl"));
+        for _ in 0..600 {
+            std::thread::sleep(Duration::from_millis(50));
+            if std::fs::read_to_string(&log).is_ok_and(|text| text.lines().count() > 2) {
+                break;
+            }
+        }
+        let sent = std::process::Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+        let ended = ran(child.wait_with_output().expect("it ends"));
+        assert_eq!(ended.code, 75, "SIG{signal}: {}\n{}", ended.out, ended.err);
+        assert!(ended.err.contains("everything saved"), "{}", ended.err);
+        let step: u64 = hash(folder.path(), &format!("stop_{signal}")).split(' ').next().and_then(|step| step.parse().ok()).expect("a step");
+        assert!(step > 2, "the checkpoint is of step {step}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_not_resumed() {
+    let folder = folder(SMALL);
+    let none = run(folder.path(), &["train", "run.toml", "--resume"]);
+    assert_eq!(none.code, 4, "nothing to resume: {}", none.err);
+    must(folder.path(), &["train", "run.toml", "train.steps=6"]);
+    let again = run(folder.path(), &["train", "run.toml"]);
+    assert_eq!(again.code, 2, "an existing run is not overwritten: {}", again.err);
+    assert!(again.err.contains("--resume"), "{}", again.err);
+    for (change, part) in [("optimizer.lr=0.5", "lr = 0.5"), ("data.train.samples=48", "data"), ("objective.clip.max_scale=50.0", "max_scale = 50.0")] {
+        let changed = run(folder.path(), &["train", "run.toml", "train.steps=6", change, "--resume"]);
+        assert_eq!(changed.code, 4, "{change}: {}", changed.err);
+        assert!(changed.err.contains(part), "{change}: {}", changed.err);
+    }
+    let allowed = run(folder.path(), &["train", "run.toml", "train.steps=8", "--resume", "--allow-changed"]);
+    assert_eq!(allowed.code, 0, "{}", allowed.err);
+}
+
+#[test]
+fn a_run_that_diverges_stops_with_5_and_keeps_its_checkpoints() {
+    let folder = folder(SMALL);
+    let ended = run(folder.path(), &["train", "run.toml", "optimizer.lr=1e30", "schedule.warmup=0", "train.save_every=1"]);
+    assert_eq!(ended.code, 5, "{}", ended.err);
+    assert!(ended.err.contains("not finite") && ended.err.contains("shapes"), "{}", ended.err);
+    hash(folder.path(), "small");
+}
+
+#[test]
+fn a_run_folder_holds_what_open_clip_users_look_for() {
+    let folder = folder(&format!("{SMALL}\n[eval.shapes]\nuse = \"zeroshot\"\nevery = \"1 epoch\"\ndata = {{ use = \"shapes\", split = \"held_out\", samples = 48, size = 16 }}\n"));
+    must(folder.path(), &["train", "run.toml", "train.show_batch=true"]);
+    let run = folder.path().join("logs/small");
+    for name in ["out.log", "params.txt", "config.toml", "metrics.jsonl", "skipped.jsonl", "report.html", "train_batch0.png", "checkpoints/results.jsonl", "checkpoints/latest", "checkpoints/step-000000014/rank-0.safetensors"] {
+        assert!(run.join(name).exists(), "{name} is missing");
+    }
+    let events = std::fs::read_dir(run.join("tensorboard")).expect("it is there").flatten().count();
+    assert_eq!(events, 1, "one event file");
+    let results = std::fs::read_to_string(run.join("checkpoints/results.jsonl")).expect("it is there");
+    assert_eq!(results.lines().count(), 3, "after steps 6, 12 and 14:\n{results}");
+    let log = std::fs::read_to_string(run.join("out.log")).expect("it is there");
+    assert!(log.contains("Train Epoch: ") && log.contains("LR: "), "{log}");
+    let again = must(folder.path(), &["eval", "run.toml", "--checkpoint", "logs/small", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&again).expect("it is JSON");
+    let last: serde_json::Value = serde_json::from_str(results.lines().last().expect("a line")).expect("it is JSON");
+    let top1 = value["results"][0]["report"]["metrics"].as_array().and_then(|metrics| metrics.iter().find(|metric| metric["name"] == "top1")).expect("top1")["value"].clone();
+    assert_eq!(last["metrics"]["top1"], top1, "`vlhub eval` measures what `vlhub train` measured");
+    must(folder.path(), &["train", "run.toml", "name=other", "optimizer.lr=5e-4"]);
+    let page = must(folder.path(), &["compare", "logs/small", "logs/other", "--out", "page.html"]);
+    assert!(page.contains("optimizer.lr"), "{page}");
+    assert!(folder.path().join("page.html").exists());
+}
+
+#[test]
+fn bad_samples_are_listed_and_stop_the_run_at_the_budget() {
+    let folder = folder(SMALL);
+    let pictures = folder.path().join("pictures");
+    for class in ["cat", "dog"] {
+        std::fs::create_dir_all(pictures.join(class)).expect("made");
+        for index in 0..20 {
+            let picture = vlhub_sdk::image::RgbImage::from_pixel(20, 20, vlhub_sdk::image::Rgb([index * 10, 80, 7]));
+            picture.save(pictures.join(class).join(format!("{index}.png"))).expect("saved");
+        }
+    }
+    std::fs::write(pictures.join("cat/3.png"), b"not a picture").expect("written");
+    let data = ["data.train={ use = \"imagefolder\", path = \"pictures\" }", "train.batch=8"];
+    let strict = run(folder.path(), &["train", "run.toml", data[0], data[1], "name=strict"]);
+    assert_eq!(strict.code, 3, "{}", strict.err);
+    assert!(strict.err.contains("3.png"), "the budget's message names samples: {}", strict.err);
+    must(folder.path(), &["train", "run.toml", data[0], data[1], "name=lenient", "train.max_bad_fraction=0.2"]);
+    let skipped = std::fs::read_to_string(folder.path().join("logs/lenient/skipped.jsonl")).expect("it is there");
+    assert!(skipped.contains("cat/3.png"), "{skipped}");
+    let check = run(folder.path(), &["data", "check", "pictures"]);
+    assert_eq!(check.code, 3, "{}", check.err);
+}
+
+#[test]
+fn two_processes_cannot_share_a_run() {
+    let folder = folder(SMALL);
+    let args = ["train", "run.toml", "name=shared", "train.steps=100000"];
+    let mut first = command(folder.path()).args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let log = folder.path().join("logs/shared/metrics.jsonl");
+    for _ in 0..600 {
+        std::thread::sleep(Duration::from_millis(50));
+        if log.exists() {
+            break;
+        }
+    }
+    let second = run(folder.path(), &["train", "run.toml", "name=shared", "train.steps=100000", "--resume", "auto"]);
+    first.kill().expect("SIGKILL");
+    let pid = first.id().to_string();
+    first.wait().expect("it ends");
+    assert_eq!(second.code, 2, "{}", second.err);
+    assert!(second.err.contains(&pid), "the holder is named: {}", second.err);
+}
