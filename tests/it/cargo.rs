@@ -15,12 +15,12 @@ pub fn profile_folder() -> PathBuf {
     program.parent().and_then(Path::parent).expect("a test lies in PROFILE/deps").to_owned()
 }
 
-/// Runs `cargo build` with this test's profile and target folder.
+/// Runs `cargo build` with this test's profile and target folder, and returns what it wrote to its standard output.
 ///
 /// Cargo has let go of the target folder by the time tests run. Its own variables are not handed on: a child that saw `LIBTORCH` from the
 /// checkout's configuration as if a user had set it would compile libtorch's wrapper again.
 #[track_caller]
-pub fn build(folder: &Path, args: &[&str]) {
+pub fn build(folder: &Path, args: &[&str]) -> String {
     let profile = profile_folder();
     let mut child = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     child.arg("build").args(args).current_dir(folder).arg("--target-dir").arg(profile.parent().expect("it lies in the target folder"));
@@ -36,4 +36,5 @@ pub fn build(folder: &Path, args: &[&str]) {
     }
     let out = child.output().expect("cargo runs");
     assert!(out.status.success(), "cargo build {}:\n{}", args.join(" "), String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("Cargo writes UTF-8")
 }

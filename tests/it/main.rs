@@ -2,3 +2,4 @@
 
 mod cargo;
 mod dylib;
+mod third_party;

@@ -118,6 +118,11 @@ impl Loader {
         self.shared.steps_per_epoch
     }
 
+    /// How many samples the source lists.
+    pub fn samples(&self) -> u64 {
+        self.shared.samples
+    }
+
     /// Batches from step `from_step` on, without end: the same as a stream from step 0 gives at that step.
     pub fn start(&self, from_step: u64) -> Stream {
         Stream::new(Arc::clone(&self.shared), self.skipped.clone(), from_step)
@@ -238,11 +243,12 @@ impl Budget {
         }
         // The first samples are too few for a share, so they are counted as if there were a thousand.
         let allowed = config.max_bad_fraction * self.seen.max(1000) as f64;
-        (self.bad as f64 > allowed || self.run > config.max_bad_run).then(|| LoadError::Budget {
-            bad: self.bad,
-            seen: self.seen,
-            run: self.run,
-            first: self.first.clone(),
+        (self.bad as f64 > allowed || self.run > config.max_bad_run).then(|| {
+            let listed: String = self.first.iter().map(|bad| format!("\n  {bad}")).collect();
+            LoadError::Budget(format!(
+                "{} of {} samples could not be used, {} of them in a row; `max_bad_fraction` is {} and `max_bad_run` {}; the first were{listed}",
+                self.bad, self.seen, self.run, config.max_bad_fraction, config.max_bad_run
+            ))
         })
     }
 

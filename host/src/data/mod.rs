@@ -15,10 +15,13 @@ pub mod loader;
 pub mod ordered;
 pub mod pack;
 pub mod philox;
+mod records;
 pub mod shapes;
 pub mod skipped;
 pub mod stream;
 pub mod tar_index;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tokens;
 pub mod views;
 pub mod webdataset;

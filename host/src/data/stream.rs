@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use vlhub_core::{Batch, Error, Result};
 
-use super::Bad;
 use super::decode::panic_text;
 use super::loader::{Budget, Shared, Tried};
 use super::skipped::SkipLog;
@@ -37,33 +36,12 @@ pub struct Loaded {
 /// Why there is no batch.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// More samples cannot be used than the run allows.
-    #[error("{bad} of {seen} samples could not be used, {run} of them in a row; raise `max_bad_fraction` or `max_bad_run` only if that is right{}", listed(.first))]
-    Budget {
-        /// How many could not be used.
-        bad: u64,
-        /// Of how many.
-        seen: u64,
-        /// How many of them followed each other.
-        run: u64,
-        /// The first few.
-        first: Vec<Bad>,
-    },
-    /// Caption transforms dropped every sample that was tried.
-    #[error("no sample is left for a row after {attempts} were tried: `{transform}` drops almost everything")]
-    Dropped {
-        /// The transform that dropped the last of them.
-        transform: String,
-        /// How many were tried.
-        attempts: usize,
-    },
-    /// A batch could not be put together.
+    /// More samples cannot be used than the run allows; the message names the first few.
+    #[error("{0}")]
+    Budget(String),
+    /// Another reason: a batch could not be put together, or caption transforms dropped every sample.
     #[error(transparent)]
-    Other(#[from] Error),
-}
-
-fn listed(first: &[Bad]) -> String {
-    first.iter().map(|bad| format!("\n  {bad}")).collect()
+    Failed(#[from] Error),
 }
 
 /// One row to make.
@@ -196,7 +174,8 @@ impl Stream {
             if done.batch.is_some() || slot + 1 < rows {
                 self.budget.good();
             } else if let Some(Unused::Dropped(transform)) = row.last() {
-                return Err(LoadError::Dropped { transform: transform.clone(), attempts: row.len() });
+                let tried = row.len();
+                return Err(Error::invalid(format!("no sample is left for a row after {tried} were tried: `{transform}` drops almost all")).into());
             }
         }
         Ok(())

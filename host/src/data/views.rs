@@ -90,6 +90,21 @@ impl Place {
     }
 }
 
+impl From<Bad> for Unused {
+    fn from(bad: Bad) -> Self {
+        Self::Bad(bad)
+    }
+}
+
+/// Runs what is done with one sample, and turns a panic into a bad sample.
+pub(crate) fn guarded<T, E: From<Bad>>(source: &dyn Source, index: usize, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        // The panic may come from the source itself, so it is not asked for the key without a guard.
+        let key = catch_unwind(AssertUnwindSafe(|| source.key(index))).unwrap_or_else(|_| format!("sample {index}"));
+        Err(Bad { place: key.clone(), key, reason: "panic", detail: panic_text(panic.as_ref()) }.into())
+    })
+}
+
 /// Makes rows.
 #[derive(Debug)]
 pub(crate) struct Maker {
@@ -102,12 +117,7 @@ pub(crate) struct Maker {
 impl Maker {
     /// Reads sample `index` and makes its row. Nothing that is wrong with a sample, a panic included, leaves this function but as [`Unused`].
     pub fn row(&self, index: usize, place: Place) -> Result<Row, Unused> {
-        let row = catch_unwind(AssertUnwindSafe(|| self.unguarded(index, place)));
-        row.unwrap_or_else(|panic| {
-            // The panic may come from the source itself, so it is not asked for the key without a guard.
-            let key = catch_unwind(AssertUnwindSafe(|| self.source.key(index))).unwrap_or_else(|_| format!("sample {index}"));
-            Err(Unused::Bad(Bad { place: key.clone(), key, reason: "panic", detail: panic_text(panic.as_ref()) }))
-        })
+        guarded(&*self.source, index, || self.unguarded(index, place))
     }
 
     fn unguarded(&self, index: usize, place: Place) -> Result<Row, Unused> {

@@ -10,7 +10,7 @@ use vlhub_core::{EvalCx, Report};
 use super::comm::Alone;
 use super::optim::Optimizer;
 use super::step::{self, Engine};
-use crate::checkpoint::{Progress as Place, State, Store};
+use crate::checkpoint::{Progress as Place, State, Store, failpoint};
 use crate::config::{RunConfig, SuiteConfig};
 use crate::data::loader::{LoadError, Loader, LoaderConfig};
 use crate::data::tokens::Tokenizer;
@@ -270,6 +270,7 @@ impl<'a> Training<'a> {
                 return Ok(Ending::Stopped(done));
             }
             self.measure(folder, done)?;
+            failpoint::at(&format!("step-{done}")).map_err(|error| Failure::new(Failure::RUN, error.to_string()))?;
         }
         Ok(Ending::Finished)
     }

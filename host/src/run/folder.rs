@@ -198,6 +198,7 @@ mod tests {
 
     #[test]
     fn a_folder_is_made_once_and_reopened_only_on_request() {
+        let _alone = crate::run::log::ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let logs = tempfile::tempdir().expect("a directory");
         let missing = RunFolder::create(logs.path(), "a", Resume::Required).expect_err("there is none");
         assert_eq!(missing.code, Failure::RESUME);
@@ -224,6 +225,7 @@ mod tests {
 
     #[test]
     fn a_resumed_run_has_every_step_once() {
+        let _alone = crate::run::log::ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let logs = tempfile::tempdir().expect("a directory");
         let run = RunFolder::create(logs.path(), "a", Resume::Never).expect("it can be made");
         let mut recorder = Recorder::open(&run, Progress::new(6, 8, 3), None).expect("it can be made");

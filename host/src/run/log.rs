@@ -16,6 +16,9 @@ use vlhub_core::{Error, Result};
 pub const PROGRESS: &str = "vlhub::progress";
 
 static FILE: Mutex<Option<File>> = Mutex::new(None);
+/// Held by tests that send the log to a file: there is one per process.
+#[cfg(test)]
+pub(super) static ALONE: Mutex<()> = Mutex::new(());
 static BAR: Mutex<Option<indicatif::ProgressBar>> = Mutex::new(None);
 
 /// Sends what is logged in this process to the console (standard error), and later to [`to_file`]. Returns where it goes, for plugin
@@ -115,6 +118,7 @@ mod tests {
 
     #[test]
     fn lines_look_like_those_of_open_clip() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("out.log");
         to_file(&path).expect("it can be opened");

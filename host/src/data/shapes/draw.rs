@@ -12,8 +12,8 @@ const GRID: usize = 3;
 /// Red, orange, yellow, green, cyan, blue, purple, pink, in the order of [`super::COLOURS`].
 const PAINTS: [[u8; 3]; 8] =
     [[215, 30, 35], [250, 125, 10], [245, 220, 40], [25, 145, 50], [50, 215, 220], [35, 65, 215], [130, 40, 165], [255, 150, 200]];
-/// What textures are drawn with: without hue, so that it never looks like another colour.
-const INK: [u8; 3] = [22, 22, 26];
+/// Textures are drawn with the paint darkened to this many 255ths: a hue of their own would look like another colour.
+const INK: u32 = 80;
 /// Where the members of a group of one to four stand, in radii of one of them.
 const GROUPS: [&[(f64, f64)]; 4] = [
     &[(0.0, 0.0)],
@@ -29,8 +29,8 @@ pub fn draw(look: &Look, side: u32, rng: &mut dyn RngCore) -> RgbImage {
     let radius = match (look.large, look.count) {
         (true, 0) => 0.25,
         (true, _) => 0.185,
-        (false, 0) => 0.155,
-        (false, _) => 0.12,
+        (false, 0) => 0.16,
+        (false, _) => 0.13,
     } * random::between(rng, 0.92, 1.06);
     let group = GROUPS[look.count];
     let reach = |of: &dyn Fn(&(f64, f64)) -> f64| group.iter().map(of).fold(0.0, f64::max) * radius + radius * 1.05;
@@ -64,7 +64,7 @@ pub fn draw(look: &Look, side: u32, rng: &mut dyn RngCore) -> RgbImage {
 
 /// Grey of some lightness with a tint, a slope and noise.
 fn background(side: u32, rng: &mut dyn RngCore) -> RgbImage {
-    let lightness = random::between(rng, 40.0, 225.0);
+    let lightness = random::between(rng, 60.0, 225.0);
     let base = [(); 3].map(|()| lightness + random::between(rng, -12.0, 12.0));
     let slope = (random::between(rng, -50.0, 50.0), random::between(rng, -50.0, 50.0));
     let noise = random::between(rng, 0.0, 22.0);
@@ -107,6 +107,7 @@ impl Placed {
         };
         let (columns, rows) = (span(self.x), span(self.y));
         let step = 1.0 / (side * GRID as f64);
+        let dark = paint.map(|value| u32::from(value) * INK / 255);
         for y in rows {
             for x in columns.clone() {
                 let (mut covered, mut inked) = (0u32, 0u32);
@@ -128,7 +129,7 @@ impl Placed {
                 for channel in 0..3 {
                     let mixed = u32::from(pixel.0[channel]) * (all - covered)
                         + u32::from(paint[channel]) * (covered - inked)
-                        + u32::from(INK[channel]) * inked;
+                        + dark[channel] * inked;
                     pixel.0[channel] = ((mixed + all / 2) / all) as u8;
                 }
             }

@@ -1,0 +1,71 @@
+//! A source in memory, for tests of what reads sources.
+
+use std::collections::BTreeSet;
+
+use image::{Rgb, RgbImage};
+use vlhub_core::Caption;
+
+use super::{Bad, Picture, Raw, Source};
+
+/// Small pictures, each of its own colour; some are broken on purpose.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    len: usize,
+    classes: Vec<String>,
+    broken: BTreeSet<usize>,
+    panics: BTreeSet<usize>,
+    pub problems: Vec<Bad>,
+}
+
+impl Memory {
+    pub fn new(len: usize) -> Self {
+        Self { len, classes: ["red", "green", "blue"].map(str::to_owned).to_vec(), ..Self::default() }
+    }
+
+    /// Reading sample `index` fails.
+    pub fn broken(mut self, index: usize) -> Self {
+        self.broken.insert(index);
+        self
+    }
+
+    /// Reading sample `index` panics.
+    pub fn panics(mut self, index: usize) -> Self {
+        self.panics.insert(index);
+        self
+    }
+}
+
+impl Source for Memory {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn key(&self, index: usize) -> String {
+        format!("sample {index}")
+    }
+
+    fn read(&self, index: usize) -> Result<Raw, Bad> {
+        assert!(!self.panics.contains(&index), "sample {index} panics on purpose");
+        let key = self.key(index);
+        if self.broken.contains(&index) {
+            return Err(Bad { place: key.clone(), key, reason: "broken", detail: "on purpose".into() });
+        }
+        let size = (9 + index as u32 % 5, 8 + index as u32 % 3);
+        let image = RgbImage::from_fn(size.0, size.1, |x, y| Rgb([index as u8, (x * 20) as u8, (y * 20) as u8]));
+        let text = format!("{} sample number {index}", "very ".repeat(index % 4));
+        let caption = Caption { texts: vec![text], labels: vec![index as i64 % 3], ..Caption::default() };
+        Ok(Raw { key, picture: Some(Picture::Decoded(image)), caption })
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("memory:{}", self.len)
+    }
+
+    fn problems(&self) -> &[Bad] {
+        &self.problems
+    }
+}

@@ -1,0 +1,167 @@
+//! Toys: random numbers, features, towers and batches, small enough for every law.
+
+use rand_core::RngCore;
+use tch::nn::{Init, Path};
+use tch::{Device, Kind, Tensor};
+use vlhub_core::{Batch, Encoded, Features, InputSpec, Modality, Need, ObjectiveCx, Tokens, Tower};
+
+use crate::ops::masked_mean;
+
+/// Rows of a toy batch.
+pub const ROWS: i64 = 6;
+/// Width of the joint space and of both towers.
+pub const WIDTH: i64 = 8;
+/// Tokens of a text.
+pub const TOKENS: i64 = 5;
+/// Token ids.
+pub const VOCAB: i64 = 20;
+/// Image patches.
+const PATCHES: i64 = 4;
+
+/// A small generator (SplitMix64): a seed is a sequence on every machine.
+#[derive(Clone, Debug)]
+pub struct Seeded(pub u64);
+
+impl RngCore for Seeded {
+    fn next_u32(&mut self) -> u32 {
+        (self.next_u64() >> 32) as u32
+    }
+    fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+    fn fill_bytes(&mut self, into: &mut [u8]) {
+        for chunk in into.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next_u64().to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// Standard normal numbers that depend on the seed alone.
+pub fn randn(shape: &[i64], seed: u64) -> Tensor {
+    let mut rng = Seeded(seed);
+    let count = shape.iter().product::<i64>();
+    let values: Vec<f32> = (0..count).map(|_| crate::random::normal(&mut rng) as f32).collect();
+    Tensor::from_slice(&values).view(shape)
+}
+
+/// What an objective is told of the toy towers.
+pub fn objective_cx(root: Path<'_>) -> ObjectiveCx<'_> {
+    let image = InputSpec::Image { size: (4, 4), mean: [0.0; 3], std: [1.0; 3] };
+    let text = InputSpec::Text { context: TOKENS, vocab: VOCAB, pad: 0, truncates: false };
+    ObjectiveCx {
+        path: root.clone() / "objective",
+        shared: root,
+        embed: WIDTH,
+        image: Some(Tower { input: image, width: WIDTH }),
+        text: Some(Tower { input: text, width: WIDTH }),
+    }
+}
+
+/// `[ROWS, T]`: the first tokens of each row count; how many differs from row to row.
+fn mask(tokens: i64) -> Tensor {
+    let lengths = Tensor::from_slice(&(0..ROWS).map(|row| 2 + (row * 3 + 2) % (tokens - 1)).collect::<Vec<_>>());
+    Tensor::arange(tokens, (Kind::Int64, Device::Cpu)).unsqueeze(0).lt_tensor(&lengths.unsqueeze(1))
+}
+
+/// Random outputs of exactly the declared needs, as leaves that collect gradients.
+pub fn features(needs: &[Need], seed: u64) -> Features {
+    let mut features = Features::new(0..ROWS, ROWS);
+    for (at, need) in merged(needs).iter().enumerate() {
+        let seed = seed.wrapping_mul(1000) + 10 * at as u64;
+        let leaf = |shape: &[i64], seed| randn(shape, seed).set_requires_grad(true);
+        let count = if need.modality == Modality::Image { PATCHES } else { TOKENS };
+        let mask = if need.modality == Modality::Image { Tensor::ones([ROWS, count], (Kind::Bool, Device::Cpu)) } else { mask(count) };
+        let encoded = Encoded {
+            embed: leaf(&[ROWS, WIDTH], seed),
+            pooled: leaf(&[ROWS, WIDTH], seed + 1),
+            tokens: need.tokens.then(|| Tokens { values: leaf(&[ROWS, count, WIDTH], seed + 2), mask }),
+        };
+        features.insert(need.modality, need.view.clone(), encoded);
+    }
+    features
+}
+
+/// One need for each view, with tokens where any asks for them.
+pub fn merged(needs: &[Need]) -> Vec<Need> {
+    let mut merged: Vec<Need> = Vec::new();
+    for need in needs {
+        match merged.iter_mut().find(|known| known.modality == need.modality && known.view == need.view) {
+            Some(known) => known.tokens |= need.tokens,
+            None => merged.push(need.clone()),
+        }
+    }
+    merged
+}
+
+/// A batch that has the view `main` of both towers, every declared view, and labels. Views of one row are alike. An objective that labels its
+/// samples finds them as `label`, `[B]`, and as `labels`, `[B, 1]`.
+pub fn batch(needs: &[Need]) -> Batch {
+    let mut batch = Batch::new(ROWS);
+    let images = randn(&[ROWS, 3, 4, 4], 71);
+    let lengths = mask(TOKENS);
+    let mut rng = Seeded(72);
+    let ids: Vec<i64> = (0..ROWS * TOKENS).map(|_| 1 + crate::random::below(&mut rng, VOCAB as u64 - 1) as i64).collect();
+    let ids = Tensor::from_slice(&ids).view([ROWS, TOKENS]) * lengths.to_kind(Kind::Int64);
+    let main = [Need::image("main"), Need::text("main")];
+    for (at, need) in merged(needs).iter().chain(&main).enumerate() {
+        let added = match need.modality {
+            Modality::Image => batch.set_image(need.view.clone(), &images + randn(&[ROWS, 3, 4, 4], 80 + at as u64) * 0.1),
+            Modality::Text => batch.set_text(need.view.clone(), ids.shallow_clone()),
+        };
+        added.expect("a toy view has ROWS rows");
+    }
+    let labels = Tensor::from_slice(&(0..ROWS).map(|row| row % 3).collect::<Vec<_>>());
+    batch.set_extra("labels", labels.unsqueeze(1)).expect("labels have ROWS rows");
+    batch.set_extra("label", labels).expect("labels have ROWS rows");
+    batch
+}
+
+/// Two towers without a non-linearity.
+#[derive(Debug)]
+pub struct Towers {
+    patch: Tensor,
+    image: Tensor,
+    embedding: Tensor,
+    text: Tensor,
+}
+
+impl Towers {
+    /// Makes the parameters, from libtorch's generator.
+    pub fn new(path: &Path<'_>) -> Self {
+        let normal = Init::Randn { mean: 0.0, stdev: 0.3 };
+        Self {
+            patch: path.var("patch", &[12, WIDTH], normal),
+            image: path.var("image", &[WIDTH, WIDTH], normal),
+            embedding: path.var("embedding", &[VOCAB, WIDTH], normal),
+            text: path.var("text", &[WIDTH, WIDTH], normal),
+        }
+    }
+
+    /// Encodes the views that `needs` names.
+    pub fn encode(&self, needs: &[Need], batch: &Batch) -> vlhub_core::Result<Features> {
+        let rows = batch.rows();
+        let mut features = Features::new(0..rows, rows);
+        for need in merged(needs) {
+            let (values, mask, project) = match need.modality {
+                Modality::Image => {
+                    let patches = batch.image(&need.view)?.reshape([rows, PATCHES, 12]);
+                    let mask = Tensor::ones([rows, PATCHES], (Kind::Bool, Device::Cpu));
+                    (patches.matmul(&self.patch), mask, &self.image)
+                }
+                Modality::Text => {
+                    let ids = batch.text(&need.view)?;
+                    // A plugin may have added ids of its own (a mask token) behind the vocabulary.
+                    (Tensor::embedding(&self.embedding, &ids.remainder(VOCAB), -1, false, false), ids.not_equal(0), &self.text)
+                }
+            };
+            let pooled = masked_mean(&values, &mask);
+            let encoded = Encoded { embed: pooled.matmul(project), pooled, tokens: need.tokens.then_some(Tokens { values, mask }) };
+            features.insert(need.modality, need.view, encoded);
+        }
+        Ok(features)
+    }
+}

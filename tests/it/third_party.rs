@@ -1,0 +1,94 @@
+//! What somebody outside the workspace builds: `examples/template`, a plugin, and `examples/slim`, a distribution that links it. The same
+//! plugin is then loaded as a library by our own program, which was built in another workspace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::cargo;
+
+/// A workspace of the two examples, in the checkout's target folder so that Cargo's configuration of the checkout applies.
+///
+/// One workspace for both, because Cargo then gives the crates below them the features that they have in ours: tch is not compiled again.
+fn workspace() -> PathBuf {
+    let root = cargo::root();
+    let folder = root.join("target").join("third-party");
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    // Only files that differ are written: Cargo goes by their time.
+    let write = |path: PathBuf, text: String| {
+        fs::create_dir_all(path.parent().expect("it is in the folder")).expect("a folder");
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            fs::write(&path, text).expect("it can be written");
+        }
+    };
+    for file in ["template/Cargo.toml", "template/build.rs", "template/src/lib.rs", "template/src/loss.rs", "template/tests/conformance.rs"]
+        .into_iter()
+        .chain(["slim/Cargo.toml", "slim/build.rs", "slim/src/main.rs"])
+    {
+        let mut text = read(&root.join("examples").join(file)).replace("path = \"../../", &format!("path = \"{}/", root.display()));
+        match file {
+            "slim/Cargo.toml" => text = text.replace("[dependencies]\n", "[dependencies]\nmy-loss = { path = \"../template\" }\n"),
+            "slim/src/main.rs" => text.push_str("\nuse my_loss as _;\n"),
+            _ => {}
+        }
+        if file.ends_with("Cargo.toml") {
+            // Of a member, Cargo would only warn that it ignores them.
+            text.truncate(text.find("[profile.").unwrap_or(text.len()));
+        }
+        write(folder.join(file), text);
+    }
+    let ours = read(&root.join("Cargo.toml"));
+    let profiles = ours.find("[profile.").map_or("", |at| &ours[at..]);
+    let members = "[workspace]\nresolver = \"3\"\nmembers = [\"template\", \"slim\"]\n\n";
+    write(folder.join("Cargo.toml"), format!("{members}{profiles}"));
+    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("versions are those of the checkout");
+    folder
+}
+
+/// Files that a build has made of a target: programs, or libraries.
+fn made(messages: &str, target: &str) -> Vec<PathBuf> {
+    let lines = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let artifacts = lines.filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == target);
+    let files = artifacts.flat_map(|artifact| artifact["filenames"].as_array().cloned().unwrap_or_default());
+    files.filter_map(|file| file.as_str().map(PathBuf::from)).collect()
+}
+
+#[track_caller]
+fn output(program: &Path, args: &[&str]) -> String {
+    let out = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let (said, complained) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{} {args:?}: {}\n{said}\n{complained}", program.display(), out.status);
+    said.into_owned()
+}
+
+/// The file without an extension: a program, next to its `.d`.
+#[track_caller]
+fn program(files: &[PathBuf]) -> &Path {
+    files.iter().find(|file| file.extension().is_none()).expect("a program was built")
+}
+
+#[test]
+fn a_third_partys_plugin_keeps_the_laws_is_linked_and_is_loaded() {
+    let folder = workspace();
+    let all = ["--offline", "--workspace", "--all-targets", "--message-format", "json-render-diagnostics"];
+    let linked = cargo::build(&folder, &all);
+
+    let laws = output(program(&made(&linked, "conformance")), &[]);
+    assert!(laws.contains("my_loss"), "the laws were asked of it: {laws}");
+
+    let slim = made(&linked, "slim").into_iter().find(|file| file.ends_with("slim")).expect("the distribution was built");
+    let list = output(&slim, &["plugins", "list"]);
+    for name in ["my_loss", "clip", "zeroshot"] {
+        assert!(list.contains(name), "{name} is linked: {list}");
+    }
+    assert!(!list.contains("random_resized_crop"), "a crate that nobody named is not linked: {list}");
+
+    let loadable = cargo::build(&folder, &[&all[..], &["--features", "my-loss/dylib"]].concat());
+    let library = made(&loadable, "my_loss").into_iter().find(|file| file.extension().is_some_and(|end| end == "so"));
+    let library = library.expect("a library was built").display().to_string();
+    let host = cargo::profile_folder().join("vlhub");
+    let shown = output(&host, &["--library", &library, "plugins", "show", "my_loss"]);
+    assert!(shown.contains("margin") && shown.contains("my-loss"), "our own program knows it: {shown}");
+}
