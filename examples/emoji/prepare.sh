@@ -12,6 +12,16 @@ out=${1:-$here/data}
 vlhub=${VLHUB:-vlhub}
 version=16.0.0
 
+sha256() {
+    if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1
+}
+
+for program in npm node tar "$vlhub"; do
+    if ! command -v "$program" >/dev/null; then
+        echo "error: $program is needed and was not found" >&2
+        exit 1
+    fi
+done
 mkdir -p "$out/download"
 out=$(cd "$out" && pwd)
 
@@ -22,9 +32,9 @@ while read -r style sum; do
         echo "getting $package"
         (cd "$out/download" && npm pack --silent "emoji-datasource-$style@$version" >/dev/null)
     fi
-    found=$(sha256sum "$out/download/$package" | cut -d ' ' -f 1)
+    found=$(sha256 "$out/download/$package")
     if [ "$found" != "$sum" ]; then
-        echo "error: $out/download/$package is not the package this example was made for: its SHA-256 is $found; delete it and try again" >&2
+        echo "error: $out/download/$package is not the package this example was made for (SHA-256 $found); delete it and try again" >&2
         exit 1
     fi
     mkdir -p "$out/png/$style"
@@ -38,5 +48,6 @@ node "$here/table.js" "$out"
 
 for style in google twitter; do
     # The drawings are transparent, with chance colours where nothing is drawn.
+    rm -rf "${out:?}/$style"
     "$vlhub" data pack "$out/$style.tsv" --out "$out/$style" --label-key label --classes "$out/classnames.txt" --background white
 done

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use vlhub_core::abi::{Identity, MAGIC};
@@ -10,6 +11,7 @@ use vlhub_core::{Batch, Encoded, Error, Features, Modality, Objective, Objective
 use vlhub_host::failure::Failure;
 use vlhub_host::loader;
 use vlhub_sdk::tch::{Device, Kind, Tensor, nn};
+use vlhub_sdk::tracing::{self, Event, Metadata, Subscriber, field, span};
 
 use crate::cargo;
 
@@ -20,9 +22,9 @@ fn toy(feature: &str) -> PathBuf {
     let turn = BUILDS.lock().unwrap_or_else(|broken| broken.into_inner());
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libtoy_{feature}.{}.so", std::process::id()));
     if !kept.exists() {
-        // The host beside it gives the crates below both the features that they were built with before.
+        // The host and the tests beside it give the crates below the features with which they were built before.
         let features = format!("vlhub-toy/{feature}");
-        cargo::build(cargo::root(), &["--package", "vlhub-toy", "--package", "vlhub-host", "--features", &features]);
+        cargo::build(cargo::root(), &["-p", "vlhub-toy", "-p", "vlhub-host", "-p", "vlhub-tests", "--features", &features]);
         fs::copy(cargo::profile_folder().join("libvlhub_toy.so"), &kept).expect("it was built");
     }
     drop(turn);
@@ -163,7 +165,7 @@ fn a_library_that_is_loaded_twice_is_a_duplicate_and_the_registry_keeps_the_firs
 fn an_identity_is_in_the_file_exactly_once_even_when_it_is_stripped() {
     let path = toy("dylib");
     let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libtoy_stripped.{}.so", std::process::id()));
-    let strip = std::process::Command::new("strip").arg("-o").arg(&stripped).arg(&path).status();
+    let strip = Command::new("strip").arg("-o").arg(&stripped).arg(&path).status();
     assert!(strip.expect("strip comes with the linker").success());
     for file in [&path, &stripped] {
         let bytes = fs::read(file).expect("it was built");
@@ -173,4 +175,51 @@ fn an_identity_is_in_the_file_exactly_once_even_when_it_is_stripped() {
         assert_eq!(Identity::scan(&bytes).expect("it is there"), Identity::ours(), "{}", file.display());
     }
     assert_eq!(load(&stripped).expect("it still loads").names::<dyn Objective>(), ["toy_good"]);
+}
+
+/// Keeps the messages of events.
+#[derive(Clone, Default)]
+struct Messages(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Messages {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut |_: &field::Field, value: &dyn std::fmt::Debug| {
+            self.0.lock().expect("nobody panics here").push(format!("{value:?}"));
+        });
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn a_library_logs_through_the_host() {
+    // A copy is another library to the system, which meets its first host here.
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libtoy_logs.{}.so", std::process::id()));
+    fs::copy(toy("dylib"), &path).expect("it was built");
+    let messages = Messages::default();
+    let registry = tracing::subscriber::with_default(messages.clone(), || load(&path)).expect("it is good");
+    objective(&registry, &nn::VarStore::new(Device::Cpu), "toy_good", json!({})).expect("it builds");
+    assert_eq!(*messages.0.lock().expect("nobody panicked"), ["the toy is built"]);
+}
+
+#[test]
+fn the_program_loads_libraries_and_ends_with_status_7_when_it_refuses_one() {
+    let host = cargo::profile_folder().join("vlhub");
+    let list = |library: &Path| Command::new(&host).arg("--library").arg(library).args(["plugins", "list"]).output().expect("it was built");
+    let good = list(&toy("dylib"));
+    assert!(good.status.success() && String::from_utf8_lossy(&good.stdout).contains("toy_good"), "{good:?}");
+    for (path, wanted) in [(toy("stale"), "differs in: rustc"), (PathBuf::from("/nowhere/libtoy.so"), "there is no such file")] {
+        let refused = list(&path);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(7), "{said}");
+        assert!(said.contains("cannot load ") && said.contains(wanted), "{said}");
+    }
 }

@@ -1,8 +1,11 @@
 //! Writing: the order of operations that makes a checkpoint complete or not there.
 //!
-//! 1. Files into `step-N.tmp-NONCE`, each reserved, written and synced; the manifest last. 2. The folder is synced. 3. It is renamed to
-//! `step-N`. 4. The parent is synced: this is the commit. 5. `latest` is replaced (a hint for people). 6. Old ones are pruned. Nothing that
-//! was committed is touched before 4.
+//! 1. Files are written into `step-N.tmp-NONCE`, each reserved, written and synced; the manifest last.
+//! 2. The folder is synced.
+//! 3. It is renamed to `step-N`.
+//! 4. The parent is synced: this is the commit. Nothing that was committed before is touched until then.
+//! 5. `latest` is replaced; it is a hint for people.
+//! 6. Old checkpoints are pruned.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -31,15 +31,15 @@ pub fn at(name: &str) -> io::Result<()> {
     else {
         return Ok(());
     };
+    // Without a number it happens every time: a disk that is full stays full.
     let (action, wanted) = match action.split_once('@') {
-        Some((action, nth)) => (action, nth.parse().unwrap_or(1)),
-        None => (action, 1),
+        Some((action, nth)) => (action, nth.parse::<u64>().ok()),
+        None => (action, None),
     };
     let mut passed = PASSED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let count = passed.entry(name.to_owned()).or_default();
     *count += 1;
-    // A failure without a number is permanent: a disk that is full stays full.
-    let due = if plan.contains(&format!("{name}={action}@")) { *count == wanted } else { true };
+    let due = wanted.is_none_or(|nth| nth == *count);
     match action {
         "abort" if due => std::process::abort(),
         "err" if due => Err(io::Error::other(format!("failpoint `{name}`"))),

@@ -1,5 +1,6 @@
 //! `vlhub train`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,13 +8,13 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use super::load;
-use crate::checkpoint::{RunLock, Store};
+use serde_json::{Map, Value};
 use crate::cli::TrainArgs;
 use crate::config::RunConfig;
 use crate::data::skipped::SkipLog;
-use crate::engine::train::{Ending, Resume, Training};
+use crate::engine::train::{Ending, Output, Resume, Training};
 use crate::failure::{Failure, Outcome};
-use crate::run::{self, RunFolder};
+use crate::run::{self, Progress, Recorder, RunFolder};
 
 /// Trains what a run file describes.
 pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
@@ -38,33 +39,64 @@ pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
     }
     let name = if config.top.name.is_empty() { default_name(&config) } else { config.top.name.clone() };
     let stop = signals()?;
-    let mut folder = RunFolder::create(Path::new(&config.top.logs), &name, resume != Resume::No)?;
-    let _lock = RunLock::acquire(folder.path())?;
-    let store = Store::open(folder.path().join("checkpoints"))?.keeping(config.train.keep_last, Some(config.train.keep_every).filter(|every| *every > 0));
-    let skipped = SkipLog::open(&folder.path().join("skipped.jsonl"))?;
+    let folder = RunFolder::create(
+        Path::new(&config.top.logs),
+        &name,
+        match resume {
+            Resume::No => run::Resume::Never,
+            Resume::Auto => run::Resume::Auto,
+            Resume::Latest | Resume::At(_) => run::Resume::Required,
+        },
+    )?;
+    let store = folder.checkpoints()?.keeping(config.train.keep_last, Some(config.train.keep_every).filter(|every| *every > 0));
+    let skipped = SkipLog::open(&folder.skipped())?;
     let mut training = Training::prepare(&config, skipped.clone())?;
     let resumed = training.resume(&store, &resume, args.allow_changed)?;
-    skipped.resume(training.first_step())?;
-    folder.begin(&config.to_toml(), &config.resolved, training.first_step(), training.total, training.steps_per_epoch())?;
+    let first = training.first_step();
+    skipped.resume(first)?;
+    folder.write_config(&config.to_toml())?;
+    folder.write_params(&flat(&config.resolved))?;
+    folder.write_about(&training.facts())?;
     for line in training.banner() {
-        folder.info(&line);
+        tracing::info!("{line}");
     }
-    if let Some(text) = resumed {
-        folder.info(&text);
+    if let Some(text) = &resumed {
+        tracing::info!("{text}");
     }
-    folder.info(&format!("writing to {}", folder.path().display()));
-    let ending = training.run(&store, &mut folder, &stop);
-    folder.note_skipped(&skipped);
-    match ending? {
+    tracing::info!("writing to {}", folder.path().display());
+    let progress = Progress::new(training.total, config.train.batch as u64, training.steps_per_epoch()).every(config.train.log_every);
+    let mut recorder = Recorder::open(&folder, progress, resumed.is_some().then_some(first))?;
+    let ending = training.run(&mut Output { folder: &folder, recorder: &mut recorder, store: &store }, &stop);
+    recorder.finish();
+    for (reason, count) in skipped.counts() {
+        tracing::warn!("{count} samples not used: {reason} (see {})", folder.skipped().display());
+    }
+    let ending = ending?;
+    let page = run::write_report(folder.path())?;
+    match ending {
         Ending::Finished => {
-            let page = run::write_report(folder.path())?;
-            folder.finish(&page);
+            println!("{}", run::compare(&[folder.path().to_path_buf()], None)?.to_text());
+            println!("report: {}", page.display());
             Ok(())
         }
         Ending::Stopped(step) => {
             Err(Failure::new(Failure::PREEMPTED, format!("by a signal, at step {step}, with everything saved; go on with the same command and `--resume`")))
         }
     }
+}
+
+/// Every option by its dotted path.
+fn flat(tree: &Map<String, Value>) -> BTreeMap<String, String> {
+    fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| walk(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out)),
+            Value::String(text) => drop(out.insert(path.to_owned(), text.clone())),
+            other => drop(out.insert(path.to_owned(), other.to_string())),
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk("", &Value::Object(tree.clone()), &mut out);
+    out
 }
 
 /// The name in open_clip's pattern: date and time, model, rates.
@@ -74,14 +106,7 @@ fn default_name(config: &RunConfig) -> String {
         (_, Some(tower), _) | (_, None, Some(tower)) => tower.chosen.plugin.clone(),
         _ => "none".into(),
     };
-    format!(
-        "{}-model_{}-lr_{}-b_{}-j_{}-p_fp32",
-        run::timestamp(),
-        model.replace('/', "-"),
-        config.optimizer.lr,
-        config.train.batch,
-        config.train.workers
-    )
+    run::default_name(&model, config.optimizer.lr, config.train.batch, config.train.workers, "fp32")
 }
 
 /// A flag that the first SIGTERM, SIGINT or SIGUSR1 sets. A second one ends the process at once.

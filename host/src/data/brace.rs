@@ -159,10 +159,7 @@ fn unescape(name: &str) -> String {
     let mut plain = String::with_capacity(name.len());
     let mut characters = name.chars();
     while let Some(character) = characters.next() {
-        match (character, character == '\\') {
-            (_, true) => plain.push(characters.next().unwrap_or('\\')),
-            (other, false) => plain.push(other),
-        }
+        plain.push(if character == '\\' { characters.next().unwrap_or(character) } else { character });
     }
     plain
 }

@@ -103,7 +103,7 @@ impl CsvSource {
         let file = File::open(&path).map_err(io)?;
         let separator = separator(config, &path)?;
         let mut records = Records::new(file.try_clone().map_err(io)?, separator).map_err(io)?;
-        let head = records.next().map_err(io)?.ok_or_else(|| Error::invalid(format!("{} has no header line", path.display())))?;
+        let head = records.read().map_err(io)?.ok_or_else(|| Error::invalid(format!("{} has no header line", path.display())))?;
         let header = head.bytes.as_deref().and_then(|bytes| fields(bytes, separator)).ok_or_else(|| {
             Error::invalid(format!("{}:1: the header line is not UTF-8, or has a quote that is not closed", path.display()))
         })?;
@@ -123,7 +123,7 @@ impl CsvSource {
         let mut hash = Xxh3::new();
         hash.update(serde_json::to_string(config).unwrap_or_default().as_bytes());
         let mut labels = Labels::new(&this.classes);
-        while let Some(record) = records.next().map_err(io)? {
+        while let Some(record) = records.read().map_err(io)? {
             let row = Row { offset: record.offset, length: record.length.min(u64::from(u32::MAX)) as u32, line: record.line, label: None };
             let Some(bytes) = record.bytes else {
                 this.problems.push(this.bad(&row, "row too long", "a quote is not closed, or the separator is another"));
@@ -186,7 +186,10 @@ impl Labels {
         }
         match text.parse::<i64>() {
             // A number is a label, not a name; with known classes it must be one of them.
-            Ok(number) => u32::try_from(number).ok().filter(|number| self.open || *number < self.known).ok_or_else(|| format!("`{text}` is out of range")),
+            Ok(number) => u32::try_from(number)
+                .ok()
+                .filter(|number| self.open || *number < self.known)
+                .ok_or_else(|| format!("`{text}` is out of range")),
             Err(_) if text.is_empty() || text.parse::<f64>().is_ok() || text.starts_with('[') || !self.open => {
                 Err(format!("`{}` is no class", text.chars().take(40).collect::<String>()))
             }
@@ -212,7 +215,9 @@ fn separator(config: &CsvConfig, path: &Path) -> Result<u8> {
     match config.separator.as_bytes() {
         [] => Ok(if path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("csv")) { b',' } else { b'\t' }),
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
-        _ => Err(Error::invalid(format!("`separator` is {:?}; it must be one ASCII character, such as \"\\t\" or \",\"", config.separator))),
+        _ => {
+            Err(Error::invalid(format!("`separator` is {:?}; it must be one ASCII character, such as \"\\t\" or \",\"", config.separator)))
+        }
     }
 }
 
@@ -225,7 +230,11 @@ fn columns(config: &CsvConfig, header: &[String], path: &Path, separator: u8) ->
             let near = suggest(name, header.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             let other = if separator == b'\t' { "," } else { "\\t" };
             let hint = if header.len() == 1 { format!("; is another `separator` right, such as \"{other}\"?") } else { String::new() };
-            Error::invalid(format!("{}:1: `{option}` names column `{name}`, which is not there{near}{hint} columns: {}", path.display(), header.join(" ")))
+            Error::invalid(format!(
+                "{}:1: `{option}` names column `{name}`, which is not there{near}{hint} columns: {}",
+                path.display(),
+                header.join(" ")
+            ))
         })
     };
     let optional = |option: &str, name: &str| if name.is_empty() { Ok(None) } else { find(option, name).map(Some) };
@@ -264,7 +273,11 @@ impl Source for CsvSource {
         let mut picture = None;
         if let Some(column) = self.columns.image {
             let path = below(&self.folder, cells[column].trim());
-            let bytes = read_picture(&path, &self.key(index)).map_err(|bad| Bad { detail: format!("{} {}", path.display(), bad.detail).trim_end().to_owned(), place: self.key(index), ..bad })?;
+            let bytes = read_picture(&path, &self.key(index)).map_err(|bad| Bad {
+                detail: format!("{} {}", path.display(), bad.detail).trim_end().to_owned(),
+                place: self.key(index),
+                ..bad
+            })?;
             picture = Some(Picture::Encoded(bytes));
         }
         for (column, (name, cell)) in self.header.iter().zip(cells).enumerate() {

@@ -39,10 +39,17 @@ fn every_row_that_cannot_be_used_is_named_by_its_line() {
     let source = source.expect("some rows are right");
     let texts: Vec<_> = (0..source.len()).map(|at| source.read(at).expect("it is right").caption.texts.remove(0)).collect();
     assert_eq!(texts, ["one", "five\nlines", "nan", "last"], "`nan` is a word, not a hole");
-    assert_eq!(problems(&*source), [
-        ("t.csv:3", "ragged row"), ("t.csv:4", "ragged row"), ("t.csv:5", "no image"), ("t.csv:6", "empty caption"),
-        ("t.csv:7", "not UTF-8"), ("t.csv:12", "row too long"),
-    ]);
+    assert_eq!(
+        problems(&*source),
+        [
+            ("t.csv:3", "ragged row"),
+            ("t.csv:4", "ragged row"),
+            ("t.csv:5", "no image"),
+            ("t.csv:6", "empty caption"),
+            ("t.csv:7", "not UTF-8"),
+            ("t.csv:12", "row too long"),
+        ]
+    );
 }
 
 #[test]
@@ -81,7 +88,8 @@ fn pictures_that_are_not_there_are_bad_samples() {
 fn labels_are_numbers_or_names_and_never_guessed() {
     let labels = |column: &str, classes: serde_json::Value| {
         let rows: String = column.split('|').map(|label| format!("a.jpg,x,\"{label}\"\n")).collect();
-        let (_folder, source) = open("t.csv", format!("filepath,title,y\n{rows}").as_bytes(), json!({"label_key": "y", "classes": classes}));
+        let (_folder, source) =
+            open("t.csv", format!("filepath,title,y\n{rows}").as_bytes(), json!({"label_key": "y", "classes": classes}));
         let source = source.expect("some rows are right");
         let found: Vec<i64> = (0..source.len()).map(|at| source.read(at).expect("it is right").caption.labels[0]).collect();
         (found, source.classes().to_vec(), source.problems().len())

@@ -86,7 +86,10 @@ mod tests {
             for (at, sample) in all.iter().enumerate() {
                 match sample {
                     Ok(sample) => assert_eq!((sample.key.clone(), sample.label), (format!("sample {at}"), Some(at as i64 % 3))),
-                    Err(error) => assert!((at == 7 && error.to_string().contains("broken")) || (at == 9 && error.to_string().contains("panic")), "{error}"),
+                    Err(error) => assert!(
+                        (at == 7 && error.to_string().contains("broken")) || (at == 9 && error.to_string().contains("panic")),
+                        "{error}"
+                    ),
                 }
             }
             assert_eq!(all.iter().filter(|sample| sample.is_err()).count(), 2);

@@ -45,7 +45,32 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
 /// # Errors
 /// The class of reason and the particular case.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
-    guarded(|| decode_unguarded(bytes, max_pixels))
+    guarded(|| {
+        let image = dynamic(bytes, max_pixels)?.into_rgb8();
+        if image.width() == 0 || image.height() == 0 { Err(flaw("empty image", "it has no pixels")) } else { Ok(image) }
+    })
+}
+
+/// Decodes a picture that has an alpha channel and lays it on a colour. `None` when it has none.
+///
+/// # Errors
+/// As [`decode`].
+pub fn flatten(bytes: &[u8], max_pixels: u64, colour: [u8; 3]) -> Result<Option<RgbImage>, Flaw> {
+    guarded(|| {
+        let image = dynamic(bytes, max_pixels)?;
+        if !image.color().has_alpha() {
+            return Ok(None);
+        }
+        let image = image.into_rgba8();
+        Ok(Some(RgbImage::from_fn(image.width(), image.height(), |x, y| {
+            let [red, green, blue, alpha] = image.get_pixel(x, y).0;
+            let mix = |over: u8, under: u8| {
+                let alpha = u32::from(alpha);
+                ((u32::from(over) * alpha + u32::from(under) * (255 - alpha) + 127) / 255) as u8
+            };
+            image::Rgb([mix(red, colour[0]), mix(green, colour[1]), mix(blue, colour[2])])
+        })))
+    })
 }
 
 impl Raw {
@@ -75,13 +100,13 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.and_then(|text| text.lines().next()).unwrap_or("without a message").to_owned()
 }
 
-fn decode_unguarded(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
+fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, Flaw> {
     if bytes.is_empty() {
         return Err(flaw("empty file", "it has no bytes"));
     }
-    let Some(name) = extension(bytes) else {
+    if extension(bytes).is_none() {
         return Err(flaw("not an image", looks_like(bytes)));
-    };
+    }
     let format = image::guess_format(bytes).map_err(|error| refused(&error))?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
@@ -96,20 +121,20 @@ fn decode_unguarded(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
     if u64::from(width) * u64::from(height) > max_pixels {
         return Err(flaw("too many pixels", format!("its header says {width}×{height}; {max_pixels} pixels are allowed")));
     }
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(flaw("truncated image", "a jpg without an end mark"));
+    if format == ImageFormat::Jpeg {
+        whole_jpeg(bytes)?;
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
-    let image = image.into_rgb8();
-    if image.width() == 0 || image.height() == 0 { Err(flaw("empty image", format!("a {name} without pixels"))) } else { Ok(image) }
+    DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))
 }
 
 fn refused(error: &ImageError) -> Flaw {
     let text = error.to_string();
     let detail = text.lines().next().unwrap_or_default().to_owned();
-    let ended = |text: &str| ["end of file", "unexpected eof", "unexpected end", "truncated", "no more bytes", "not enough", "exhausted"]
-        .iter()
-        .any(|words| text.to_lowercase().contains(words));
+    let ended = |text: &str| {
+        ["end of file", "unexpected eof", "unexpected end", "truncated", "no more bytes", "not enough", "exhausted"]
+            .iter()
+            .any(|words| text.to_lowercase().contains(words))
+    };
     let reason = match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated image",
         ImageError::Limits(limit) => match limit.kind() {
@@ -123,21 +148,33 @@ fn refused(error: &ImageError) -> Flaw {
     flaw(reason, detail)
 }
 
-/// A decoder fills the rest of a cut JPEG with grey and says nothing; the end mark says whether it was cut. It cannot occur inside the coded
-/// data, which stuff every 0xFF, but it does in the thumbnails of the segments before them.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
+/// More scans than this are an attack: a progressive picture has about ten, and each costs as much as the picture.
+const MOST_SCANS: usize = 200;
+
+/// A decoder fills the rest of a cut JPEG with grey and says nothing; the end mark says whether it was cut. Marks cannot occur inside the coded
+/// data, which stuff every 0xFF, but they do in the thumbnails of the segments before them.
+fn whole_jpeg(bytes: &[u8]) -> Result<(), Flaw> {
+    let scans = &bytes[first_scan(bytes)..];
+    let marks = |kind: u8| scans.windows(2).filter(move |pair| *pair == [0xFF, kind]);
+    if marks(0xDA).nth(MOST_SCANS).is_some() {
+        return Err(flaw("corrupt image", format!("a jpg with more than {MOST_SCANS} scans")));
+    }
+    if marks(0xD9).next().is_none() { Err(flaw("truncated image", "a jpg without an end mark")) } else { Ok(()) }
+}
+
+/// Where the first scan begins; the end when there is none, and the start when segments are not where they should be, for the decoder to judge.
+fn first_scan(bytes: &[u8]) -> usize {
     let mut at = 2;
     while let Some(&[mark, kind, high, low]) = bytes.get(at..at + 4).and_then(|head| <&[u8; 4]>::try_from(head).ok()) {
         match (mark, kind) {
+            (0xFF, 0xDA) => return at,
             (0xFF, 0xFF) => at += 1,
-            (0xFF, 0xDA) => return bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]),
             (0xFF, 0x01 | 0xD0..=0xD8) => at += 2,
             (0xFF, _) => at += 2 + usize::from(u16::from_be_bytes([high, low])),
-            // Not where a segment should begin: let the decoder judge.
-            _ => return bytes.windows(2).any(|pair| pair == [0xFF, 0xD9]),
+            _ => return 0,
         }
     }
-    false
+    bytes.len()
 }
 
 fn looks_like(bytes: &[u8]) -> String {
@@ -192,7 +229,9 @@ mod tests {
                 match decode(&bytes[..length], MAX_PIXELS) {
                     Err(flaw) => assert_ne!(flaw.reason, "panic", "{format:?}, {length} of {}: {}", bytes.len(), flaw.detail),
                     // The last bytes of a file may be a trailer without pixels.
-                    Ok(image) => assert!(length + 16 > bytes.len() && image.dimensions() == (40, 30), "{format:?}, {length} of {}", bytes.len()),
+                    Ok(image) => {
+                        assert!(length + 16 > bytes.len() && image.dimensions() == (40, 30), "{format:?}, {length} of {}", bytes.len())
+                    }
                 }
             }
         }
@@ -209,6 +248,16 @@ mod tests {
         let whole = [&jpeg[..2], &segment, &jpeg[2..]].concat();
         assert_eq!(reason(&whole), "none");
         assert_eq!(reason(&whole[..whole.len() - 40]), "truncated image");
+    }
+
+    #[test]
+    fn a_jpg_of_thousands_of_scans_is_refused() {
+        let jpeg = encoded(ImageFormat::Jpeg);
+        let scan = first_scan(&jpeg);
+        assert!(scan < jpeg.len());
+        let bytes = [&jpeg[..scan], &[0xFF, 0xDA].repeat(300), &jpeg[scan..]].concat();
+        let flaw = decode(&bytes, MAX_PIXELS).expect_err("it costs too much");
+        assert!(flaw.detail.contains("more than 200 scans"), "{flaw:?}");
     }
 
     #[test]
@@ -284,6 +333,16 @@ mod tests {
         assert_eq!(png(&[7, 0], ExtendedColorType::La8), [7, 7, 7], "grey with alpha");
         let sixteen: Vec<u8> = [0u16, 0x8080, 0xFFFF].iter().flat_map(|value| value.to_ne_bytes()).collect();
         assert_eq!(png(&sixteen, ExtendedColorType::Rgb16), [0, 0x80, 0xFF], "sixteen bits");
+    }
+
+    #[test]
+    fn a_transparent_picture_can_be_laid_on_a_colour() {
+        let mut bytes = Cursor::new(Vec::new());
+        let image = image::RgbaImage::from_raw(3, 1, vec![10, 20, 30, 0, 10, 20, 30, 255, 0, 0, 0, 128]).expect("the length is right");
+        image.write_to(&mut bytes, ImageFormat::Png).expect("memory does not fail");
+        let flat = flatten(&bytes.into_inner(), MAX_PIXELS, [255; 3]).expect("it is whole").expect("it has alpha");
+        assert_eq!(flat.into_raw(), [255, 255, 255, 10, 20, 30, 127, 127, 127]);
+        assert_eq!(flatten(&encoded(ImageFormat::Png), MAX_PIXELS, [0; 3]).expect("it is whole"), None, "nothing to lay");
     }
 
     #[test]

@@ -82,7 +82,11 @@ impl ImageFolder {
                 files.push((label as u32, path.into_boxed_path()));
             }
             if files.len() == before {
-                return Err(Error::invalid(format!("class folder {} holds no picture ({})", root.join(name).display(), SUFFIXES.join(", "))));
+                return Err(Error::invalid(format!(
+                    "class folder {} holds no picture ({})",
+                    root.join(name).display(),
+                    SUFFIXES.join(", ")
+                )));
             }
         }
         classes.iter().for_each(|class| hash.update(class.as_bytes()));
@@ -105,7 +109,12 @@ fn ordered_classes(mut folders: Vec<String>, names: Option<Vec<String>>, root: &
         return Ok((names.clone(), names));
     }
     if names.len() != folders.len() {
-        return Err(Error::invalid(format!("`classes` has {} names, but {} has {} sub-folders", names.len(), root.display(), folders.len())));
+        return Err(Error::invalid(format!(
+            "`classes` has {} names, but {} has {} sub-folders",
+            names.len(),
+            root.display(),
+            folders.len()
+        )));
     }
     Ok((folders, names))
 }
@@ -236,7 +245,8 @@ mod tests {
 
     #[test]
     fn classes_and_files_are_in_the_order_of_their_bytes() {
-        let folder = tree(&["b/2.jpg", "b/10.JPG", "B/1.png", "a/deep/er/1.webp", "a/.hidden.jpg", "a/notes.txt", "stray.jpg", ".git/x.jpg"]);
+        let folder =
+            tree(&["b/2.jpg", "b/10.JPG", "B/1.png", "a/deep/er/1.webp", "a/.hidden.jpg", "a/notes.txt", "stray.jpg", ".git/x.jpg"]);
         let source = open(folder.path(), json!(null)).expect("it is whole");
         assert_eq!(source.classes(), ["B", "a", "b"]);
         assert_eq!((0..source.len()).map(|at| source.key(at)).collect::<Vec<_>>(), ["B/1.png", "a/deep/er/1.webp", "b/10.JPG", "b/2.jpg"]);

@@ -207,7 +207,11 @@ impl Shared {
                 for (row, out) in rows.iter().zip(ids.chunks_exact_mut(length.max(1))) {
                     let own = &row.ids[number];
                     if own.len() > length {
-                        return Err(Error::invalid(format!("the tokenizer gave {} ids for `{}`; its context is {length}", own.len(), row.key)));
+                        return Err(Error::invalid(format!(
+                            "the tokenizer gave {} ids for `{}`; its context is {length}",
+                            own.len(),
+                            row.key
+                        )));
                     }
                     out[..own.len()].copy_from_slice(own);
                 }

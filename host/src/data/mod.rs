@@ -17,6 +17,7 @@ pub mod pack;
 pub mod philox;
 mod records;
 pub mod shapes;
+mod shards;
 pub mod skipped;
 pub mod stream;
 pub mod tar_index;
@@ -223,7 +224,11 @@ mod tests {
         for (options, wanted, why) in [
             (json!([]), vec!["is a table"], "a list is no table"),
             (json!({"shards": "a.tar"}), vec!["needs `use", "webdataset"], "`use` is missing"),
-            (json!({"use": "webdatset"}), vec!["no data source is called `webdatset`", "did you mean `webdataset`?"], "one letter is missing"),
+            (
+                json!({"use": "webdatset"}),
+                vec!["no data source is called `webdatset`", "did you mean `webdataset`?"],
+                "one letter is missing",
+            ),
             (json!({"use": "parquet"}), vec!["known: csv imagefolder"], "nothing is near, so the known are listed"),
             (
                 json!({"use": "csv", "seperator": ",", "path": 3}),

@@ -30,7 +30,16 @@ pub fn ordered<T: Send + 'static>(threads: usize, range: Range<usize>, work: Wor
             })
         })
         .collect();
-    let mut this = Ordered { jobs: Some(jobs), results, waiting: BTreeMap::new(), next: range.start, asked: range.start, end: range.end, stop, workers };
+    let mut this = Ordered {
+        jobs: Some(jobs),
+        results,
+        waiting: BTreeMap::new(),
+        next: range.start,
+        asked: range.start,
+        end: range.end,
+        stop,
+        workers,
+    };
     for _ in 0..threads * 4 {
         this.ask();
     }

@@ -54,7 +54,8 @@ impl SkipLog {
     /// # Errors
     /// The file cannot be opened for writing.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(|error| Error::io(path, error))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(|error| Error::io(path, error))?;
         Ok(Self { inner: Arc::new(Mutex::new(Inner { file: Some((path.to_owned(), file)), ..Inner::default() })) })
     }
 
@@ -186,7 +187,10 @@ mod tests {
         log.indexed(&[bad("a", "no caption")]);
         log.record(1, 7, &bad("b", "panic"));
         log.dropped("match");
-        assert_eq!(lines(&path)[1], serde_json::json!({"epoch": 1, "step": 7, "key": "b", "place": "0.tar:512", "reason": "panic", "detail": "why"}));
+        assert_eq!(
+            lines(&path)[1],
+            serde_json::json!({"epoch": 1, "step": 7, "key": "b", "place": "0.tar:512", "reason": "panic", "detail": "why"})
+        );
         let counts: Vec<_> = log.counts().into_iter().collect();
         assert_eq!(counts, [("dropped by match".to_owned(), 1), ("no caption".to_owned(), 1), ("panic".to_owned(), 1)]);
     }

@@ -116,11 +116,8 @@ impl Stream {
 
     fn ask(&mut self) {
         let rows = self.shared.config.batch;
-        let batch = Arc::new(InFlight {
-            step: self.asked,
-            rows: Mutex::new((0..rows).map(|_| None).collect()),
-            left: AtomicUsize::new(rows),
-        });
+        let batch =
+            Arc::new(InFlight { step: self.asked, rows: Mutex::new((0..rows).map(|_| None).collect()), left: AtomicUsize::new(rows) });
         self.asked += 1;
         if let Some(jobs) = &self.jobs {
             for slot in 0..rows {
@@ -175,7 +172,10 @@ impl Stream {
                 self.budget.good();
             } else if let Some(Unused::Dropped(transform)) = row.last() {
                 let tried = row.len();
-                return Err(Error::invalid(format!("no sample is left for a row after {tried} were tried: `{transform}` drops almost all")).into());
+                return Err(Error::invalid(format!(
+                    "no sample is left for a row after {tried} were tried: `{transform}` drops almost all"
+                ))
+                .into());
             }
         }
         Ok(())

@@ -93,7 +93,7 @@ pub struct Index {
 /// # Errors
 /// Only when the file cannot be read; damage is part of the result.
 pub fn index(file: &(impl ReadAt + ?Sized), length: u64) -> io::Result<Index> {
-    Walk { file, length, at: 0, found: Index::default(), pending: Pending::default() }.run()
+    Walk { file, length, at: 0, found: Index::default(), pending: Pending::default(), ended: false }.run()
 }
 
 /// What extended headers say of the next member.
@@ -112,6 +112,8 @@ struct Walk<'a, F: ReadAt + ?Sized> {
     at: u64,
     found: Index,
     pending: Pending,
+    /// What was lost last reaches to the end, and the end mark is there.
+    ended: bool,
 }
 
 impl<F: ReadAt + ?Sized> Walk<'_, F> {
@@ -120,7 +122,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, F> {
         loop {
             let there = read_full(self.file, self.at, &mut block)?;
             if there < block.len() {
-                if self.found.damage.last().is_none_or(|last| last.reason != TRUNCATED) {
+                if !self.ended && self.found.damage.last().is_none_or(|last| last.reason != TRUNCATED) {
                     self.damage(self.at, TRUNCATED, format!("it ends after {there} bytes of a header, without an end mark"));
                 }
                 return Ok(self.found);
@@ -178,6 +180,11 @@ impl<F: ReadAt + ?Sized> Walk<'_, F> {
         let tail = if next.is_some() { "" } else { "; no header follows" };
         self.damage(from, reason, format!("{}; {lost} bytes lost{tail}", detail.into()));
         self.at = next.unwrap_or(self.length);
+        if next.is_none() && self.length >= from + 2 * BLOCK {
+            let mut mark = [1; 2 * BLOCK as usize];
+            let count = read_full(self.file, self.length - 2 * BLOCK, &mut mark)?;
+            self.ended = count == mark.len() && mark.iter().all(|byte| *byte == 0);
+        }
         Ok(())
     }
 
@@ -241,7 +248,11 @@ impl<F: ReadAt + ?Sized> Walk<'_, F> {
         } else if name.is_empty() {
             self.damage(start, "no name", "a member without a name");
         } else if size > MAX_MEMBER {
-            self.damage(start, "member too large", format!("`{}` has {size} bytes; {MAX_MEMBER} are allowed", String::from_utf8_lossy(&name)));
+            self.damage(
+                start,
+                "member too large",
+                format!("`{}` has {size} bytes; {MAX_MEMBER} are allowed", String::from_utf8_lossy(&name)),
+            );
         } else {
             self.found.members.push(Member { name, offset: data, size });
         }

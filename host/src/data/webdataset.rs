@@ -10,12 +10,13 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Caption, Error, Result};
-use vlhub_sdk::schemars::{self, JsonSchema};
+use vlhub_sdk::schemars::JsonSchema;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::group::group;
+use super::shards::{Shards, shard_paths};
 use super::tar_index::{self, Member, read_full};
-use super::{Bad, ClassNames, Picture, Raw, Source, SourceConfig, below, brace};
+use super::{Bad, ClassNames, Picture, Raw, Source, SourceConfig};
 
 /// Tar shards in the layout of WebDataset.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -36,17 +37,6 @@ pub struct WebDatasetConfig {
     pub classes: ClassNames,
 }
 
-/// One pattern or several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(crate = "vlhub_sdk::schemars")]
-pub enum Shards {
-    /// Patterns joined by `::`.
-    One(String),
-    /// Patterns.
-    Many(Vec<String>),
-}
-
 impl Default for WebDatasetConfig {
     fn default() -> Self {
         Self {
@@ -65,45 +55,6 @@ impl SourceConfig for WebDatasetConfig {
     fn open(&self, folder: &Path) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(WebDataset::open(self, folder)?))
     }
-}
-
-/// The shards that patterns name, in their order.
-///
-/// # Errors
-/// No shard, a pattern that does not parse, or a place that is not a local file.
-pub fn shard_paths(shards: &Shards, folder: &Path) -> Result<Vec<PathBuf>> {
-    let patterns: Vec<&str> = match shards {
-        Shards::One(text) => text.split("::").collect(),
-        Shards::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
-    };
-    let mut paths = Vec::new();
-    for pattern in patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()) {
-        if pattern.starts_with("pipe:") {
-            return Err(Error::invalid(format!("`{pattern}`: commands in shard lists are not run; copy the shards to a local folder first")));
-        }
-        if let Some((scheme, _)) = pattern.split_once("://").filter(|(scheme, _)| *scheme != "file") {
-            return Err(Error::invalid(format!("`{pattern}`: `{scheme}` is not read; copy the shards to a local folder first")));
-        }
-        for name in brace::expand(pattern.strip_prefix("file://").or(pattern.strip_prefix("file:")).unwrap_or(pattern))? {
-            let path = below(folder, &name);
-            if name.contains(['*', '?']) && !path.exists() {
-                let bad = |error: String| Error::invalid(format!("shard pattern `{name}`: {error}"));
-                let found = glob::glob(&path.to_string_lossy()).map_err(|error| bad(error.to_string()))?;
-                let mut found: Vec<PathBuf> = found.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
-                if found.is_empty() {
-                    return Err(bad("no file matches".into()));
-                }
-                found.sort();
-                paths.append(&mut found);
-            } else {
-                paths.push(path);
-            }
-        }
-    }
-    if paths.is_empty() {
-        return Err(Error::invalid("`shards` names no shard; write, for example, shards = \"cc3m/{00000..00331}.tar\""));
-    }
-    Ok(paths)
 }
 
 #[derive(Debug)]
@@ -173,7 +124,11 @@ impl WebDataset {
         let paths = shard_paths(&config.shards, folder)?;
         let missing: Vec<String> = paths.iter().filter(|path| !path.is_file()).map(|path| path.display().to_string()).collect();
         if let Some(first) = missing.first() {
-            return Err(Error::invalid(format!("{} of {} shards are missing or no files; the first is {first}", missing.len(), paths.len())));
+            return Err(Error::invalid(format!(
+                "{} of {} shards are missing or no files; the first is {first}",
+                missing.len(),
+                paths.len()
+            )));
         }
         let mut classes = config.classes.read(folder)?;
         let beside = paths[0].with_file_name("classnames.txt");
@@ -190,7 +145,11 @@ impl WebDataset {
             files: Mutex::default(),
         };
         let mut hash = Xxh3::new();
-        hash.update(serde_json::to_string(&(&config.image_key, &config.text_key, &config.json_text_key, &config.class_key)).unwrap_or_default().as_bytes());
+        hash.update(
+            serde_json::to_string(&(&config.image_key, &config.text_key, &config.json_text_key, &config.class_key))
+                .unwrap_or_default()
+                .as_bytes(),
+        );
         let numbered: Vec<(u32, PathBuf)> = (0..).zip(paths).collect();
         let keys = config.clone();
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
@@ -316,7 +275,12 @@ fn entries(config: &WebDatasetConfig, shard: u32, name: &str, members: &[Member]
     for group in groups {
         let offset = group.parts.first().map_or(0, |(_, member)| members[*member].offset);
         if group.again {
-            bad(&group.key, offset, "mixed members", "its key stands elsewhere in the shard: members of a sample must follow each other".into());
+            bad(
+                &group.key,
+                offset,
+                "mixed members",
+                "its key stands elsewhere in the shard: members of a sample must follow each other".into(),
+            );
         }
         if group.repeated {
             bad(&group.key, offset, "repeated suffix", "a suffix again begins a new sample of the same key".into());
@@ -380,7 +344,8 @@ impl Source for WebDataset {
         if caption.texts.is_empty() && (was > 0 || caption.labels.is_empty()) {
             return Err(self.bad(entry, entry.text, "empty caption", ""));
         }
-        if let (true, Some(class)) = (caption.texts.is_empty(), caption.labels.first().and_then(|label| self.classes.get(*label as usize))) {
+        if let (true, Some(class)) = (caption.texts.is_empty(), caption.labels.first().and_then(|label| self.classes.get(*label as usize)))
+        {
             caption.texts.push(class.clone());
         }
         Ok(Raw { key: self.key(index), picture: self.bytes(entry, entry.image)?.map(Picture::Encoded), caption })

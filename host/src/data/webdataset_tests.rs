@@ -24,10 +24,18 @@ fn problems(source: &dyn Source) -> Vec<(String, &'static str)> {
 #[test]
 fn samples_are_read_with_text_label_and_meta() {
     let folder = tempfile::tempdir().expect("a folder");
-    shard(folder.path(), "0.tar", &[
-        ("0.jpg", b"JPG"), ("0.txt", b"a dog"), ("0.cls", b"1\n"), ("0.json", br#"{"url": "u", "width": 3}"#),
-        ("1.png", b"PNG"), ("1.cls", b"cat"),
-    ]);
+    shard(
+        folder.path(),
+        "0.tar",
+        &[
+            ("0.jpg", b"JPG"),
+            ("0.txt", b"a dog"),
+            ("0.cls", b"1\n"),
+            ("0.json", br#"{"url": "u", "width": 3}"#),
+            ("1.png", b"PNG"),
+            ("1.cls", b"cat"),
+        ],
+    );
     std::fs::write(folder.path().join("classnames.txt"), "cat\ndog\n").expect("the disk has room");
     let source = open(folder.path(), json!({})).expect("it is whole");
     assert_eq!((source.len(), source.classes().len(), source.problems().len()), (2, 2, 0));
@@ -51,16 +59,38 @@ fn captions_may_come_from_json() {
 #[test]
 fn what_is_incomplete_is_counted_by_reason() {
     let folder = tempfile::tempdir().expect("a folder");
-    shard(folder.path(), "0.tar", &[
-        ("0.jpg", b"J"), ("0.txt", b"whole"), ("1.jpg", b"J"), ("2.txt", b"alone"),
-        ("3.a", b""), ("4.jpg", b"J"), ("3.txt", b"mixed"), ("4.txt", b"mixed"), ("README", b""),
-        ("5.jpg", b"J"), ("5.txt", b"x"), ("5.jpg", b"J"), ("5.txt", b"y"),
-    ]);
+    shard(
+        folder.path(),
+        "0.tar",
+        &[
+            ("0.jpg", b"J"),
+            ("0.txt", b"whole"),
+            ("1.jpg", b"J"),
+            ("2.txt", b"alone"),
+            ("3.a", b""),
+            ("4.jpg", b"J"),
+            ("3.txt", b"mixed"),
+            ("4.txt", b"mixed"),
+            ("README", b""),
+            ("5.jpg", b"J"),
+            ("5.txt", b"x"),
+            ("5.jpg", b"J"),
+            ("5.txt", b"y"),
+        ],
+    );
     let source = open(folder.path(), json!({})).expect("some are whole");
     assert_eq!((0..source.len()).map(|at| source.key(at)).collect::<Vec<_>>(), ["0.tar:0", "0.tar:5", "0.tar:5"]);
     let expected = [
-        ("0.tar:", "no suffix"), ("0.tar:1", "no caption"), ("0.tar:2", "no image"), ("0.tar:3", "no image"), ("0.tar:4", "no caption"),
-        ("0.tar:3", "mixed members"), ("0.tar:3", "no image"), ("0.tar:4", "mixed members"), ("0.tar:4", "no image"), ("0.tar:5", "repeated suffix"),
+        ("0.tar:", "no suffix"),
+        ("0.tar:1", "no caption"),
+        ("0.tar:2", "no image"),
+        ("0.tar:3", "no image"),
+        ("0.tar:4", "no caption"),
+        ("0.tar:3", "mixed members"),
+        ("0.tar:3", "no image"),
+        ("0.tar:4", "mixed members"),
+        ("0.tar:4", "no image"),
+        ("0.tar:5", "repeated suffix"),
     ];
     assert_eq!(problems(&*source), expected.map(|(key, reason)| (key.to_owned(), reason)));
 }
@@ -78,10 +108,25 @@ fn a_shards_end_ends_a_sample() {
 #[test]
 fn a_bad_member_is_a_bad_sample_and_no_more() {
     let folder = tempfile::tempdir().expect("a folder");
-    shard(folder.path(), "0.tar", &[
-        ("0.jpg", b"J"), ("0.txt", b"\xFF\xFE"), ("1.jpg", b"J"), ("1.txt", b" \n"), ("2.jpg", b"J"), ("2.txt", b"x"), ("2.json", b"{"),
-        ("3.jpg", b"J"), ("3.cls", b"[]"), ("4.jpg", b"J"), ("4.cls", b"-1"), ("5.jpg", b"J"), ("5.txt", b"fine"),
-    ]);
+    shard(
+        folder.path(),
+        "0.tar",
+        &[
+            ("0.jpg", b"J"),
+            ("0.txt", b"\xFF\xFE"),
+            ("1.jpg", b"J"),
+            ("1.txt", b" \n"),
+            ("2.jpg", b"J"),
+            ("2.txt", b"x"),
+            ("2.json", b"{"),
+            ("3.jpg", b"J"),
+            ("3.cls", b"[]"),
+            ("4.jpg", b"J"),
+            ("4.cls", b"-1"),
+            ("5.jpg", b"J"),
+            ("5.txt", b"fine"),
+        ],
+    );
     let source = open(folder.path(), json!({})).expect("it opens");
     let reasons: Vec<_> = (0..source.len()).map(|at| source.read(at).map_or_else(|bad| bad.reason, |_| "none")).collect();
     assert_eq!(reasons, ["not UTF-8", "empty caption", "bad json", "bad label", "bad label", "none"]);

@@ -3,6 +3,7 @@
 pub mod comm;
 pub mod optim;
 pub mod schedule;
+mod show;
 pub mod step;
 pub mod terms;
 #[cfg(test)]

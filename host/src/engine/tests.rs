@@ -90,8 +90,18 @@ fn loss_gradients_and_three_steps_are_those_of_open_clip() {
         assert!((outcome.loss - expected).abs() < 1e-4, "loss before step {step}: {} and {expected}", outcome.loss);
     }
     for (name, tensor) in engine.towers.trained() {
-        let error = distance(&tensor.detach(), &golden[&format!("step3.{name}")]);
-        assert!(error < 1e-4, "{name} after three steps: {error}");
+        let (ours, theirs) = (tensor.detach(), golden[&format!("step3.{name}")].shallow_clone());
+        // A bias of the keys moves all scores of a query alike, so its gradient is rounding noise, which Adam scales up to whole steps.
+        let parts = if name.ends_with("in_proj_bias") { vec![0, 2] } else { vec![] };
+        let part = |tensor: &Tensor, index: i64| tensor.chunk(3, 0)[index as usize].shallow_clone();
+        let pairs: Vec<_> = match parts.is_empty() {
+            true => vec![(ours, theirs)],
+            false => parts.iter().map(|index| (part(&ours, *index), part(&theirs, *index))).collect(),
+        };
+        for (ours, theirs) in pairs {
+            let error = distance(&ours, &theirs);
+            assert!(error < 1e-4, "{name} after three steps: {error}");
+        }
     }
 }
 
@@ -138,13 +148,19 @@ fn chunks_of_any_size_give_the_gradients_of_the_plain_step_with_dropout_on() {
     let ids = Tensor::randint(31, [7, 8], (Kind::Int64, Device::Cpu));
     let document = TINY.replace("mlp_ratio = 2.0\n[backbone.text]", "mlp_ratio = 2.0\ndropout = 0.2\npatch_dropout = 0.5\n[backbone.text]");
     assert_ne!(document, TINY);
-    let run = |chunk_rows: i64| {
+    let mut start = Tensors::new();
+    let mut run = |chunk_rows: i64| {
         let parsed = Document::parse(&format!("{document}{EVERYTHING}"), "test", PathBuf::from(".")).expect("it is TOML");
         let config = RunConfig::of(&parsed, &Registry::linked().expect("no duplicates")).expect("it is right");
         let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
         session.terms.extend(words(&session.towers));
         let optimizer = Optimizer::new(OptimizerConfig::default(), session.towers.trained());
         let mut engine = Engine { towers: session.towers, terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: 7 };
+        // libtorch's generator is one for all threads, and other tests draw from it: so the first run's weights are given to all.
+        if start.is_empty() {
+            start = engine.towers.variables().into_iter().map(|(name, tensor)| (name, tensor.detach().copy())).collect();
+        }
+        load(&engine, &start);
         let (outcome, _) = engine.gradients(batch(&images, &ids), 5).expect("it runs");
         let grads: Tensors = engine.towers.trained().into_iter().map(|(name, tensor)| (name, tensor.grad())).collect();
         (outcome, grads)

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tch::Device;
 use vlhub_core::{EvalCx, Report};
 
 use super::comm::Alone;
 use super::optim::Optimizer;
+use super::show;
 use super::step::{self, Engine};
 use crate::checkpoint::{Progress as Place, State, Store, failpoint};
 use crate::config::{RunConfig, SuiteConfig};
@@ -19,7 +20,7 @@ use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 use crate::model::EvalModel;
-use crate::run::{RunFolder, StepStats};
+use crate::run::{Recorder, RunFolder, StepStats};
 use crate::session::{self, Session};
 
 /// Where a run begins.
@@ -112,6 +113,25 @@ impl<'a> Training<'a> {
             lines.push(format!("warning: schedule.warmup = {} is not shorter than the run of {} steps", self.config.schedule.warmup, self.total));
         }
         lines
+    }
+
+    /// Facts for the table at the top of the report.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let table = session::parameter_table(&self.engine.towers);
+        let all: i64 = table.iter().map(|(_, count, _)| count).sum();
+        let data = self.config.data.as_ref().and_then(|data| data.get("use")).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let objectives: Vec<String> = self.engine.terms.iter().map(|term| format!("{} × {}", term.weight, term.key)).collect();
+        [
+            ("objectives", objectives.join(" + ")),
+            ("data", format!("{data}, {} samples", self.loader.samples())),
+            ("parameters", format!("{:.2} M", all as f64 / 1e6)),
+            ("batch", self.config.train.batch.to_string()),
+            ("steps", self.total.to_string()),
+            ("device", format!("{:?}, {} threads", self.device, tch::get_num_threads())),
+            ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), crate::TORCH)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
     }
 
     /// Puts everything back as a checkpoint has it.
@@ -214,21 +234,18 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// Exit status 3 when too many samples are unusable, 5 when the loss is not finite.
-    pub fn run(&mut self, store: &Store, folder: &mut RunFolder, stop: &AtomicBool) -> Outcome<Ending> {
-        let config = self.config;
-        let train = &config.train;
+    pub fn run(&mut self, out: &mut Output<'_>, stop: &AtomicBool) -> Outcome<Ending> {
+        let train = &self.config.train;
         let mut stream = self.loader.start(self.started_at);
-        let mut done = self.started_at;
-        let mut passed_over = 0;
-        let mut last_save = (Instant::now(), done);
+        let (mut done, mut saved, mut passed_over) = (self.started_at, self.started_at, 0);
         while done < self.total {
             let begin = Instant::now();
             let loaded = stream.next().map_err(load_failure)?;
             let wait = begin.elapsed();
-            if done == self.started_at && train.show_batch {
-                folder.show_batch(&loaded.batch, &self.engine.towers, self.tokenizer.as_deref())?;
+            if done == 0 && train.show_batch {
+                show::batch(&loaded.batch, &self.engine.towers, self.tokenizer.as_deref(), &out.folder.train_batch())?;
             }
-            let lr = config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
+            let lr = self.config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
             let batch = if self.device == Device::Cpu { loaded.batch } else { loaded.batch.to_device(self.device) };
             let outcome = self.engine.step(batch, done, lr)?;
             if !outcome.is_finite() {
@@ -237,56 +254,71 @@ impl<'a> Training<'a> {
                 if passed_over > train.skip_nonfinite {
                     return Err(Failure::new(Failure::NONFINITE, error.to_string()));
                 }
-                folder.warn(&error.to_string());
+                tracing::warn!("{error}");
             }
             done += 1;
-            let stats = StepStats {
-                step: done,
-                epoch: (done - 1) / self.steps_per_epoch.max(1),
-                total: self.total,
-                loss: outcome.loss,
-                losses: outcome.numbers.losses.clone(),
-                metrics: outcome.numbers.metrics.clone(),
-                lr,
-                grad_norm: outcome.grad_norm,
-                samples: train.batch as u64,
-                data_time: wait,
-                step_time: begin.elapsed(),
-            };
-            let report = done.is_multiple_of(train.log_every) || done == self.total || done == self.started_at + 1;
-            folder.step(&stats, report)?;
+            out.recorder.step(&self.stats(done, &outcome, lr, wait, begin.elapsed()))?;
 
             let stopping = stop.load(Ordering::Relaxed) && done < self.total;
             let every = if train.save_every > 0 { train.save_every } else { self.steps_per_epoch.max(1) };
             if done.is_multiple_of(every) || done == self.total || stopping {
-                match self.save(store, done) {
-                    Ok(()) => last_save = (Instant::now(), done),
+                match self.save(out.store, done) {
+                    Ok(()) => saved = done,
                     // A full disk must not cost the run: what was saved stays, and the next interval tries again. The last one has no next.
-                    Err(failure) if !stopping && done < self.total => folder.warn(&format!("checkpoint of step {done} not written: {failure}; the newest one is of step {}", last_save.1)),
+                    Err(failure) if !stopping && done < self.total => {
+                        tracing::warn!("the checkpoint of step {done} was not written ({failure}); the newest one is of step {saved}");
+                    }
                     Err(failure) => return Err(failure),
                 }
             }
             if stopping {
                 return Ok(Ending::Stopped(done));
             }
-            self.measure(folder, done)?;
+            self.measure(out, done)?;
             failpoint::at(&format!("step-{done}")).map_err(|error| Failure::new(Failure::RUN, error.to_string()))?;
         }
         Ok(Ending::Finished)
     }
 
-    fn measure(&self, folder: &mut RunFolder, done: u64) -> Outcome {
-        for suite in &self.config.suites {
-            if suite.every.is_due(done, self.total, self.steps_per_epoch) {
-                let report = evaluate(self.config, suite, &self.engine.towers, &self.engine.terms, self.tokenizer.clone())?;
-                match report {
-                    Some(report) => folder.write_eval(&suite.key, done, done / self.steps_per_epoch.max(1), &report)?,
-                    None => folder.warn(&format!("eval.{} is skipped: the model lacks what it needs", suite.key)),
+    fn stats(&self, done: u64, outcome: &step::Outcome, lr: f64, wait: Duration, whole: Duration) -> StepStats {
+        let mut metrics: Vec<(String, f64)> = outcome.numbers.losses.iter().map(|(key, loss)| (format!("{key}_loss"), *loss)).collect();
+        metrics.extend(outcome.numbers.metrics.iter().cloned());
+        metrics.push(("grad_norm".into(), outcome.grad_norm));
+        StepStats {
+            step: done,
+            epoch: (done - 1) / self.steps_per_epoch.max(1),
+            loss: outcome.loss,
+            metrics,
+            lr,
+            samples: self.config.train.batch as u64,
+            data_wait: wait.as_secs_f64(),
+            step_time: whole.as_secs_f64(),
+        }
+    }
+
+    fn measure(&self, out: &mut Output<'_>, done: u64) -> Outcome {
+        for suite in self.config.suites.iter().filter(|suite| suite.every.is_due(done, self.total, self.steps_per_epoch)) {
+            match evaluate(self.config, suite, &self.engine.towers, &self.engine.terms, self.tokenizer.clone())? {
+                Some(report) => {
+                    out.recorder.eval(out.folder, &suite.key, done, done / self.steps_per_epoch.max(1), &report)?;
+                    let shown: Vec<String> = report.metrics.iter().take(6).map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
+                    tracing::info!("{} after step {done}: {}", suite.key, shown.join(", "));
                 }
+                None => tracing::warn!("eval.{} is skipped: the model lacks what it needs", suite.key),
             }
         }
         Ok(())
     }
+}
+
+/// Where a run writes.
+pub struct Output<'a> {
+    /// Its folder.
+    pub folder: &'a RunFolder,
+    /// Steps and measurements.
+    pub recorder: &'a mut Recorder,
+    /// Checkpoints.
+    pub store: &'a Store,
 }
 
 /// Runs one suite. `None` when the model lacks what the suite needs.

@@ -64,7 +64,8 @@ impl Progress {
     /// For a run of `total_steps` steps of `batch` samples.
     pub fn new(total_steps: u64, batch: u64, steps_per_epoch: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:32.cyan/dim} {pos}/{len} · {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template("{bar:32.cyan/dim} {pos}/{len} · {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total_steps).with_style(style)
         });
         log::set_bar(bar.clone());
@@ -128,7 +129,8 @@ impl Progress {
                 eta.map_or("?".into(), clock)
             ));
         }
-        if stats.step.is_multiple_of(self.every) || stats.step.is_multiple_of(self.per_epoch) || stats.step == self.total || stats.step == 1 {
+        if stats.step.is_multiple_of(self.every) || stats.step.is_multiple_of(self.per_epoch) || stats.step == self.total || stats.step == 1
+        {
             let line = self.line(stats, eta);
             tracing::info!(target: log::PROGRESS, "{line}");
             self.since = Interval::default();
@@ -242,8 +244,15 @@ mod tests {
 
     #[test]
     fn numbers_have_five_digits() {
-        for (value, text) in [(2.3, "2.3000"), (0.0, "0.0000"), (123.456789, "123.46"), (0.000123456, "0.00012346"), (1e-7, "1.0000e-7"), (1234567.0, "1.2346e6"), (-0.5, "-0.50000")]
-        {
+        for (value, text) in [
+            (2.3, "2.3000"),
+            (0.0, "0.0000"),
+            (123.456789, "123.46"),
+            (0.000123456, "0.00012346"),
+            (1e-7, "1.0000e-7"),
+            (1234567.0, "1.2346e6"),
+            (-0.5, "-0.50000"),
+        ] {
             assert_eq!(digits(value), text);
         }
         assert_eq!(digits(f64::NAN), "NaN");

@@ -208,7 +208,10 @@ mod tests {
         assert!(held.message.contains("in use by process"), "{held}");
         drop(run);
         let exists = RunFolder::create(logs.path(), "a", Resume::Never).expect_err("it exists");
-        assert!(exists.code == Failure::USAGE && exists.message.contains("already exists") && exists.message.contains("--resume latest"), "{exists}");
+        assert!(
+            exists.code == Failure::USAGE && exists.message.contains("already exists") && exists.message.contains("--resume latest"),
+            "{exists}"
+        );
         assert!(RunFolder::create(logs.path(), "a", Resume::Required).expect("it is there").existed());
         for name in ["", "..", "a/b", ".hidden"] {
             assert_eq!(RunFolder::create(logs.path(), name, Resume::Never).expect_err(name).code, Failure::USAGE, "{name}");

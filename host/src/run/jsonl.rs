@@ -107,7 +107,10 @@ mod tests {
         let path = dir.path().join("metrics.jsonl");
         let text = "{\"step\":1}\n{\"step\":2}\n{\"note\":\"no step\"}\n{\"st\u{0}\n{\"step\":3}\n{\"step\":4,\"lo";
         std::fs::write(&path, text).expect("it can be written");
-        assert_eq!(read(&path).expect("it is there"), (vec![json!({"step":1}), json!({"step":2}), json!({"note":"no step"}), json!({"step":3})], 2));
+        assert_eq!(
+            read(&path).expect("it is there"),
+            (vec![json!({"step":1}), json!({"step":2}), json!({"note":"no step"}), json!({"step":3})], 2)
+        );
         let mut file = Jsonl::open(&path).expect("it can be opened");
         file.append(&json!({"step": 5})).expect("it can be written");
         let (lines, torn) = read(&path).expect("it is there");

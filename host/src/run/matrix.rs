@@ -31,9 +31,12 @@ pub fn from_csv(bytes: &[u8]) -> Result<Matrix> {
     let mut counts = Vec::new();
     for (line, row) in csv.records().enumerate() {
         let row = row.map_err(fail)?;
-        let row: Vec<u64> = row.iter().skip(1).map(str::parse).collect::<Result<_, _>>().map_err(|error| {
-            Error::invalid(format!("line {}: a count is not a number: {error}", line + 2))
-        })?;
+        let row: Vec<u64> = row
+            .iter()
+            .skip(1)
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::invalid(format!("line {}: a count is not a number: {error}", line + 2)))?;
         counts.push(row);
     }
     if counts.len() != classes.len() {
@@ -151,7 +154,10 @@ mod tests {
     use super::*;
 
     fn matrix(counts: &[&[u64]]) -> Matrix {
-        Matrix { classes: (0..counts.len()).map(|class| format!("c{class}")).collect(), counts: counts.iter().map(|row| row.to_vec()).collect() }
+        Matrix {
+            classes: (0..counts.len()).map(|class| format!("c{class}")).collect(),
+            counts: counts.iter().map(|row| row.to_vec()).collect(),
+        }
     }
 
     #[test]

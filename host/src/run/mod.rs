@@ -9,6 +9,7 @@ mod compare;
 mod console;
 mod data;
 mod folder;
+mod heat;
 pub mod jsonl;
 pub mod log;
 mod matrix;

@@ -61,7 +61,8 @@ pub fn chart(html: &mut Html, title: &str, across: &str, series: &[Series]) {
         html.leaf("p", &[("class", &"soft")], "nothing was recorded");
         return;
     }
-    let range = |of: fn(&(f64, f64)) -> f64| every().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let range =
+        |of: fn(&(f64, f64)) -> f64| every().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     let across_range = range(|point| point.0);
     let (x_low, x_high) = if across_range.0 < across_range.1 { across_range } else { (across_range.0 - 0.5, across_range.1 + 0.5) };
     let ups = ticks(range(|point| point.1), 5);
@@ -100,7 +101,10 @@ pub fn chart(html: &mut Html, title: &str, across: &str, series: &[Series]) {
             if legend > 0.0 {
                 let (left, down) = (LEFT + (at % 3) as f64 * 165.0, HEIGHT + 14.0 + (at / 3) as f64 * 20.0);
                 let class = format!("curve s{colour}{dash}");
-                html.void("line", &[("class", &class), ("x1", &left), ("x2", &(left + 18.0)), ("y1", &(down - 4.0)), ("y2", &(down - 4.0))]);
+                html.void(
+                    "line",
+                    &[("class", &class), ("x1", &left), ("x2", &(left + 18.0)), ("y1", &(down - 4.0)), ("y2", &(down - 4.0))],
+                );
                 html.leaf("text", &[("class", &"strong"), ("x", &(left + 24.0)), ("y", &down)], short(&one.name, 22));
             }
         }
@@ -126,11 +130,9 @@ fn hover(html: &mut Html, series: &[Series], across: &str, (low, high): (f64, f6
         }
         let (start, end) = (x(left), x(left + width));
         let height = HEIGHT - BOTTOM - TOP;
-        html.el(
-            "rect",
-            &[("class", &"hit"), ("x", &px(start)), ("y", &TOP), ("width", &px(end - start)), ("height", &height)],
-            |html| html.leaf("title", &[], title),
-        );
+        html.el("rect", &[("class", &"hit"), ("x", &px(start)), ("y", &TOP), ("width", &px(end - start)), ("height", &height)], |html| {
+            html.leaf("title", &[], title)
+        });
     }
 }
 

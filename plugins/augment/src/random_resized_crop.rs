@@ -43,7 +43,7 @@ struct RandomResizedCrop {
 
 impl RandomResizedCrop {
     /// Ten tries; if no part of the drawn proportions fits, the largest centred one whose proportions are allowed.
-    fn draw(&self, (height, width): (u32, u32), rng: &mut dyn RngCore) -> Region {
+    fn draw(&self, (width, height): (u32, u32), rng: &mut dyn RngCore) -> Region {
         let RandomResizedCropConfig { scale: [least, most], ratio: [flattest, widest], .. } = self.options;
         let area = f64::from(height) * f64::from(width);
         let round = |length: f64| length.round_ties_even() as u32;
@@ -72,7 +72,7 @@ impl RandomResizedCrop {
 
 impl Augmentation for RandomResizedCrop {
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
-        let region = self.draw((image.height(), image.width()), rng);
+        let region = self.draw(image.dimensions(), rng);
         Ok(pixels::resized_crop(&image, region, self.size.1, self.size.0, self.options.filter))
     }
 
@@ -97,7 +97,7 @@ mod tests {
     fn area_proportions_and_place_are_spread_over_their_ranges() {
         let config = RandomResizedCropConfig { scale: [0.08, 1.0], ..RandomResizedCropConfig::default() };
         let (height, width) = (300, 400);
-        let all = regions(&config, (height, width), 4000);
+        let all = regions(&config, (width, height), 4000);
         let share = |region: &Region| f64::from(region.width * region.height) / f64::from(height * width);
         let ratio = |region: &Region| f64::from(region.width) / f64::from(region.height);
         for region in &all {
@@ -118,10 +118,10 @@ mod tests {
     fn what_does_not_fit_becomes_the_largest_centred_part() {
         let config = RandomResizedCropConfig { scale: [1.0, 1.0], ..RandomResizedCropConfig::default() };
         for (size, wanted, reason) in [
-            ((100, 1000), Region { x: 433, y: 0, width: 133, height: 100 }, "too wide: 4/3 of the height"),
-            ((1000, 100), Region { x: 0, y: 433, width: 100, height: 133 }, "too tall: 4/3 of the width"),
+            ((1000, 100), Region { x: 433, y: 0, width: 133, height: 100 }, "too wide: 4/3 of the height"),
+            ((100, 1000), Region { x: 0, y: 433, width: 100, height: 133 }, "too tall: 4/3 of the width"),
             ((1, 1), Region { x: 0, y: 0, width: 1, height: 1 }, "one pixel"),
-            ((4000, 1), Region { x: 0, y: 1999, width: 1, height: 1 }, "a line"),
+            ((1, 4000), Region { x: 0, y: 1999, width: 1, height: 1 }, "a line"),
         ] {
             assert_eq!(regions(&config, size, 1), [wanted], "{reason}");
         }
@@ -133,7 +133,7 @@ mod tests {
             let image = toy::picture(width, height);
             let crop = toy::build(&RandomResizedCropConfig { scale: [0.2, 0.8], ..RandomResizedCropConfig::default() });
             for seed in 0..20 {
-                let region = crop.region((height, width), &mut toy::Rng::new(seed)).expect("it starts with a crop");
+                let region = crop.region((width, height), &mut toy::Rng::new(seed)).expect("it starts with a crop");
                 let out = crop.apply(image.clone(), &mut toy::Rng::new(seed)).expect("it applies");
                 let wanted = pixels::resize(&pixels::crop(&image, region), 24, 16, Filter::Bicubic);
                 assert_eq!(out, wanted, "{width}x{height}, seed {seed}: {region:?}");

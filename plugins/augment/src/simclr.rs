@@ -98,7 +98,7 @@ mod tests {
         let image = toy::picture(50, 60);
         let out = toy::build(&config).apply(image.clone(), &mut toy::Rng::new(5)).expect("it applies");
         assert_eq!(out, toy::build(&crop).apply(image, &mut toy::Rng::new(5)).expect("it applies"));
-        let regions = [toy::build(&config), toy::build(&crop)].map(|it| it.region((60, 50), &mut toy::Rng::new(5)));
+        let regions = [toy::build(&config), toy::build(&crop)].map(|it| it.region((50, 60), &mut toy::Rng::new(5)));
         assert_eq!(regions[0], regions[1]);
     }
 

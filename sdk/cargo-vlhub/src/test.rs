@@ -1,7 +1,7 @@
 //! The whole test suite, and the comparison with the programs of others.
 
 use crate::paths::{Project, cargo};
-use crate::quickstart::status;
+use crate::quickstart::{build, status};
 use crate::{Outcome, peers, setup};
 
 /// Options of `cargo vlhub test`.
@@ -20,7 +20,7 @@ pub fn run(args: &Args) -> Outcome {
     let project = Project::checkout("test")?;
     setup::ensure(&project)?;
     if let Some(name) = &args.peers {
-        status(cargo(Some(&project.root)).args(["build", "--package", "vlhub-host"]))?;
+        build(&project)?;
         return peers::run(&project, name);
     }
     // Tests start the programs, which `cargo test` alone would not build.

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
-use vlhub_core::{Backbone, BackboneCx, Config, Entry, Hidden, InputSpec};
+use vlhub_core::{Backbone, BackboneCx, Config, Entry, Hidden, InputSpec, Noise};
 
 use super::{Law, Outcome, Verdict, all, close, ensure, told, toy};
 
@@ -36,6 +36,7 @@ pub const LAWS: &[Law<dyn Backbone>] = &[
     ("finite", |entry| with(entry, finite)),
     ("deterministic", |entry| with(entry, deterministic)),
     ("rows_are_independent", |entry| with(entry, rows_are_independent)),
+    ("noise_by_row", |entry| with(entry, noise_by_row)),
     ("padding", |entry| with(entry, padding)),
     ("gradients", |entry| with(entry, gradients)),
     ("stages", |entry| with(entry, stages)),
@@ -131,13 +132,19 @@ impl Toy {
         }
     }
 
-    fn encode(&self, input: &Tensor, tokens: bool, train: bool) -> Result<Hidden, String> {
-        self.backbone.encode(input, tokens, train).map_err(told("encode"))
+    fn encode(&self, input: &Tensor, tokens: bool, seeds: Option<&Tensor>) -> Result<Hidden, String> {
+        let noise = seeds.map(|seeds| Noise::new(seeds.shallow_clone()));
+        self.backbone.encode(input, tokens, noise.as_ref()).map_err(told("encode"))
     }
 
     fn pooled(&self, input: &Tensor) -> Result<Tensor, String> {
-        tch::no_grad(|| Ok(self.encode(input, false, false)?.pooled))
+        tch::no_grad(|| Ok(self.encode(input, false, None)?.pooled))
     }
+}
+
+/// A seed for each row.
+fn seeds(rows: i64) -> Tensor {
+    Tensor::arange(rows, (Kind::Int64, Device::Cpu)) * 7919 + 3
 }
 
 /// One configuration and one seed give equal parameters and an equal output.
@@ -157,7 +164,7 @@ pub fn shapes(config: &Options) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let width = toy.backbone.width();
     for rows in [1, 2, 5] {
-        let hidden = toy.encode(&toy.input(rows), true, false)?;
+        let hidden = toy.encode(&toy.input(rows), true, None)?;
         ensure(hidden.pooled.size() == [rows, width], || format!("pooled is {:?} for {rows} rows, width {width}", hidden.pooled.size()))?;
         let tokens = hidden.tokens.ok_or("no tokens, though they were asked for")?;
         let shape = tokens.values.size();
@@ -166,7 +173,7 @@ pub fn shapes(config: &Options) -> Verdict {
         })?;
         ensure(tokens.mask.size() == shape[..2], || format!("the mask is {:?}, the tokens are {shape:?}", tokens.mask.size()))?;
         ensure(tokens.mask.kind() == Kind::Bool, || format!("the mask is of kind {:?}, not Bool", tokens.mask.kind()))?;
-        let plain = toy.encode(&toy.input(rows), false, false)?;
+        let plain = toy.encode(&toy.input(rows), false, None)?;
         ensure(plain.tokens.is_none(), || "tokens, though nobody asked for them".into())?;
         close(&plain.pooled, &hidden.pooled, 1e-6, "pooled without and with tokens")?;
     }
@@ -176,10 +183,13 @@ pub fn shapes(config: &Options) -> Verdict {
 /// Outputs are finite, in training and in evaluation.
 pub fn finite(config: &Options) -> Verdict {
     let toy = Toy::new(config, 1)?;
-    for train in [false, true] {
-        let hidden = toy.encode(&toy.input(5), true, train)?;
+    let seeds = seeds(5);
+    for noise in [None, Some(&seeds)] {
+        let hidden = toy.encode(&toy.input(5), true, noise)?;
         for output in [Some(&hidden.pooled), hidden.tokens.as_ref().map(|tokens| &tokens.values)].into_iter().flatten() {
-            ensure(output.isfinite().all().int64_value(&[]) == 1, || format!("an output is not finite (train = {train})"))?;
+            ensure(output.isfinite().all().int64_value(&[]) == 1, || {
+                format!("an output is not finite ({})", if noise.is_some() { "training" } else { "evaluation" })
+            })?;
         }
     }
     Ok(())
@@ -206,6 +216,23 @@ pub fn rows_are_independent(config: &Options) -> Verdict {
     Ok(())
 }
 
+/// In training a row depends on itself and its seed alone: so chunks of a batch are drawn as the whole is. A tower that couples rows (batch
+/// norm) has to say so with an exception.
+pub fn noise_by_row(config: &Options) -> Verdict {
+    let toy = Toy::new(config, 1)?;
+    let (input, seeds) = (toy.input(5), seeds(5));
+    let encode = |start, rows| {
+        tch::no_grad(|| toy.encode(&input.narrow(0, start, rows), false, Some(&seeds.narrow(0, start, rows)))).map(|hidden| hidden.pooled)
+    };
+    let whole = encode(0, 5)?;
+    tch::manual_seed(4);
+    close(&encode(0, 5)?, &whole, 0.0, "a second training pass with the same seeds")?;
+    for (start, rows) in [(0, 2), (2, 3)] {
+        close(&encode(start, rows)?, &whole.narrow(0, start, rows), 1e-5, "a chunk with the seeds of its rows")?;
+    }
+    Ok(())
+}
+
 /// A text tower that says `truncates` does not depend on trailing padding.
 pub fn padding(config: &Options) -> Verdict {
     let toy = Toy::new(config, 1)?;
@@ -219,7 +246,7 @@ pub fn padding(config: &Options) -> Verdict {
 /// Every trainable parameter gets a gradient from the pooled output and the tokens, finite and not zero throughout.
 pub fn gradients(config: &Options) -> Verdict {
     let toy = Toy::new(config, 1)?;
-    let hidden = toy.encode(&toy.input(5), true, true)?;
+    let hidden = toy.encode(&toy.input(5), true, Some(&seeds(5)))?;
     // Random weights: the plain sum of a layer norm's outputs has no gradient.
     let mut loss = (&hidden.pooled * toy::randn(&hidden.pooled.size(), 8)).sum(Kind::Float);
     if let Some(tokens) = &hidden.tokens {

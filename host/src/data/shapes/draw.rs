@@ -13,7 +13,7 @@ const GRID: usize = 3;
 const PAINTS: [[u8; 3]; 8] =
     [[215, 30, 35], [250, 125, 10], [245, 220, 40], [25, 145, 50], [50, 215, 220], [35, 65, 215], [130, 40, 165], [255, 150, 200]];
 /// Textures are drawn with the paint darkened to this many 255ths: a hue of their own would look like another colour.
-const INK: u32 = 80;
+const INK: u32 = 140;
 /// Where the members of a group of one to four stand, in radii of one of them.
 const GROUPS: [&[(f64, f64)]; 4] = [
     &[(0.0, 0.0)],
@@ -27,10 +27,10 @@ pub fn draw(look: &Look, side: u32, rng: &mut dyn RngCore) -> RgbImage {
     let mut canvas = background(side, rng);
     // Many large shapes would leave no room for a place.
     let radius = match (look.large, look.count) {
-        (true, 0) => 0.25,
-        (true, _) => 0.185,
-        (false, 0) => 0.16,
-        (false, _) => 0.13,
+        (true, 0) => 0.34,
+        (true, _) => 0.195,
+        (false, 0) => 0.22,
+        (false, _) => 0.15,
     } * random::between(rng, 0.92, 1.06);
     let group = GROUPS[look.count];
     let reach = |of: &dyn Fn(&(f64, f64)) -> f64| group.iter().map(of).fold(0.0, f64::max) * radius + radius * 1.05;
@@ -53,8 +53,8 @@ pub fn draw(look: &Look, side: u32, rng: &mut dyn RngCore) -> RgbImage {
             x: centre.0 + x * radius + random::between(rng, -wobble, wobble),
             y: centre.1 + y * radius + random::between(rng, -wobble, wobble),
             radius,
-            // Half the tangent of up to 14 degrees; more would make a square a diamond.
-            turn: rotation(random::between(rng, -0.122, 0.122)),
+            // Tangent of the half of up to 9 degrees; much more would make a square a diamond.
+            turn: rotation(random::between(rng, -0.08, 0.08)),
             phase: (random::uniform(rng), random::uniform(rng)),
         };
         shape.paint(&mut canvas, paint);
@@ -66,8 +66,8 @@ pub fn draw(look: &Look, side: u32, rng: &mut dyn RngCore) -> RgbImage {
 fn background(side: u32, rng: &mut dyn RngCore) -> RgbImage {
     let lightness = random::between(rng, 60.0, 225.0);
     let base = [(); 3].map(|()| lightness + random::between(rng, -12.0, 12.0));
-    let slope = (random::between(rng, -50.0, 50.0), random::between(rng, -50.0, 50.0));
-    let noise = random::between(rng, 0.0, 22.0);
+    let slope = (random::between(rng, -40.0, 40.0), random::between(rng, -40.0, 40.0));
+    let noise = random::between(rng, 0.0, 14.0);
     RgbImage::from_fn(side, side, |x, y| {
         let [along, down] = [x, y].map(|at| (f64::from(at) + 0.5) / f64::from(side) - 0.5);
         let light = slope.0 * along + slope.1 * down;

@@ -113,7 +113,8 @@ fn fix_line(line: &str, references: bool) -> String {
 
 /// Controls that carry no meaning; white space, joiners and direction marks stay.
 fn is_control(letter: char) -> bool {
-    matches!(letter, '\0'..='\u{8}' | '\u{b}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffc}')
+    let ascii = matches!(letter, '\0'..='\u{8}' | '\u{b}' | '\u{e}'..='\u{1f}' | '\u{7f}');
+    ascii || matches!(letter, '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffc}')
 }
 
 /// C1 controls as Windows-1252, Latin ligatures as letters, full and half width as usual, curly quotes as straight ones.

@@ -1,0 +1,245 @@
+//! What is known of a run from its folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use vlhub_core::{Error, Matrix, Result};
+
+use super::{jsonl, matrix};
+
+/// A run, read from its folder. Whatever is missing is empty.
+#[derive(Debug, Default)]
+pub struct RunData {
+    /// Its folder.
+    pub path: PathBuf,
+    /// The folder's name.
+    pub name: String,
+    /// Facts for the table at the top.
+    pub about: Vec<(String, String)>,
+    /// The resolved configuration.
+    pub config: String,
+    /// The same, as dotted keys.
+    pub options: BTreeMap<String, String>,
+    /// Recorded steps.
+    pub steps: Vec<Value>,
+    /// Evaluations in the order in which they were made.
+    pub results: Vec<Evaluation>,
+    /// Confusion matrices by suite.
+    pub matrices: Vec<(String, Matrix)>,
+    /// Unusable samples: reason, how many, and one of them.
+    pub skipped: Vec<(String, u64, String)>,
+    /// The first batch, as a PNG.
+    pub batch: Option<Vec<u8>>,
+}
+
+/// One evaluation.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// The suite.
+    pub name: String,
+    /// After how many steps.
+    pub step: u64,
+    /// Its numbers.
+    pub metrics: BTreeMap<String, f64>,
+    /// What guessing would get.
+    pub chance: BTreeMap<String, f64>,
+    /// Samples measured.
+    pub samples: u64,
+    /// Samples that could not be used.
+    pub skipped: Vec<String>,
+    /// Remarks.
+    pub notes: Vec<String>,
+}
+
+impl RunData {
+    /// Reads a run's folder.
+    ///
+    /// # Errors
+    /// It is not the folder of a run, or one of its files cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        if !path.join("config.toml").exists() && !path.join("metrics.jsonl").exists() && !path.join("checkpoints").is_dir() {
+            return Err(Error::invalid(format!(
+                "{}: not the folder of a run: it has neither config.toml nor metrics.jsonl; a run's folder is `LOGS/NAME`",
+                path.display()
+            )));
+        }
+        let text = |name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+        let config = text("config.toml");
+        let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut options = BTreeMap::new();
+        if let Ok(table) = config.parse::<toml::Table>() {
+            flatten("", &toml::Value::Table(table), &mut options);
+        }
+        Ok(Self {
+            name: full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            about: serde_json::from_str(&text("about.json")).unwrap_or_default(),
+            options,
+            config,
+            steps: jsonl::read(&path.join("metrics.jsonl"))?.0,
+            results: jsonl::read(&path.join("checkpoints/results.jsonl"))?.0.iter().map(evaluation).collect(),
+            matrices: matrices(&path.join("confusion_matrix"))?,
+            skipped: skipped(&jsonl::read(&path.join("skipped.jsonl"))?.0),
+            batch: std::fs::read(path.join("train_batch0.png")).ok(),
+            path: path.to_owned(),
+        })
+    }
+
+    /// A number of every recorded step, over the steps.
+    pub fn curve(&self, name: &str) -> Vec<(f64, f64)> {
+        let value = |line: &Value| line.get(name).or_else(|| line.get("metrics")?.get(name)).and_then(Value::as_f64);
+        self.steps.iter().filter_map(|line| Some((line.get("step")?.as_f64()?, value(line)?))).collect()
+    }
+
+    /// Names of the numbers that objectives report.
+    pub fn metrics(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for line in &self.steps {
+            for name in line.get("metrics").and_then(Value::as_object).into_iter().flat_map(|metrics| metrics.keys()) {
+                if name != "loss" && !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+        names
+    }
+
+    /// Steps taken.
+    pub fn last_step(&self) -> u64 {
+        self.steps.iter().filter_map(|line| line.get("step")?.as_u64()).max().unwrap_or(0)
+    }
+
+    /// Samples in a second, as the median over the steps: the first ones are slow.
+    pub fn rate(&self) -> Option<f64> {
+        median(self.curve("samples_per_second"))
+    }
+
+    /// The share of time that was spent waiting for data.
+    pub fn waiting(&self) -> Option<f64> {
+        let total = |name: &str| self.curve(name).iter().map(|(_, value)| value).sum::<f64>();
+        let time = total("batch_time");
+        (time > 0.0).then(|| total("data_time") / time)
+    }
+
+    /// The mean loss over the last tenth of the recorded steps.
+    pub fn final_loss(&self) -> Option<f64> {
+        let losses = self.curve("loss");
+        let last = &losses[losses.len() - losses.len().div_ceil(10)..];
+        (!last.is_empty()).then(|| last.iter().map(|(_, loss)| loss).sum::<f64>() / last.len() as f64)
+    }
+
+    /// The last evaluation of each suite.
+    pub fn finals(&self) -> Vec<&Evaluation> {
+        self.suites().into_iter().filter_map(|suite| self.results.iter().rev().find(|one| one.name == suite)).collect()
+    }
+
+    /// Suites in the order in which they first ran.
+    pub fn suites(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for one in &self.results {
+            if !names.contains(&one.name.as_str()) {
+                names.push(&one.name);
+            }
+        }
+        names
+    }
+}
+
+fn median(points: Vec<(f64, f64)>) -> Option<f64> {
+    let mut values: Vec<f64> = points.into_iter().map(|(_, value)| value).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+fn evaluation(line: &Value) -> Evaluation {
+    let numbers = |name: &str| -> BTreeMap<String, f64> {
+        let object = line.get(name).and_then(Value::as_object);
+        object.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
+    };
+    let texts = |name: &str| -> Vec<String> {
+        let array = line.get(name).and_then(Value::as_array);
+        array.into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    Evaluation {
+        name: line.get("name").and_then(Value::as_str).unwrap_or("unnamed").to_owned(),
+        step: line.get("step").and_then(Value::as_u64).unwrap_or(0),
+        metrics: numbers("metrics"),
+        chance: numbers("chance"),
+        samples: line.get("samples").and_then(Value::as_u64).unwrap_or(0),
+        skipped: texts("skipped"),
+        notes: texts("notes"),
+    }
+}
+
+fn matrices(folder: &Path) -> Result<Vec<(String, Matrix)>> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Error::io(folder, error))?.path();
+        if path.extension().is_some_and(|extension| extension == "csv") {
+            let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+            let matrix = matrix::from_csv(&bytes).map_err(|error| error.within(path.display().to_string()))?;
+            found.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), matrix));
+        }
+    }
+    found.sort_by(|left, right| left.0.cmp(&right.0));
+    Ok(found)
+}
+
+fn skipped(lines: &[Value]) -> Vec<(String, u64, String)> {
+    let mut reasons: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for line in lines {
+        let text = |name: &str| line.get(name).and_then(Value::as_str);
+        let place = ["shard", "file", "path", "key"].iter().filter_map(|name| text(name)).collect::<Vec<_>>().join(" · ");
+        reasons.entry(text("reason").unwrap_or("no reason given").to_owned()).or_insert((0, place)).0 += 1;
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().map(|(reason, (count, first))| (reason, count, first)).collect();
+    reasons.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    reasons
+}
+
+/// A configuration as dotted keys and values.
+fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
+    let under = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+    match value {
+        toml::Value::Table(table) => table.iter().for_each(|(key, value)| flatten(&under(key), value, into)),
+        toml::Value::Array(array) if array.iter().any(toml::Value::is_table) => {
+            array.iter().enumerate().for_each(|(at, value)| flatten(&under(&at.to_string()), value, into));
+        }
+        other => {
+            into.insert(prefix.to_owned(), other.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_flattened_to_dotted_keys() {
+        let mut found = BTreeMap::new();
+        let text = "seed = 1\n[train]\nlr = 0.5\nviews = [\"a\", \"b\"]\n[[objectives]]\nname = \"clip\"\n";
+        flatten("", &toml::Value::Table(text.parse().expect("it is TOML")), &mut found);
+        let found: Vec<_> = found.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(found, ["objectives.0.name=\"clip\"", "seed=1", "train.lr=0.5", "train.views=[\"a\", \"b\"]"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_no_run_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let error = RunData::read(dir.path()).expect_err("it is empty").to_string();
+        assert!(error.contains("not the folder of a run"), "{error}");
+    }
+
+    #[test]
+    fn the_pace_is_a_median_and_the_loss_a_mean_of_the_end() {
+        let line = |step: u64, loss: f64, rate: f64| serde_json::json!({"step": step, "loss": loss, "samples_per_second": rate, "data_time": 1.0, "batch_time": 4.0, "metrics": {"logit_scale": 14.0}});
+        let steps = (1..=20).map(|step| line(step, step as f64, if step == 1 { 1.0 } else { 100.0 })).collect();
+        let run = RunData { steps, ..RunData::default() };
+        assert_eq!((run.rate(), run.waiting(), run.final_loss(), run.last_step()), (Some(100.0), Some(0.25), Some(19.5), 20));
+        assert_eq!((run.metrics(), run.curve("logit_scale").len()), (vec!["logit_scale".into()], 20));
+        let empty = RunData::default();
+        assert_eq!((empty.rate(), empty.waiting(), empty.final_loss()), (None, None, None));
+    }
+}
