@@ -2,9 +2,7 @@
 
 pub mod catalog;
 pub mod checkpoint;
-#[cfg(any())]
 mod cli;
-#[cfg(any())]
 mod command;
 pub mod config;
 pub mod data;
@@ -18,15 +16,34 @@ pub mod session;
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use vlhub_core::Registry;
 
+use cli::Command;
 use failure::Outcome;
 
 /// Version of libtorch that this release is built for.
 pub const TORCH: &str = "2.11.0";
 
-/// WIP
-pub fn main() -> ExitCode { ExitCode::SUCCESS }
+/// What a distribution calls: reads the command line, runs the command, and turns a failure into a message and an exit status.
+pub fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Clap prints help to standard output and mistakes to standard error, with exit status 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::Failure::USAGE } else { 0 });
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            command::complain(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
 /// Everything that is linked in, and the plugins of `libraries`.
 ///
 /// # Errors
@@ -39,3 +56,19 @@ pub fn registry(libraries: &[std::path::PathBuf]) -> Outcome<Registry> {
     Ok(registry)
 }
 
+fn dispatch(cli: cli::Cli) -> Outcome {
+    let libraries = cli.library;
+    match cli.command {
+        Command::Train(args) => command::train::train(&libraries, &args),
+        Command::Eval(args) => command::eval::eval(&libraries, &args),
+        Command::Check(args) => command::check::check(&libraries, &args),
+        Command::Embed(args) => command::embed::embed(&libraries, &args),
+        Command::Plugins(command) => command::plugins::plugins(&libraries, command),
+        Command::Models(command) => command::models::models(&libraries, command),
+        Command::Data(command) => command::data::data(command),
+        Command::Compare(args) => command::compare::compare(&args),
+        Command::Report(args) => command::compare::report(&args),
+        Command::InternalProbeBf16 => command::internal::probe_bf16(),
+        Command::InternalHash { run } => command::internal::hash(&run),
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tch::{Kind, Tensor};
 use vlhub_core::{Encoded, Model};
 use vlhub_sdk::ops::normalize;
@@ -13,6 +13,7 @@ use crate::checkpoint::write_safetensors;
 use crate::cli::EmbedArgs;
 use crate::config::RunConfig;
 use crate::config::document::Document;
+use crate::data::decode::{MAX_PIXELS, decode};
 use crate::failure::{Failure, Outcome};
 use crate::model::EvalModel;
 use crate::session;
@@ -24,10 +25,7 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
     }
     let document = match args.model.ends_with(".toml") {
         true => Document::read(Path::new(&args.model))?,
-        false => {
-            let tree = Map::from_iter([("model".to_owned(), Value::from(args.model.clone()))]);
-            Document { tree, name: "--model".into(), folder: PathBuf::from("."), ..Document::default() }
-        }
+        false => Document::of_model(&args.model),
     };
     let config = RunConfig::of(&document, &registry_of(libraries, &document)?)?;
     let device = session::device(&args.device)?;
@@ -94,7 +92,7 @@ fn pictures(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
             continue;
         }
         let entries = std::fs::read_dir(path).map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
-        let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| crate::data::is_picture(path)).collect();
+        let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_picture(path)).collect();
         if inside.is_empty() {
             return Err(Failure::usage(format!("the folder `{}` holds no picture", path.display())));
         }
@@ -104,7 +102,13 @@ fn pictures(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// By its name: of a folder, only these are read.
+fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|extension| ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&extension.as_str()))
+}
+
 fn read_picture(path: &Path) -> Outcome<image::RgbImage> {
     let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read the picture `{}`: {error}", path.display())))?;
-    crate::data::decode_bytes(&bytes).map_err(|why| Failure::new(Failure::DATA, format!("cannot decode the picture `{}`: {why}", path.display())))
+    decode(&bytes, MAX_PIXELS).map_err(|flaw| Failure::new(Failure::DATA, format!("cannot decode the picture `{}`: {}", path.display(), flaw.detail)))
 }

@@ -35,7 +35,7 @@ pub fn models(libraries: &[PathBuf], command: ModelsCommand) -> Outcome {
 
 fn show(libraries: &[PathBuf], name: &str, json: bool) -> Outcome {
     let tables = models::expand(name).map_err(Failure::usage)?;
-    let document = Document { tree: serde_json::Map::from_iter([("model".to_owned(), Value::from(name))]), name: name.to_owned(), ..Document::default() };
+    let document = Document::of_model(name);
     let config = RunConfig::of(&document, &crate::registry(libraries)?)?;
     // Building the towers counts their parameters for certain, whatever the plugin.
     let towers = crate::session::build(&config, tch::Device::Cpu)?.towers;

@@ -23,6 +23,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// A run file that says no more than `model = "NAME"`.
+    pub fn of_model(name: &str) -> Self {
+        let tree = Map::from_iter([("model".to_owned(), Value::from(name))]);
+        Self { tree, folder: PathBuf::from("."), name: name.to_owned(), ..Self::default() }
+    }
+
     /// Reads a run file.
     ///
     /// # Errors

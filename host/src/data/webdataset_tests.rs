@@ -175,3 +175,18 @@ fn a_shard_that_changes_under_us_is_noticed() {
     shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", b"one"), ("1.jpg", b"J")]);
     assert_eq!(source.read(0).expect_err("it changed").reason, "shard changed");
 }
+
+#[test]
+fn a_damaged_shard_gives_its_other_samples_and_says_what_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let members = [("0.jpg", &b"J"[..]), ("0.txt", b"a"), ("1.jpg", b"J"), ("1.txt", b"b"), ("2.jpg", b"J"), ("2.txt", b"c")];
+    shard(folder.path(), "0.tar", &members);
+    let path = folder.path().join("0.tar");
+    let mut bytes = std::fs::read(&path).expect("it is there");
+    bytes[2 * 1024 + 5] ^= 1;
+    std::fs::write(&path, bytes).expect("room");
+    let source = open(folder.path(), json!({})).expect("two are left");
+    assert_eq!((0..source.len()).map(|at| source.key(at)).collect::<Vec<_>>(), ["0.tar:0", "0.tar:2"]);
+    assert_eq!(problems(&*source), [("0.tar".to_owned(), "damaged header"), ("0.tar:1".to_owned(), "no image")]);
+    assert_eq!(source.problems()[0].place, "0.tar:2048", "shard and byte");
+}

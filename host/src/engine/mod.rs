@@ -9,7 +9,6 @@ pub mod terms;
 #[cfg(test)]
 mod tests;
 pub mod towers;
-#[cfg(any())]
 pub mod train;
 
 pub use step::Engine;

@@ -1,11 +1,11 @@
 //! Several runs side by side: what they were told differently, and what came of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
-use vlhub_core::{Error, Result};
+use vlhub_core::{Error, Report, Result};
 
 use super::console::digits;
 use super::data::RunData;
@@ -64,17 +64,19 @@ pub struct MetricRow {
     pub best: Option<usize>,
 }
 
-/// Compares runs, writes one page about them to `out`, and returns the comparison.
+/// Compares runs, writes one page about them to `out` if that is given, and returns the comparison.
 ///
 /// # Errors
 /// No run is given, a folder is not that of a run, or the page cannot be written.
-pub fn compare(runs: &[PathBuf], out: &Path) -> Result<Comparison> {
+pub fn compare<'a>(runs: &[PathBuf], out: impl Into<Option<&'a PathBuf>>) -> Result<Comparison> {
     if runs.is_empty() {
         return Err(Error::Options("no run to compare; name their folders: `LOGS/NAME`".into()));
     }
     let data = runs.iter().map(|path| RunData::read(path)).collect::<Result<Vec<_>>>()?;
     let comparison = Comparison::of(&data);
-    super::jsonl::replace(out, comparison.to_page(&data).as_bytes())?;
+    if let Some(out) = out.into() {
+        super::jsonl::replace(out, comparison.to_page(&data).as_bytes())?;
+    }
     Ok(comparison)
 }
 
@@ -130,10 +132,10 @@ impl Comparison {
     pub fn to_text(&self) -> String {
         let (facts, config, metrics) = (self.fact_rows(), self.config_rows(), self.metric_rows("*"));
         let mut tables = vec![self.table("", facts)];
-        if config.is_empty() {
-            tables.push("the configurations are the same".into());
-        } else {
+        if !config.is_empty() {
             tables.push(self.table("option", config));
+        } else if self.runs.len() > 1 {
+            tables.push(" the configurations are the same".into());
         }
         if !metrics.is_empty() {
             tables.push(self.table("metric", metrics));
@@ -142,13 +144,7 @@ impl Comparison {
     }
 
     fn table(&self, first: &str, rows: Vec<Vec<String>>) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        table.set_header(self.head(first));
-        for row in rows {
-            table.add_row(row);
-        }
-        table.trim_fmt()
+        text_table(self.head(first), rows)
     }
 
     fn head(&self, first: &str) -> Vec<String> {
@@ -233,6 +229,27 @@ impl Comparison {
     }
 }
 
+/// What a suite found, as a table for the console.
+pub fn result_table(suite: &str, report: &Report) -> String {
+    let rows = report.metrics.iter().map(|metric| {
+        let chance = metric.chance.map_or(String::new(), |chance| format!("chance {}", number(chance)));
+        vec![metric.name.clone(), digits(metric.value), chance]
+    });
+    let count = format!("{} samples, {} not used", report.samples, report.skipped.len());
+    let notes: String = report.notes.iter().map(|note| format!(" {note}\n")).collect();
+    format!("{}\n{notes}", text_table(vec![suite.to_owned(), String::new(), count], rows.collect()))
+}
+
+fn text_table(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row);
+    }
+    table.trim_fmt()
+}
+
 fn shown(value: Option<f64>) -> String {
     value.map_or("–".into(), digits)
 }
@@ -250,6 +267,7 @@ fn best(metric: &str, values: &[Option<f64>]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
 
@@ -290,6 +308,25 @@ mod tests {
         let error = compare(&[dir.path().join("none")], &out).expect_err("it is not there").to_string();
         assert!(error.contains("none"), "{error}");
         assert!(!out.exists());
+    }
+
+    #[test]
+    fn one_run_is_described_without_a_page() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let found = compare(&[run(dir.path(), "only", "0.001", 0.3)], None).expect("it is a run");
+        let text = found.to_text();
+        assert!(text.contains("zeroshot: top1 (chance 0.1)") && !text.contains("configurations") && !text.contains('*'), "{text}");
+    }
+
+    #[test]
+    fn a_suites_numbers_are_shown_with_chance_and_notes() {
+        let mut report = Report { samples: 40, skipped: vec!["a.png".into()], notes: vec!["3 prompts".into()], ..Report::default() };
+        report.metric_with_chance("top1", 0.5, 0.1);
+        report.metric("mean_rank", 12.0);
+        let text = result_table("zeroshot", &report);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let expected = ["zeroshot 40 samples, 1 not used", "top1 0.50000 chance 0.1", "mean_rank 12.000", "3 prompts"];
+        assert_eq!(lines, expected.map(|line| line.split_whitespace().collect::<Vec<_>>()), "{text}");
     }
 
     #[test]

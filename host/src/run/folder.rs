@@ -157,12 +157,12 @@ impl RunFolder {
         }))
     }
 
-    /// Forgets what was recorded of steps after the committed one.
+    /// Forgets what was recorded of steps after the committed one. `skipped.jsonl` belongs to the loader, which keeps it open.
     ///
     /// # Errors
     /// The file and why it cannot be written.
     pub fn truncate(&self, step: u64) -> Result<()> {
-        [self.metrics(), self.results(), self.skipped()].iter().try_for_each(|path| jsonl::truncate(path, step))
+        [self.metrics(), self.results()].iter().try_for_each(|path| jsonl::truncate(path, step))
     }
 }
 

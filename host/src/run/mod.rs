@@ -19,7 +19,7 @@ mod report;
 mod svg;
 pub mod tensorboard;
 
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, compare, result_table};
 pub use console::{Progress, StepStats};
 pub use folder::{Resume, RunFolder, default_name};
 pub use record::Recorder;

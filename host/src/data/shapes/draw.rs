@@ -126,11 +126,9 @@ impl Placed {
                 }
                 let all = (GRID * GRID) as u32;
                 let pixel = canvas.get_pixel_mut(x, y);
-                for channel in 0..3 {
-                    let mixed = u32::from(pixel.0[channel]) * (all - covered)
-                        + u32::from(paint[channel]) * (covered - inked)
-                        + dark[channel] * inked;
-                    pixel.0[channel] = ((mixed + all / 2) / all) as u8;
+                for ((value, &paint), &dark) in pixel.0.iter_mut().zip(&paint).zip(&dark) {
+                    let mixed = u32::from(*value) * (all - covered) + u32::from(paint) * (covered - inked) + dark * inked;
+                    *value = ((mixed + all / 2) / all) as u8;
                 }
             }
         }

@@ -20,7 +20,7 @@ const MERGES: usize = 49_152 - 256 - 2;
 const WORD_END: &str = "</w>";
 /// Special tokens, contractions, words, single digits, runs of other characters.
 const WORDS: &str = r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
-/// Characters (without white space) of a caption that are looked at, per id wanted. No entry has more than 22, no named reference more than 33.
+/// Characters (without white space) of a caption that are looked at, per id wanted. No entry has more than 22, no named reference 34.
 const LETTERS_PER_ID: usize = 128;
 
 pub(super) struct Clip {
