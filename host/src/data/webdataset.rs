@@ -14,7 +14,7 @@ use vlhub_sdk::schemars::JsonSchema;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::group::group;
-use super::shards::{Shards, shard_paths};
+pub use super::shards::{Shards, shard_paths};
 use super::tar_index::{self, Member, read_full};
 use super::{Bad, ClassNames, Picture, Raw, Source, SourceConfig};
 

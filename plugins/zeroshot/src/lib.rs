@@ -1,4 +1,13 @@
-//! Zero-shot classification.
+//! Zero-shot classification: the suite `zeroshot`.
+//!
+//! Class names are put into templates and encoded; each picture goes to the class whose text is nearest (Radford et al., 2021, §3.1).
 #![forbid(unsafe_code)]
+
+mod rank;
+mod suite;
+mod templates;
+
+pub use suite::ZeroshotConfig;
+pub use templates::Templates;
 
 vlhub_sdk::export!();

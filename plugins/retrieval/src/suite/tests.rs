@@ -1,0 +1,168 @@
+//! Against open_clip, and what it does not cover: several texts of a picture, ties, tiles.
+
+use std::collections::BTreeMap;
+
+use vlhub_sdk::{Datasets, Sample, Scorer, Skills};
+
+use super::*;
+
+/// Features by number; a picture's number is its first pixel, a text's number is what it says.
+struct Table {
+    image: Tensor,
+    text: Tensor,
+    scores: bool,
+}
+
+impl Table {
+    fn pick(from: &Tensor, at: &[i64]) -> Encoded {
+        let embed = from.index_select(0, &Tensor::from_slice(at));
+        Encoded { pooled: embed.shallow_clone(), embed, tokens: None }
+    }
+}
+
+impl Model for Table {
+    fn images(&self, images: &[RgbImage], _tokens: bool) -> Result<Encoded> {
+        Ok(Self::pick(&self.image, &images.iter().map(|image| i64::from(image.get_pixel(0, 0)[0])).collect::<Vec<_>>()))
+    }
+    fn texts(&self, texts: &[String], _tokens: bool) -> Result<Encoded> {
+        Ok(Self::pick(&self.text, &texts.iter().map(|text| text.parse().expect("a number")).collect::<Vec<_>>()))
+    }
+    fn skills(&self) -> Skills<'_> {
+        Skills { images: true, texts: true, scorer: self.scores.then_some(self), ..Skills::default() }
+    }
+}
+
+/// A scorer that turns the order round.
+impl Scorer for Table {
+    fn tokens(&self) -> bool {
+        false
+    }
+    fn score(&self, images: &Encoded, texts: &Encoded) -> Result<Tensor> {
+        Ok(-images.embed.matmul(&texts.embed.tr()))
+    }
+}
+
+/// Texts of each picture.
+struct Lists(Vec<Vec<String>>);
+
+struct Data(Vec<Vec<String>>);
+
+impl Datasets for Lists {
+    fn open(&self, _: &serde_json::Value) -> Result<Arc<dyn Dataset>> {
+        Ok(Arc::new(Data(self.0.clone())))
+    }
+}
+
+impl Dataset for Data {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn classes(&self) -> &[String] {
+        &[]
+    }
+    fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
+        Box::new(self.0.iter().enumerate().map(|(at, texts)| {
+            let image = RgbImage::from_pixel(1, 1, image_of(at));
+            Ok(Sample { key: format!("sample {at}"), image, texts: texts.clone(), label: None, meta: BTreeMap::new() })
+        }))
+    }
+}
+
+fn image_of(at: usize) -> vlhub_sdk::image::Rgb<u8> {
+    vlhub_sdk::image::Rgb([at as u8, 0, 0])
+}
+
+fn run(config: &RetrievalConfig, texts: Vec<Vec<String>>, model: &Table) -> Result<Report> {
+    let datasets = Lists(texts);
+    let mut report = Report::default();
+    config.build(&EvalCx { datasets: &datasets })?.run(model, &mut report)?;
+    Ok(report)
+}
+
+fn one_text_each(count: usize) -> Vec<Vec<String>> {
+    (0..count).map(|at| vec![at.to_string()]).collect()
+}
+
+fn rows(values: &[&[f32]]) -> Tensor {
+    Tensor::stack(&values.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
+}
+
+#[test]
+fn every_metric_equals_open_clip() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/retrieval.json");
+    let golden: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(file).expect("tests/golden/retrieval.py writes it")).expect("JSON");
+    for case in golden["cases"].as_array().expect("cases") {
+        let matrix = |key: &str| {
+            let values: Vec<Vec<f32>> = serde_json::from_value(case[key].clone()).expect(key);
+            rows(&values.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        };
+        let model = Table { image: matrix("image"), text: matrix("text"), scores: false };
+        let count = model.image.size()[0] as usize;
+        for batch in [3, 64] {
+            let report = run(&RetrievalConfig { batch, ..Default::default() }, one_text_each(count), &model).expect("a report");
+            let expected = case["metrics"].as_object().expect("metrics");
+            assert_eq!(report.metrics.len(), expected.len(), "no metric more or less");
+            for (name, value) in expected {
+                let (ours, theirs) = (report.get(name).expect(name), value.as_f64().expect(name));
+                assert!((ours - theirs).abs() < 1e-6, "{name} of {} ({}): {ours} for {theirs}", case["name"], golden["origin"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_picture_with_several_texts_is_found_by_the_best_of_them() {
+    // Text 0 and 1 belong to picture 0, text 2 to picture 1. Picture 0 is nearest to text 1.
+    let model = Table { image: rows(&[&[1.0, 0.0], &[0.0, 1.0]]), text: rows(&[&[0.1, 1.0], &[1.0, 0.0], &[0.5, 1.0]]), scores: false };
+    let texts = vec![vec!["0".to_owned(), "1".to_owned()], vec!["2".to_owned()]];
+    let report = run(&RetrievalConfig { recall_k: vec![1, 2], ..Default::default() }, texts.clone(), &model).expect("a report");
+    assert_eq!(report.get("image_to_text_R@1"), Some(0.5), "picture 0 by text 1; picture 1 prefers text 0, which is not its own");
+    assert_eq!(report.get("image_to_text_R@2"), Some(1.0));
+    assert_eq!(report.get("text_to_image_R@1"), Some(2.0 / 3.0), "text 0 prefers picture 1");
+    assert_eq!(report.samples, 2);
+    assert!(report.notes[0].contains("3 texts of 2 pictures"), "{:?}", report.notes);
+    let first = run(&RetrievalConfig { texts_per_image: 1, ..Default::default() }, texts, &model).expect("a report");
+    assert_eq!(first.get("text_to_image_R@1"), Some(0.5), "text 1 is left out");
+}
+
+#[test]
+fn repeated_texts_are_noted_and_gain_nothing() {
+    let model = Table { image: rows(&[&[1.0, 0.0], &[1.0, 0.0]]), text: rows(&[&[1.0, 0.0]]), scores: false };
+    let report = run(&RetrievalConfig::default(), vec![vec!["0".into()], vec!["0".into()]], &model).expect("a report");
+    assert_eq!(report.get("image_to_text_R@1"), Some(0.5), "one of two equal texts comes first");
+    assert!(report.notes[0].contains("2 of 2 texts occur more than once"), "{:?}", report.notes);
+}
+
+#[test]
+fn a_scorer_of_the_model_replaces_the_cosine() {
+    let table = |scores| Table { image: rows(&[&[1.0, 0.0], &[0.0, 1.0]]), text: rows(&[&[1.0, 0.0], &[0.0, 1.0]]), scores };
+    let recall = |scores| run(&RetrievalConfig::default(), one_text_each(2), &table(scores)).expect("a report").get("image_to_text_R@1");
+    assert_eq!((recall(false), recall(true)), (Some(1.0), Some(0.0)));
+}
+
+#[test]
+fn what_cannot_be_measured_is_an_error_or_is_listed() {
+    let model = Table { image: rows(&[&[f32::NAN], &[1.0]]), text: rows(&[&[1.0], &[1.0]]), scores: false };
+    let error = run(&RetrievalConfig::default(), one_text_each(2), &model).expect_err("nan would rank first").to_string();
+    assert!(error.contains("not finite"), "{error}");
+    let model = Table { image: rows(&[&[1.0], &[1.0]]), text: rows(&[&[1.0], &[1.0]]), scores: false };
+    let report = run(&RetrievalConfig::default(), vec![vec![], vec!["1".into()]], &model).expect("one sample is left");
+    assert_eq!((report.samples, report.skipped), (1, vec!["sample 0: no text".to_owned()]));
+    let error = run(&RetrievalConfig::default(), vec![vec![]], &model).expect_err("nothing is left").to_string();
+    assert!(error.contains("sample 0: no text"), "{error}");
+    let error = run(&RetrievalConfig { recall_k: vec![0], ..Default::default() }, vec![], &model).expect_err("R@0").to_string();
+    assert!(error.contains("recall_k"), "{error}");
+}
+
+#[test]
+fn chance_counts_every_right_answer() {
+    for (all, right, k, expected, why) in [
+        (10, 1, 1, 0.1, "one of ten"),
+        (10, 1, 5, 0.5, "half of them"),
+        (4, 2, 2, 5.0 / 6.0, "all but one of the six pairs"),
+        (3, 1, 10, 1.0, "more than there are"),
+    ] {
+        assert!((rank::chance(all, right, k) - expected).abs() < 1e-12, "{why}");
+    }
+}
