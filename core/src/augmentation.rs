@@ -12,7 +12,7 @@ pub trait Augmentation: Debug + Send + Sync {
     /// Changes the image.
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage>;
     /// The part of the picture that [`Augmentation::apply`] would look at first, when it starts with a crop: drawn from the same numbers, so
-    /// that a decoder may decode only that part.
+    /// that a decoder may decode only that part. `size` is the picture's (width, height), as in [`RgbImage::dimensions`].
     fn region(&self, _size: (u32, u32), _rng: &mut dyn RngCore) -> Option<Region> {
         None
     }

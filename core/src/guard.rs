@@ -4,6 +4,7 @@
 //! own library, by an adaptor that turns a panic (its own, or tch's unwrap of a libtorch error) into [`Error::Panic`].
 
 use std::cell::RefCell;
+use std::fmt::Debug;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
@@ -14,10 +15,69 @@ use tch::Tensor;
 use crate::*;
 
 /// A plugin behind its guard.
-#[derive(Debug)]
-pub struct Guarded<K: ?Sized> {
-    pub(crate) inner: Box<K>,
-    pub(crate) name: &'static str,
+pub struct Guarded<K: ?Sized, About> {
+    inner: Box<K>,
+    name: &'static str,
+    /// What never changes and has no way to fail: asked once, while the plugin is built.
+    about: About,
+}
+
+impl<K: Debug + ?Sized, About> Debug for Guarded<K, About> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// What a backbone says of itself.
+struct AboutBackbone {
+    input: InputSpec,
+    width: i64,
+    stages: Vec<String>,
+    projection: &'static str,
+}
+
+/// What an objective says of itself.
+struct AboutObjective {
+    scope: Scope,
+    needs: Vec<Need>,
+}
+
+/// Puts a plugin behind its guard.
+pub(crate) trait Wrap {
+    fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self>;
+}
+
+impl Wrap for dyn Backbone {
+    fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
+        let about = AboutBackbone { input: inner.input(), width: inner.width(), stages: inner.stages(), projection: inner.projection() };
+        Box::new(Guarded { inner, name, about })
+    }
+}
+
+impl Wrap for dyn Objective {
+    fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
+        let about = AboutObjective { scope: inner.scope(), needs: inner.needs() };
+        Box::new(Guarded { inner, name, about })
+    }
+}
+
+impl Wrap for dyn Augmentation {
+    fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
+        Box::new(Guarded { inner, name, about: () })
+    }
+}
+
+impl Wrap for dyn CaptionTransform {
+    fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
+        Box::new(Guarded { inner, name, about: () })
+    }
+}
+
+impl Wrap for dyn EvalSuite {
+    fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
+        let about = inner.requires();
+        Box::new(Guarded { inner, name, about })
+    }
 }
 
 thread_local! {
@@ -58,36 +118,37 @@ fn first_line(payload: &dyn std::any::Any) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-impl Backbone for Guarded<dyn Backbone> {
+impl Backbone for Guarded<dyn Backbone, AboutBackbone> {
     fn input(&self) -> InputSpec {
-        self.inner.input()
+        self.about.input.clone()
     }
     fn width(&self) -> i64 {
-        self.inner.width()
+        self.about.width
     }
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
         catch(self.name, || self.inner.encode(input, tokens, noise))
     }
     fn stages(&self) -> Vec<String> {
-        self.inner.stages()
+        self.about.stages.clone()
     }
     fn projection(&self) -> &'static str {
-        self.inner.projection()
+        self.about.projection
     }
 }
 
-impl Objective for Guarded<dyn Objective> {
+impl Objective for Guarded<dyn Objective, AboutObjective> {
     fn scope(&self) -> Scope {
-        self.inner.scope()
+        self.about.scope
     }
     fn needs(&self) -> Vec<Need> {
-        self.inner.needs()
+        self.about.needs.clone()
     }
     fn prepare(&self, batch: &mut Batch, rng: &mut dyn RngCore) -> Result<()> {
         catch(self.name, || self.inner.prepare(batch, rng))
     }
     fn weight(&self, batch: &Batch) -> f64 {
-        self.inner.weight(batch)
+        // Not a number is what the engine refuses, and names the objective for.
+        catch(self.name, || Ok(self.inner.weight(batch))).unwrap_or(f64::NAN)
     }
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
         catch(self.name, || {
@@ -103,11 +164,11 @@ impl Objective for Guarded<dyn Objective> {
         catch(self.name, || inner.after_step(seen))
     }
     fn skills(&self) -> Skills<'_> {
-        self.inner.skills()
+        catch(self.name, || Ok(self.inner.skills())).unwrap_or_default()
     }
 }
 
-impl Augmentation for Guarded<dyn Augmentation> {
+impl Augmentation for Guarded<dyn Augmentation, ()> {
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
         catch(self.name, || {
             let image = self.inner.apply(image, rng)?;
@@ -122,15 +183,15 @@ impl Augmentation for Guarded<dyn Augmentation> {
     }
 }
 
-impl CaptionTransform for Guarded<dyn CaptionTransform> {
+impl CaptionTransform for Guarded<dyn CaptionTransform, ()> {
     fn apply(&self, caption: Caption, rng: &mut dyn RngCore) -> Result<Option<Caption>> {
         catch(self.name, || self.inner.apply(caption, rng))
     }
 }
 
-impl EvalSuite for Guarded<dyn EvalSuite> {
+impl EvalSuite for Guarded<dyn EvalSuite, Requires> {
     fn requires(&self) -> Requires {
-        self.inner.requires()
+        self.about
     }
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         catch(self.name, || self.inner.run(model, report))
@@ -154,6 +215,38 @@ impl<C: serde::Serialize> serde::Serialize for GuardedConfig<C> {
 
 impl<K: Kind + ?Sized, C: Config<K> + serde::Serialize> Config<K> for GuardedConfig<C> {
     fn build(&self, cx: &K::Cx<'_>) -> Result<Box<K>> {
-        catch(self.name, || self.config.build(cx)).map(|inner| K::guard(inner, self.name))
+        catch(self.name, || Ok(K::guard(self.config.build(cx)?, self.name)))
     }
+}
+
+/// The schema of options; empty when making it panics. For `register!`.
+pub fn schema(name: &str, make: fn() -> String) -> String {
+    catch(name, || Ok(make())).unwrap_or_default()
+}
+
+/// Default options; none when making them panics. For `register!`.
+pub fn defaults<C: serde::Serialize + 'static>(name: &str, make: impl FnOnce() -> C) -> Box<dyn erased_serde::Serialize> {
+    match catch(name, || Ok(make())) {
+        Ok(config) => Box::new(config),
+        Err(_) => Box::new(()),
+    }
+}
+
+/// Parses options; a panic is an error. For `register!`.
+///
+/// # Errors
+/// What serde refuses, or the panic.
+pub fn parse<K, C>(name: &'static str, options: &mut dyn erased_serde::Deserializer<'_>) -> Result<Box<dyn Config<K>>, erased_serde::Error>
+where
+    K: Kind + ?Sized,
+    C: Config<K> + serde::Serialize + serde::de::DeserializeOwned + 'static,
+{
+    let parsed = catch(name, || Ok(erased_serde::deserialize::<C>(options)));
+    let config = parsed.map_err(<erased_serde::Error as serde::de::Error>::custom)??;
+    Ok(Box::new(GuardedConfig { config, name }))
+}
+
+/// What a library exports; nothing when listing it panics. For `export!`.
+pub fn exports(list: impl FnOnce() -> Exports) -> Exports {
+    catch("the library", || Ok(list())).unwrap_or_default()
 }

@@ -115,7 +115,7 @@ macro_rules! kinds {
                 const NAME: &'static str = $name;
                 type Cx<'a> = $cx;
                 fn guard(inner: Box<Self>, name: &'static str) -> Box<Self> {
-                    Box::new(guard::Guarded { inner, name })
+                    guard::Wrap::wrap(inner, name)
                 }
                 fn table(registry: &Registry) -> &BTreeMap<&'static str, Listed<Self>> {
                     &registry.$field

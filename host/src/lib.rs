@@ -35,6 +35,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { failure::Failure::USAGE } else { 0 });
         }
     };
+    run::log::start(tracing::Level::INFO);
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -13,12 +13,9 @@ macro_rules! register {
         $crate::inventory::submit! {
             $crate::Entry::<$kind> {
                 name: $name,
-                schema: $crate::schema_json::<$config>,
-                defaults: || ::std::boxed::Box::new($defaults()),
-                parse: |options| {
-                    let config: $config = $crate::erased_serde::deserialize(options)?;
-                    ::std::result::Result::Ok(::std::boxed::Box::new($crate::guard::GuardedConfig { config, name: $name }))
-                },
+                schema: || $crate::guard::schema($name, $crate::schema_json::<$config>),
+                defaults: || $crate::guard::defaults($name, $defaults),
+                parse: |options| $crate::guard::parse::<$kind, $config>($name, options),
                 origin: $crate::Origin {
                     package: env!("CARGO_PKG_NAME"),
                     version: env!("CARGO_PKG_VERSION"),
@@ -44,8 +41,10 @@ macro_rules! export {
 
         #[cfg(feature = "dylib")]
         unsafe fn __vlhub_load(host: &$crate::abi::Host<'_>) -> $crate::Exports {
-            host.adopt_logging();
-            $crate::registered_here().only_from(env!("CARGO_PKG_NAME"))
+            $crate::guard::exports(|| {
+                host.adopt_logging();
+                $crate::registered_here().only_from(env!("CARGO_PKG_NAME"))
+            })
         }
     };
 }

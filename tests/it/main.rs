@@ -1,5 +1,9 @@
 //! One test program: each further one would link libtorch again.
 
 mod cargo;
+mod cli;
 mod dylib;
+mod layering;
+mod program;
 mod third_party;
+mod train;

@@ -80,7 +80,7 @@ pub fn pack(source: &dyn Source, out: &Path, options: &PackOptions) -> Result<Pa
     if options.shard_size == 0 {
         return Err(Error::invalid("a shard of 0 samples"));
     }
-    if out.exists() && !std::fs::read_dir(out).map_err(|error| Error::io(out, error))?.next().is_none() {
+    if out.exists() && std::fs::read_dir(out).map_err(|error| Error::io(out, error))?.next().is_some() {
         return Err(Error::invalid(format!("{} is not empty; nothing is overwritten, so name another folder", out.display())));
     }
     let name = out.file_name().ok_or_else(|| Error::invalid(format!("{} is no name for a folder", out.display())))?;

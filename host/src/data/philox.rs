@@ -83,7 +83,7 @@ impl Permutation {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         // Halves of two bits at least: over fewer a Feistel network reaches few of the orders.
         let half = bits.div_ceil(2).max(2);
-        let Philox { key, salt, .. } = Philox::new([seed, epoch, len, 0x6F72_6465_72]);
+        let Philox { key, salt, .. } = Philox::new([seed, epoch, len, 0x006F_7264_6572]);
         Self { len, half, key, salt }
     }
 

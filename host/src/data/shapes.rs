@@ -52,11 +52,32 @@ pub struct ShapesConfig {
     pub size: u32,
     /// Another seed draws other pictures.
     pub seed: u64,
+    /// What varies besides colour and shape. Anything left out is always the same: one, large, solid, in the middle.
+    pub vary: Vec<Vary>,
+}
+
+/// An attribute of a picture that may vary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(crate = "vlhub_sdk::schemars")]
+pub enum Vary {
+    /// One to four shapes.
+    Count,
+    /// Small or large.
+    Size,
+    /// Nine places.
+    Position,
+    /// Solid, striped, dotted or checked.
+    Texture,
+}
+
+impl Vary {
+    const ALL: [Self; 4] = [Self::Count, Self::Size, Self::Position, Self::Texture];
 }
 
 impl Default for ShapesConfig {
     fn default() -> Self {
-        Self { split: Split::Train, samples: 0, size: 48, seed: 0 }
+        Self { split: Split::Train, samples: 0, size: 48, seed: 0, vary: Vary::ALL.to_vec() }
     }
 }
 
@@ -100,11 +121,21 @@ struct Look {
 }
 
 impl Look {
-    fn draw(colour: usize, shape: usize, rng: &mut dyn RngCore) -> Self {
+    fn draw(colour: usize, shape: usize, vary: &[Vary], rng: &mut dyn RngCore) -> Self {
         let mut below = |bound: u64| random::below(rng, bound) as usize;
         // One is more frequent, because class names are in the singular.
         let count = below(6).saturating_sub(2);
-        Self { shape, colour, texture: below(4), large: below(2) == 0, count, row: below(3), column: below(3) }
+        let mut look = Self { shape, colour, texture: below(4), large: below(2) == 0, count, row: below(3), column: below(3) };
+        // Everything is drawn all the same, so that what varies looks as it does where more varies.
+        for fixed in Vary::ALL.iter().filter(|attribute| !vary.contains(attribute)) {
+            match fixed {
+                Vary::Count => look.count = 0,
+                Vary::Size => look.large = true,
+                Vary::Position => (look.row, look.column) = (1, 1),
+                Vary::Texture => look.texture = 0,
+            }
+        }
+        look
     }
 
     fn size(&self) -> &'static str {
@@ -197,7 +228,7 @@ impl Shapes {
         let mut rng = Philox::new([self.config.seed, self.config.split as u64, index as u64]);
         // By turns, so that every class has as many samples as the next.
         let (colour, shape) = self.pairs[index % self.pairs.len()];
-        let look = Look::draw(colour, shape, &mut rng);
+        let look = Look::draw(colour, shape, &self.config.vary, &mut rng);
         let captions = look.captions(&mut rng);
         (look, captions, rng)
     }
@@ -225,8 +256,8 @@ impl Source for Shapes {
     }
 
     fn fingerprint(&self) -> String {
-        let ShapesConfig { split, samples, size, seed } = &self.config;
-        format!("shapes 1 {split:?} {samples} {size} {seed}")
+        let ShapesConfig { split, samples, size, seed, vary } = &self.config;
+        format!("shapes 1 {split:?} {samples} {size} {seed} {vary:?}")
     }
 
     fn problems(&self) -> &[Bad] {

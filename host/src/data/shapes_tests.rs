@@ -146,3 +146,24 @@ fn sizes_at_the_ends_are_drawn_and_others_are_refused() {
         assert!(error.contains("`size`") && error.contains(&size.to_string()), "{error}");
     }
 }
+
+#[test]
+fn only_what_may_vary_varies() {
+    for vary in [vec![], vec![Vary::Count], vec![Vary::Size], vec![Vary::Position], vec![Vary::Texture], Vary::ALL.to_vec()] {
+        let source = open(ShapesConfig { vary: vary.clone(), samples: 300, ..ShapesConfig::default() });
+        let raws = all(&*source);
+        for (attribute, key, fixed, values) in [
+            (Vary::Count, "count", "one", 4),
+            (Vary::Size, "size", "large", 2),
+            (Vary::Position, "position", "centre", 9),
+            (Vary::Texture, "texture", "solid", 4),
+        ] {
+            let seen: std::collections::BTreeSet<&String> = raws.iter().map(|raw| &raw.caption.meta[key]).collect();
+            if vary.contains(&attribute) {
+                assert_eq!(seen.len(), values, "{key} with {vary:?}: {seen:?}");
+            } else {
+                assert!(seen.len() == 1 && seen.iter().all(|value| value.contains(fixed)), "{key} with {vary:?}: {seen:?}");
+            }
+        }
+    }
+}

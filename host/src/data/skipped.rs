@@ -148,14 +148,12 @@ fn keep(file: &mut File, step: u64, counts: &mut BTreeMap<String, u64>) -> std::
     file.seek(SeekFrom::Start(0))?;
     let mut reader = BufReader::new(&mut *file);
     let mut line = Vec::new();
-    while step > 0 {
+    loop {
         line.clear();
         let count = reader.read_until(b'\n', &mut line)?;
-        // Steps never decrease in a file, so the first line that must go ends what stays.
-        let Some(read) = line.ends_with(b"\n").then(|| serde_json::from_slice::<Read>(&line).ok()).flatten() else { break };
-        if read.step.is_some_and(|at| at >= step) {
-            break;
-        }
+        // Steps never decrease in a file, so the first line that must go ends what stays. At step 0 everything goes.
+        let read = line.ends_with(b"\n").then(|| serde_json::from_slice::<Read>(&line).ok()).flatten();
+        let Some(read) = read.filter(|read| step > 0 && read.step.is_none_or(|at| at < step)) else { break };
         *counts.entry(read.reason).or_default() += 1;
         kept += count as u64;
     }

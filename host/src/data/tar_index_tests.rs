@@ -168,7 +168,7 @@ fn sizes_that_lie_are_refused_before_anything_is_allocated() {
         (negative, "negative in base 256"),
         (huge, "8 EiB in base 256"),
         (beyond, "more than 64 bits"),
-        (octal_size(0o7777_7777_777), "8 GiB in octal"),
+        (octal_size(0o77_777_777_777), "8 GiB in octal"),
         (*b"12x456789ab\0", "no number"),
     ] {
         for kind in *b"0Lx" {
@@ -227,7 +227,7 @@ fn long_and_strange_names_are_kept_as_bytes() {
     header_of.set_size(1);
     builder.append_data(&mut header_of, &long, &b"x"[..]).expect("memory does not fail");
     let gnu = builder.into_inner().expect("memory does not fail");
-    assert_eq!(names(&found(&gnu)), [long.clone()], "GNU long name");
+    assert_eq!(names(&found(&gnu)), std::slice::from_ref(&long), "GNU long name");
     assert_eq!(names(&found(&shard(&[(&long, b"x")]))), [long], "ustar prefix");
     let bytes = [&header(b"\xFF\xFE.txt", b'0', &octal_size(0))[..], &header(b"", b'0', &octal_size(0)), &[0; 1024]].concat();
     let index = found(&bytes);

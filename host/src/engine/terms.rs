@@ -1,7 +1,7 @@
 //! The weighted sum of objectives.
 
 use tch::Tensor;
-use vlhub_core::{Batch, Features, Need, Objective, Result, Scope};
+use vlhub_core::{Batch, Error, Features, Need, Objective, Result, Scope};
 
 /// One objective of a run.
 #[derive(Debug)]
@@ -88,10 +88,14 @@ pub fn coupled(terms: &[Term], features: &Features, batch: &Batch, numbers: &mut
 pub fn per_sample(terms: &[Term], totals: &[f64], features: &Features, chunk: &Batch, numbers: &mut Numbers) -> Result<Option<Tensor>> {
     let mut sum = None;
     for (term, total) in terms.iter().zip(totals).filter(|(term, _)| term.scope == Scope::Sample) {
-        let share = term.objective.weight(chunk) / total;
-        if share == 0.0 || !share.is_finite() {
+        let weight = term.objective.weight(chunk);
+        if !weight.is_finite() || weight < 0.0 {
+            return Err(Error::invalid(format!("objective.{}: the weight of {} rows is {weight}; it must be a number from 0", term.key, chunk.rows())));
+        }
+        if weight == 0.0 {
             continue;
         }
+        let share = weight / total;
         let loss = term.loss(features, chunk)?;
         numbers.add(&term.key, loss.value() * share);
         numbers.show(&loss.metrics);
