@@ -19,7 +19,7 @@ fn every_problem_of_a_run_file_comes_in_one_report_with_its_line() {
         (7, "`clip` is of kind objective, not backbone", "a plugin of another kind"),
         (8, "did you mean `train`?", "a misspelt table"),
         (11, "invalid value", "a negative count"),
-        (13, "did you mean `webdataset`?", "an unknown source"),
+        (12, "did you mean `webdataset`?", "an unknown source"),
         (16, "`soon` is no time", "a bad time"),
     ] {
         let found = ran.err.lines().any(|text| text.contains(&format!("run.toml:{line} ")) && text.contains(part));

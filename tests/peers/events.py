@@ -1,13 +1,17 @@
 """Reads a run's event files with TensorBoard and compares them with `metrics.jsonl`.
 
-usage: events.py RUN_DIR [TAG...]
+usage: events.py [RUN_DIR [TAG...]]
+RUN_DIR: a run's folder; without it, a small run is trained, stopped and resumed with the program that VLHUB_BIN names.
 TAG: further tags that must be there, such as `val/zeroshot-top1`. Needs `tensorboard`; exit status 1 names what is wrong.
 """
 
 import json
 import logging
+import os
 import pathlib
+import subprocess
 import sys
+import tempfile
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -43,9 +47,28 @@ def main(run: pathlib.Path, wanted: list[str]) -> list[str]:
     return wrong
 
 
+def fresh(folder: pathlib.Path) -> pathlib.Path:
+    """A run that is stopped after step 6 and resumed, so that what the first life wrote later must be purged."""
+    file = """
+        embed = 16
+        backbone.image = { use = "vit", image_size = 16, width = 16, layers = 1, heads = 2 }
+        backbone.text = { use = "text_transformer", context = 32, width = 16, layers = 1, heads = 2 }
+        data.train = { use = "shapes", samples = 96, size = 16 }
+        objective.clip = {}
+        train = { batch = 16, steps = 12, save_every = 4, log_every = 1, torch_threads = 1 }
+        eval.shapes = { use = "zeroshot", data = { use = "shapes", split = "held_out", samples = 24, size = 16 } }
+    """
+    (folder / "run.toml").write_text("\n".join(line.strip() for line in file.splitlines()))
+    command = [os.environ["VLHUB_BIN"], "train", "run.toml", "name=run"]
+    subprocess.run(command, cwd=folder, env=os.environ | {"VLHUB_FAILPOINT": "step-6=abort"}, capture_output=True)
+    subprocess.run([*command, "--resume"], cwd=folder, check=True, capture_output=True)
+    return folder / "logs/run"
+
+
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    problems = main(pathlib.Path(sys.argv[1]), sys.argv[2:])
+    with tempfile.TemporaryDirectory() as folder:
+        given = sys.argv[1:]
+        run, wanted = (pathlib.Path(given[0]), given[1:]) if given else (fresh(pathlib.Path(folder)), ["val/shapes-top1", "train/clip_loss"])
+        problems = main(run, wanted)
     print("\n".join(problems) or "ok")
     sys.exit(bool(problems))

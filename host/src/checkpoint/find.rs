@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use vlhub_core::{Error, Result};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::fs::{Bytes, Fs};
+use super::fs::Fs;
 use super::manifest::{Manifest, hex};
 use super::{State, Store, tensors};
 
@@ -111,7 +111,7 @@ pub(super) fn verify(fs: &dyn Fs, path: &Path, step: Option<u64>) -> std::result
 }
 
 /// Reads one file of a checkpoint and checks its length and its hash.
-fn read(fs: &dyn Fs, path: &Path, name: &str, manifest: &Manifest) -> std::result::Result<Bytes, String> {
+fn read(fs: &dyn Fs, path: &Path, name: &str, manifest: &Manifest) -> std::result::Result<Vec<u8>, String> {
     let entry = manifest.files.iter().find(|file| file.name == name).ok_or_else(|| format!("manifest.json does not list {name}"))?;
     if entry.name.contains(['/', '\\']) {
         return Err(format!("manifest.json lists `{}`, which is not a plain file name", entry.name));

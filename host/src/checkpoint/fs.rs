@@ -2,7 +2,6 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::ops::Deref;
 use std::path::Path;
 
 use rustix::fs::FallocateFlags;
@@ -25,31 +24,13 @@ pub trait Fs: Send + Sync {
     /// Names in a directory, in any order.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
     /// The bytes of a file.
-    fn read(&self, path: &Path) -> io::Result<Bytes>;
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 }
 
 /// A file that is being written.
 pub trait NewFile: Write {
     /// Makes its bytes durable.
     fn sync(&mut self) -> io::Result<()>;
-}
-
-/// Bytes of a file: mapped, or held.
-pub enum Bytes {
-    /// Mapped into memory.
-    Mapped(memmap2::Mmap),
-    /// In memory.
-    Held(Vec<u8>),
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Held(bytes) => bytes,
-        }
-    }
 }
 
 /// The file system of this machine.
@@ -94,19 +75,12 @@ impl Fs for RealFs {
         std::fs::read_dir(path)?.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
     }
 
-    fn read(&self, path: &Path) -> io::Result<Bytes> {
-        let file = File::open(path)?;
-        let about = file.metadata()?;
-        if !about.is_file() {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        if about.len() == 0 {
-            return Ok(Bytes::Held(Vec::new()));
-        }
-        // SAFETY: the map is read-only. Committed files are never written again, and whoever shortens one under us gets a bus error, as with
-        // every program that maps files; no reference to the map outlives `Bytes`.
-        let map = unsafe { memmap2::Mmap::map(&file) }?;
-        Ok(Bytes::Mapped(map))
+        // Read, not mapped: whoever shortens a mapped file ends this process with a signal.
+        std::fs::read(path)
     }
 }
 

@@ -41,7 +41,7 @@ impl Document {
                 .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name.ends_with(".toml")).collect())
                 .unwrap_or_default();
             let near = vlhub_core::suggest(&name, there.iter().map(String::as_str));
-            let hint = near.map(|near| format!("; did you mean `{}`?", folder.join(near).display())).unwrap_or_default();
+            let hint = near.map(|near| format!("; did you mean `{}`?", path.with_file_name(near).display())).unwrap_or_default();
             Failure::usage(format!("cannot read the run file `{}`: {error}{hint}", path.display()))
         })?;
         let folder = path.parent().map(Path::to_path_buf).filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));

@@ -19,12 +19,12 @@ use super::philox::Philox;
 use super::{Bad, Picture, Raw, Source, SourceConfig};
 
 const SHAPES: [&str; 8] = ["circle", "square", "triangle", "star", "cross", "ring", "diamond", "heart"];
-const COLOURS: [&str; 8] = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"];
+const COLOURS: [&str; 12] = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "lime", "navy", "white"];
 const TEXTURES: [&str; 4] = ["solid", "striped", "dotted", "checked"];
 const COUNTS: [&str; 4] = ["one", "two", "three", "four"];
 const ROWS: [&str; 3] = ["top", "middle", "bottom"];
 const COLUMNS: [&str; 3] = ["left", "centre", "right"];
-/// Colours per shape, and shapes per colour, that `train` never shows.
+/// Colours per shape that `train` never shows.
 const HELD_OUT: usize = 3;
 
 /// Which pairs of colour and shape are shown.
@@ -32,7 +32,7 @@ const HELD_OUT: usize = 3;
 #[serde(rename_all = "snake_case")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub enum Split {
-    /// 40 of the 64 pairs.
+    /// 72 of the 96 pairs.
     #[default]
     Train,
     /// The 24 others: guessing gets 4.2 % of them right.
@@ -99,7 +99,7 @@ impl SourceConfig for ShapesConfig {
 
 /// The pairs (colour, shape) of a split, in the order of its labels.
 fn pairs(split: Split) -> Vec<(usize, usize)> {
-    // A Latin square: every colour and every shape lacks the same number of partners.
+    // Every shape lacks three colours, every colour two shapes.
     let held_out = |colour: usize, shape: usize| (colour + 3 * shape) % COLOURS.len() < HELD_OUT;
     (0..COLOURS.len())
         .flat_map(|colour| (0..SHAPES.len()).map(move |shape| (colour, shape)))
@@ -257,7 +257,7 @@ impl Source for Shapes {
 
     fn fingerprint(&self) -> String {
         let ShapesConfig { split, samples, size, seed, vary } = &self.config;
-        format!("shapes 1 {split:?} {samples} {size} {seed} {vary:?}")
+        format!("shapes 2 {split:?} {samples} {size} {seed} {vary:?}")
     }
 
     fn problems(&self) -> &[Bad] {

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::fs::{Bytes, Fs, NewFile};
+use super::fs::{Fs, NewFile};
 
 /// What the disk was told.
 #[derive(Clone, Debug)]
@@ -265,10 +265,10 @@ impl Fs for Sim {
         }
     }
 
-    fn read(&self, path: &Path) -> io::Result<Bytes> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let disk = self.disk();
         match &disk.nodes[disk.find(path)?] {
-            Node::File(bytes) => Ok(Bytes::Held(bytes.clone())),
+            Node::File(bytes) => Ok(bytes.clone()),
             Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
     }

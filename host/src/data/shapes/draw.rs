@@ -10,8 +10,20 @@ use super::Look;
 /// Samples per pixel and direction.
 const GRID: usize = 3;
 /// Red, orange, yellow, green, cyan, blue, purple, pink, in the order of [`super::COLOURS`].
-const PAINTS: [[u8; 3]; 8] =
-    [[215, 30, 35], [250, 125, 10], [245, 220, 40], [25, 145, 50], [50, 215, 220], [35, 65, 215], [130, 40, 165], [255, 150, 200]];
+pub(super) const PAINTS: [[u8; 3]; 12] = [
+    [215, 30, 35],
+    [250, 125, 10],
+    [245, 220, 40],
+    [25, 145, 50],
+    [50, 215, 220],
+    [35, 65, 215],
+    [130, 40, 165],
+    [255, 150, 200],
+    [110, 65, 25],
+    [150, 235, 60],
+    [15, 20, 90],
+    [250, 250, 250],
+];
 /// Textures are drawn with the paint darkened to this many 255ths: a hue of their own would look like another colour.
 const INK: u32 = 140;
 /// Where the members of a group of one to four stand, in radii of one of them.
@@ -64,7 +76,8 @@ pub fn draw(look: &Look, side: u32, rng: &mut dyn RngCore) -> RgbImage {
 
 /// Grey of some lightness with a tint, a slope and noise.
 fn background(side: u32, rng: &mut dyn RngCore) -> RgbImage {
-    let lightness = random::between(rng, 60.0, 225.0);
+    // Never as light as white paint.
+    let lightness = random::between(rng, 60.0, 190.0);
     let base = [(); 3].map(|()| lightness + random::between(rng, -12.0, 12.0));
     let slope = (random::between(rng, -40.0, 40.0), random::between(rng, -40.0, 40.0));
     let noise = random::between(rng, 0.0, 14.0);
