@@ -129,14 +129,22 @@ pub fn markdown(plugins: &[Plugin]) -> String {
         }
         page += &format!("\n## {kind}\n");
         for plugin in of_kind {
-            page += &format!("\n### `{}`\n\n{}\n\n*{}*\n", plugin.name, plugin.summary, plugin.origin);
+            // Without the line, which moves with every change above it.
+            let file = plugin.origin.split(':').next().unwrap_or_default();
+            page += &format!("\n### `{}`\n\n{}\n\n*{file}*\n", plugin.name, plugin.summary);
             if plugin.options.is_empty() {
                 continue;
             }
             page += "\n| option | type | default | |\n|---|---|---|---|\n";
             for field in &plugin.options {
                 let cell = |text: &str| text.replace('|', "\\|");
-                page += &format!("| `{}` | {} | `{}` | {} |\n", field.name, cell(&field.kind), cell(&short(&field.default)), cell(&field.description));
+                page += &format!(
+                    "| `{}` | {} | `{}` | {} |\n",
+                    field.name,
+                    cell(&field.kind),
+                    cell(&short(&field.default)),
+                    cell(&field.description)
+                );
             }
         }
     }

@@ -16,7 +16,11 @@ use vlhub_plugin_zeroshot as _;
 /// The feature that brings in the first-party crate of which `name` would be a plugin, when this build leaves it out.
 pub fn left_out(name: &str) -> Option<&'static str> {
     const CRATES: &[(&str, bool, &[&str])] = &[
-        ("augment", cfg!(feature = "augment"), &["random_resized_crop", "center_crop", "flip", "color_jitter", "greyscale", "blur", "simclr"]),
+        (
+            "augment",
+            cfg!(feature = "augment"),
+            &["random_resized_crop", "center_crop", "flip", "color_jitter", "greyscale", "blur", "simclr"],
+        ),
         ("captions", cfg!(feature = "captions"), &["templates", "choose", "lower", "upper", "clean"]),
         ("clip", cfg!(feature = "clip"), &["clip", "siglip"]),
         ("retrieval", cfg!(feature = "retrieval"), &["retrieval"]),

@@ -44,7 +44,9 @@ impl Model for EvalModel<'_> {
     fn texts(&self, texts: &[String], tokens: bool) -> Result<Encoded> {
         let net = self.towers.net(Modality::Text)?;
         let tokenizer = self.tokenizer.as_ref().ok_or_else(|| Error::invalid("the run has no tokenizer"))?;
-        let InputSpec::Text { context, pad, truncates, .. } = net.input else { return Err(Error::invalid("the text tower reads no texts")) };
+        let InputSpec::Text { context, pad, truncates, .. } = net.input else {
+            return Err(Error::invalid("the text tower reads no texts"));
+        };
         let _no_grad = tch::no_grad_guard();
         let ids: Vec<Vec<i64>> = texts.iter().map(|text| tokenizer.encode(text)).collect();
         let longest = ids.iter().map(Vec::len).max().unwrap_or(1).max(1);

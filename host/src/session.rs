@@ -31,9 +31,12 @@ pub fn device(name: &str) -> Outcome<Device> {
                 Some(rest) => rest.strip_prefix(':').and_then(|number| number.parse().ok()),
                 None => None,
             };
-            let index: usize = index.ok_or_else(|| Failure::usage(format!("device `{name}` is unknown; known: auto, cpu, cuda, cuda:N")))?;
+            let index: usize =
+                index.ok_or_else(|| Failure::usage(format!("device `{name}` is unknown; known: auto, cpu, cuda, cuda:N")))?;
             if !cuda() {
-                return Err(Failure::usage(format!("device `{name}`: this libtorch finds no GPU; `cargo vlhub doctor` says why, `cargo vlhub setup --cuda` installs a libtorch with CUDA")));
+                return Err(Failure::usage(format!(
+                    "device `{name}`: this libtorch finds no GPU; `cargo vlhub doctor` says why, `cargo vlhub setup --cuda` installs a libtorch with CUDA"
+                )));
             }
             let count = tch::Cuda::device_count();
             if index as i64 >= count {
@@ -132,14 +135,17 @@ pub fn load_weights(towers: &Towers, path: &Path) -> Outcome {
             Some((_, found)) if found.size() == tensor.size() => {
                 tensor.shallow_clone().f_copy_(found).map_err(vlhub_core::Error::from)?;
             }
-            Some((_, found)) => wrong.push(format!("`{name}` has shape {:?} in the file and {:?} in the model", found.size(), tensor.size())),
+            Some((_, found)) => {
+                wrong.push(format!("`{name}` has shape {:?} in the file and {:?} in the model", found.size(), tensor.size()))
+            }
             None if name.starts_with("objective.") || name.starts_with("logit_") => {}
             None => wrong.push(format!("`{name}` is missing")),
         }
     }
     // A whole training checkpoint may be named here; only what looks like a tower's parameter is unexpected.
     let known = |name: &str| variables.iter().any(|(variable, _)| variable == name);
-    let aside = |name: &str| name.starts_with("optimizer.") || name.starts_with("objective.") || name.starts_with("logit_") || name == "attn_mask";
+    let aside =
+        |name: &str| name.starts_with("optimizer.") || name.starts_with("objective.") || name.starts_with("logit_") || name == "attn_mask";
     for (name, _) in &file {
         let name = name.strip_prefix("module.").unwrap_or(name);
         if !known(name) && !aside(name) {

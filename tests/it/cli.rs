@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use crate::program::{SMALL, must, root, run};
+use crate::cargo::root;
+use crate::program::{SMALL, must, run};
 
 #[test]
 fn every_problem_of_a_run_file_comes_in_one_report_with_its_line() {
@@ -69,7 +70,7 @@ fn usage_mistakes_end_with_2_and_say_what_to_do() {
 
 #[test]
 fn the_catalogue_is_what_the_full_build_has() {
-    let page = must(&root(), &["plugins", "list", "--markdown"]);
+    let page = must(root(), &["plugins", "list", "--markdown"]);
     let path = root().join("plugins/CATALOG.md");
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     if page != kept {
@@ -109,7 +110,8 @@ fn the_resolved_options_are_a_run_file_again() {
 #[test]
 fn a_named_model_stands_for_its_tables() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("run.toml"), "model = \"ViT-B/32\"\n[backbone.image]\npatch_dropout = 0.5\n[objective.clip]\n").expect("written");
+    std::fs::write(folder.path().join("run.toml"), "model = \"ViT-B/32\"\n[backbone.image]\npatch_dropout = 0.5\n[objective.clip]\n")
+        .expect("written");
     let resolved = must(folder.path(), &["check", "run.toml", "--resolved"]);
     for part in ["embed = 512", "patch_size = 32", "patch_dropout = 0.5", "vocab = 49408"] {
         assert!(resolved.contains(part), "{part} is not in\n{resolved}");
@@ -120,8 +122,15 @@ fn a_named_model_stands_for_its_tables() {
 fn plugins_try_gives_loss_and_gradients() {
     let folder = tempfile::tempdir().expect("a folder");
     let input = folder.path().join("in.safetensors");
-    let random = |rows: i64| vlhub_sdk::ops::normalize(&vlhub_sdk::tch::Tensor::randn([rows, 8], (vlhub_sdk::tch::Kind::Float, vlhub_sdk::tch::Device::Cpu)));
-    vlhub_host::checkpoint::write_safetensors(&input, &[("image.main".into(), random(5)), ("text.main".into(), random(5))], &Default::default()).expect("written");
+    let random = |rows: i64| {
+        vlhub_sdk::ops::normalize(&vlhub_sdk::tch::Tensor::randn([rows, 8], (vlhub_sdk::tch::Kind::Float, vlhub_sdk::tch::Device::Cpu)))
+    };
+    vlhub_host::checkpoint::write_safetensors(
+        &input,
+        &[("image.main".into(), random(5)), ("text.main".into(), random(5))],
+        &Default::default(),
+    )
+    .expect("written");
     must(folder.path(), &["plugins", "try", "objective/clip", "image_weight=1.0", "--input", "in.safetensors", "--out", "out.safetensors"]);
     let out = vlhub_host::checkpoint::read_safetensors(&folder.path().join("out.safetensors")).expect("it was written");
     let names: Vec<&str> = out.iter().map(|(name, _)| name.as_str()).collect();

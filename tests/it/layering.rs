@@ -65,7 +65,8 @@ fn the_host_names_plugin_crates_in_one_file() {
 #[test]
 fn unsafe_stands_where_the_architecture_allows_it() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let allowed = ["core/torch-ext/src/lib.rs", "core/src/abi.rs", "host/src/loader.rs", "sdk/src/macros.rs", "sdk/cargo-vlhub/src/probe.rs"];
+    let allowed =
+        ["core/torch-ext/src/lib.rs", "core/src/abi.rs", "host/src/loader.rs", "sdk/src/macros.rs", "sdk/cargo-vlhub/src/probe.rs"];
     let mut folders: Vec<_> = ["core", "sdk", "host", "plugins"].iter().map(|folder| root.join(folder)).collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("it is there").flatten() {
@@ -86,7 +87,21 @@ fn unsafe_stands_where_the_architecture_allows_it() {
 #[test]
 fn the_top_level_holds_what_it_should() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let known = ["Cargo.toml", "Cargo.lock", "core", "plugins", "host", "sdk", "examples", "tests", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "target", "logs"];
+    let known = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "core",
+        "plugins",
+        "host",
+        "sdk",
+        "examples",
+        "tests",
+        "README.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "target",
+        "logs",
+    ];
     for entry in std::fs::read_dir(root).expect("it is there").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         assert!(name.starts_with('.') || known.contains(&name.as_str()), "`{name}` does not belong at the top level");

@@ -3,16 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The repository.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository is there")
-}
+use crate::cargo;
 
 /// The built `vlhub`, beside this test program.
 pub fn vlhub() -> PathBuf {
-    let here = std::env::current_exe().expect("a test has a path");
-    let folder = here.parent().and_then(Path::parent).expect("target/PROFILE/deps");
-    let program = folder.join("vlhub");
+    let program = cargo::profile_folder().join("vlhub");
     assert!(program.exists(), "{} is missing: `cargo build --workspace` makes it, `cargo vlhub test` does so first", program.display());
     program
 }

@@ -21,7 +21,9 @@ fn hash(folder: &Path, name: &str) -> String {
 fn a_run_killed_mid_epoch_and_resumed_ends_with_the_same_bits() {
     let folder = folder(SMALL);
     // Threads of the loader, chunks of gradient caching and logging in between: none may change a bit between straight and resumed.
-    for (variant, extra) in [("plain", &["train.workers=1"][..]), ("threads", &["train.workers=2"]), ("cached", &["train.workers=2", "train.chunk_rows=5"])] {
+    for (variant, extra) in
+        [("plain", &["train.workers=1"][..]), ("threads", &["train.workers=2"]), ("cached", &["train.workers=2", "train.chunk_rows=5"])]
+    {
         let straight = format!("{variant}_straight");
         let args = |name: &str, more: &[&str]| {
             let mut args = vec!["train".to_owned(), "run.toml".into(), format!("name={name}")];
@@ -32,9 +34,15 @@ fn a_run_killed_mid_epoch_and_resumed_ends_with_the_same_bits() {
         assert_eq!(done.code, 0, "{}", done.err);
         let expected = hash(folder.path(), &straight);
         assert!(expected.starts_with("14 "), "{expected}");
-        for (at, why) in [(1, "before the first checkpoint"), (5, "in the middle of an epoch"), (6, "right after a checkpoint"), (13, "near the end")] {
+        for (at, why) in
+            [(1, "before the first checkpoint"), (5, "in the middle of an epoch"), (6, "right after a checkpoint"), (13, "near the end")]
+        {
             let name = format!("{variant}_{at}");
-            let killed = ran(command(folder.path()).args(args(&name, &[])).env("VLHUB_FAILPOINT", format!("step-{at}=abort")).output().expect("it starts"));
+            let killed = ran(command(folder.path())
+                .args(args(&name, &[]))
+                .env("VLHUB_FAILPOINT", format!("step-{at}=abort"))
+                .output()
+                .expect("it starts"));
             assert_ne!(killed.code, 0, "the failpoint was not met: {}", killed.out);
             let resumed = ran(command(folder.path()).args(args(&name, &["--resume", "auto"])).output().expect("it starts"));
             assert_eq!(resumed.code, 0, "{why}: {}", resumed.err);
@@ -81,7 +89,13 @@ fn kill_loop(kills: u64) {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // Anywhere in the part of the run that one life may reach: start-up included.
         let share = (random >> 33) as f64 / f64::from(1u32 << 31);
-        let mut child = command(folder.path()).args(args("name=killed")).args(["--resume", "auto"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+        let mut child = command(folder.path())
+            .args(args("name=killed"))
+            .args(["--resume", "auto"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("it starts");
         std::thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * 0.5 * share));
         if child.try_wait().expect("it can be asked").is_some() {
             // The run is over; the next round starts a fresh one.
@@ -97,7 +111,10 @@ fn kill_loop(kills: u64) {
     assert_eq!(last.code, 0, "{}", last.err);
     assert_eq!(hash(folder.path(), "killed"), expected, "after {kills} kills");
     let lines = std::fs::read_to_string(folder.path().join("logs/killed/metrics.jsonl")).expect("it is there");
-    let steps: Vec<u64> = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a whole line")["step"].as_u64().expect("a step")).collect();
+    let steps: Vec<u64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a whole line")["step"].as_u64().expect("a step"))
+        .collect();
     assert_eq!(steps, (1..=150).collect::<Vec<_>>(), "each step is logged once, whatever was killed");
 }
 
@@ -107,7 +124,12 @@ fn a_signal_saves_and_exits_with_75() {
     for signal in ["TERM", "INT", "USR1"] {
         let name = format!("name=stop_{signal}");
         let args = ["train", "run.toml", &name, "train.steps=100000", "train.save_every=0"];
-        let child = command(folder.path()).args(args).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+        let child = command(folder.path())
+            .args(args)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("it starts");
         let log = folder.path().join(format!("logs/stop_{signal}/metrics.jsonl"));
         for _ in 0..600 {
             std::thread::sleep(Duration::from_millis(50));
@@ -120,7 +142,8 @@ fn a_signal_saves_and_exits_with_75() {
         let ended = ran(child.wait_with_output().expect("it ends"));
         assert_eq!(ended.code, 75, "SIG{signal}: {}\n{}", ended.out, ended.err);
         assert!(ended.err.contains("everything saved"), "{}", ended.err);
-        let step: u64 = hash(folder.path(), &format!("stop_{signal}")).split(' ').next().and_then(|step| step.parse().ok()).expect("a step");
+        let step: u64 =
+            hash(folder.path(), &format!("stop_{signal}")).split(' ').next().and_then(|step| step.parse().ok()).expect("a step");
         assert!(step > 2, "the checkpoint is of step {step}");
     }
 }
@@ -134,7 +157,9 @@ fn what_does_not_fit_is_not_resumed() {
     let again = run(folder.path(), &["train", "run.toml"]);
     assert_eq!(again.code, 2, "an existing run is not overwritten: {}", again.err);
     assert!(again.err.contains("--resume"), "{}", again.err);
-    for (change, part) in [("optimizer.lr=0.5", "lr = 0.5"), ("data.train.samples=48", "data"), ("objective.clip.max_scale=50.0", "max_scale = 50.0")] {
+    for (change, part) in
+        [("optimizer.lr=0.5", "lr = 0.5"), ("data.train.samples=48", "data"), ("objective.clip.max_scale=50.0", "max_scale = 50.0")]
+    {
         let changed = run(folder.path(), &["train", "run.toml", "train.steps=6", change, "--resume"]);
         assert_eq!(changed.code, 4, "{change}: {}", changed.err);
         assert!(changed.err.contains(part), "{change}: {}", changed.err);
@@ -154,10 +179,23 @@ fn a_run_that_diverges_stops_with_5_and_keeps_its_checkpoints() {
 
 #[test]
 fn a_run_folder_holds_what_open_clip_users_look_for() {
-    let folder = folder(&format!("{SMALL}\n[eval.shapes]\nuse = \"zeroshot\"\nevery = \"1 epoch\"\ndata = {{ use = \"shapes\", split = \"held_out\", samples = 48, size = 16 }}\n"));
+    let folder = folder(&format!(
+        "{SMALL}\n[eval.shapes]\nuse = \"zeroshot\"\nevery = \"1 epoch\"\ndata = {{ use = \"shapes\", split = \"held_out\", samples = 48, size = 16 }}\n"
+    ));
     must(folder.path(), &["train", "run.toml", "train.show_batch=true"]);
     let run = folder.path().join("logs/small");
-    for name in ["out.log", "params.txt", "config.toml", "metrics.jsonl", "skipped.jsonl", "report.html", "train_batch0.png", "checkpoints/results.jsonl", "checkpoints/latest", "checkpoints/step-000000014/rank-0.safetensors"] {
+    for name in [
+        "out.log",
+        "params.txt",
+        "config.toml",
+        "metrics.jsonl",
+        "skipped.jsonl",
+        "report.html",
+        "train_batch0.png",
+        "checkpoints/results.jsonl",
+        "checkpoints/latest",
+        "checkpoints/step-000000014/rank-0.safetensors",
+    ] {
         assert!(run.join(name).exists(), "{name} is missing");
     }
     let events = std::fs::read_dir(run.join("tensorboard")).expect("it is there").flatten().count();
@@ -169,7 +207,11 @@ fn a_run_folder_holds_what_open_clip_users_look_for() {
     let again = must(folder.path(), &["eval", "run.toml", "--checkpoint", "logs/small", "--json"]);
     let value: serde_json::Value = serde_json::from_str(&again).expect("it is JSON");
     let last: serde_json::Value = serde_json::from_str(results.lines().last().expect("a line")).expect("it is JSON");
-    let top1 = value["results"][0]["report"]["metrics"].as_array().and_then(|metrics| metrics.iter().find(|metric| metric["name"] == "top1")).expect("top1")["value"].clone();
+    let top1 = value["results"][0]["report"]["metrics"]
+        .as_array()
+        .and_then(|metrics| metrics.iter().find(|metric| metric["name"] == "top1"))
+        .expect("top1")["value"]
+        .clone();
     assert_eq!(last["metrics"]["top1"], top1, "`vlhub eval` measures what `vlhub train` measured");
     must(folder.path(), &["train", "run.toml", "name=other", "optimizer.lr=5e-4"]);
     let page = must(folder.path(), &["compare", "logs/small", "logs/other", "--out", "page.html"]);
@@ -201,10 +243,35 @@ fn bad_samples_are_listed_and_stop_the_run_at_the_budget() {
 }
 
 #[test]
+fn a_full_disk_costs_a_checkpoint_and_not_the_run() {
+    let folder = folder(SMALL);
+    must(folder.path(), &["train", "run.toml", "name=straight"]);
+    let full = ran(command(folder.path())
+        .args(["train", "run.toml", "name=full"])
+        .env("VLHUB_FAILPOINT", "after-tensors=err@2")
+        .output()
+        .expect("it starts"));
+    assert_eq!(full.code, 0, "{}", full.err);
+    assert!(full.err.contains("the checkpoint of step 6 was not written") && full.err.contains("of step 3"), "{}", full.err);
+    assert_eq!(hash(folder.path(), "full"), hash(folder.path(), "straight"));
+    let end = ran(command(folder.path())
+        .args(["train", "run.toml", "name=end"])
+        .env("VLHUB_FAILPOINT", "after-tensors=err")
+        .output()
+        .expect("it starts"));
+    assert_eq!(end.code, 1, "a run whose last checkpoint cannot be written has failed: {}", end.err);
+}
+
+#[test]
 fn two_processes_cannot_share_a_run() {
     let folder = folder(SMALL);
     let args = ["train", "run.toml", "name=shared", "train.steps=100000"];
-    let mut first = command(folder.path()).args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut first = command(folder.path())
+        .args(args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
     let log = folder.path().join("logs/shared/metrics.jsonl");
     for _ in 0..600 {
         std::thread::sleep(Duration::from_millis(50));

@@ -34,7 +34,11 @@ fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathB
                 Some("tar") => ("webdataset", "shards"),
                 _ if path.is_dir() => ("imagefolder", "path"),
                 _ if name == "shapes" => ("shapes", ""),
-                _ => return Err(Failure::usage(format!("`{name}` is no run file (.toml), folder, CSV (.csv, .tsv), shard (.tar), or `shapes`"))),
+                _ => {
+                    return Err(Failure::usage(format!(
+                        "`{name}` is no run file (.toml), folder, CSV (.csv, .tsv), shard (.tar), or `shapes`"
+                    )));
+                }
             };
             let mut table = Map::from_iter([("use".to_owned(), Value::from(source))]);
             if !key.is_empty() {

@@ -34,7 +34,10 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
         Some(path) => {
             let file = super::weights_file(path)?;
             session::load_weights(&session.towers, &file)?;
-            crate::checkpoint::read_safetensors(&file)?.into_iter().find(|(name, _)| name.ends_with("logit_scale")).map(|(_, tensor)| tensor)
+            crate::checkpoint::read_safetensors(&file)?
+                .into_iter()
+                .find(|(name, _)| name.ends_with("logit_scale"))
+                .map(|(_, tensor)| tensor)
         }
         None => None,
     };
@@ -79,7 +82,8 @@ fn unit(encoded: Encoded) -> Tensor {
 }
 
 fn read_lines(path: &Path) -> Outcome<Vec<String>> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("cannot read the texts `{}`: {error}", path.display())))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("cannot read the texts `{}`: {error}", path.display())))?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
@@ -110,5 +114,6 @@ fn is_picture(path: &Path) -> bool {
 
 fn read_picture(path: &Path) -> Outcome<image::RgbImage> {
     let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read the picture `{}`: {error}", path.display())))?;
-    decode(&bytes, MAX_PIXELS).map_err(|flaw| Failure::new(Failure::DATA, format!("cannot decode the picture `{}`: {}", path.display(), flaw.detail)))
+    decode(&bytes, MAX_PIXELS)
+        .map_err(|flaw| Failure::new(Failure::DATA, format!("cannot decode the picture `{}`: {}", path.display(), flaw.detail)))
 }

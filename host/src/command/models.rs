@@ -19,7 +19,11 @@ pub fn models(libraries: &[PathBuf], command: ModelsCommand) -> Outcome {
             names.retain(|name| pattern.as_deref().is_none_or(|pattern| fits(pattern, name)));
             names.sort_by_key(|name| natural(name));
             if names.is_empty() {
-                return Err(Failure::usage(format!("no model fits `{}`; known: {}", pattern.unwrap_or_default(), models::names().join(" "))));
+                return Err(Failure::usage(format!(
+                    "no model fits `{}`; known: {}",
+                    pattern.unwrap_or_default(),
+                    models::names().join(" ")
+                )));
             }
             if json {
                 return print_json(&names);

@@ -40,11 +40,18 @@ fn list(all: &[Plugin], filter: &[String], json: bool, markdown: bool) -> Outcom
     }
     if chosen.is_empty() {
         let names: Vec<&str> = all.iter().map(|plugin| plugin.name.as_str()).collect();
-        let known = if names.is_empty() { "this build has no plugin".to_owned() } else { format!("known kinds: {}; known names: {}", Registry::KINDS.join(" "), names.join(" ")) };
+        let known = if names.is_empty() {
+            "this build has no plugin".to_owned()
+        } else {
+            format!("known kinds: {}; known names: {}", Registry::KINDS.join(" "), names.join(" "))
+        };
         return Err(Failure::usage(format!("no plugin fits `{}`; {known}", filter.join(" "))));
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(["kind", "name", "package", "summary"]);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(["kind", "name", "package", "summary"]);
     for plugin in chosen {
         table.add_row([&plugin.kind, &plugin.name, &plugin.package, &plugin.summary]);
     }
@@ -66,7 +73,14 @@ fn show(registry: &Registry, name: &str, json: bool) -> Outcome {
         return print_json(&found);
     }
     for plugin in found {
-        println!("{} · {} · {} · {}{}", plugin.name, plugin.kind, plugin.package, plugin.origin, if plugin.source == "built in" { String::new() } else { format!(" · {}", plugin.source) });
+        println!(
+            "{} · {} · {} · {}{}",
+            plugin.name,
+            plugin.kind,
+            plugin.package,
+            plugin.origin,
+            if plugin.source == "built in" { String::new() } else { format!(" · {}", plugin.source) }
+        );
         println!("{}\n", plugin.summary);
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);

@@ -8,13 +8,13 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use super::load;
-use serde_json::{Map, Value};
 use crate::cli::TrainArgs;
 use crate::config::RunConfig;
 use crate::data::skipped::SkipLog;
 use crate::engine::train::{Ending, Output, Resume, Training};
 use crate::failure::{Failure, Outcome};
 use crate::run::{self, Progress, Recorder, RunFolder};
+use serde_json::{Map, Value};
 
 /// Trains what a run file describes.
 pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
@@ -79,9 +79,10 @@ pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
             println!("report: {}", page.display());
             Ok(())
         }
-        Ending::Stopped(step) => {
-            Err(Failure::new(Failure::PREEMPTED, format!("by a signal, at step {step}, with everything saved; go on with the same command and `--resume`")))
-        }
+        Ending::Stopped(step) => Err(Failure::new(
+            Failure::PREEMPTED,
+            format!("by a signal, at step {step}, with everything saved; go on with the same command and `--resume`"),
+        )),
     }
 }
 
@@ -89,7 +90,9 @@ pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
 fn flat(tree: &Map<String, Value>) -> BTreeMap<String, String> {
     fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, String>) {
         match value {
-            Value::Object(map) => map.iter().for_each(|(key, value)| walk(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out)),
+            Value::Object(map) => {
+                map.iter().for_each(|(key, value)| walk(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out))
+            }
             Value::String(text) => drop(out.insert(path.to_owned(), text.clone())),
             other => drop(out.insert(path.to_owned(), other.to_string())),
         }

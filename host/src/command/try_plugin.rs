@@ -7,8 +7,8 @@ use image::RgbImage;
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind as DType, Tensor, nn};
 use vlhub_core::{
-    Augmentation, AugmentationCx, Backbone, BackboneCx, Batch, Caption, CaptionCx, CaptionTransform, Config, Encoded, Error, Features, InputSpec, Kind,
-    Objective, ObjectiveCx, Registry, Tokens, Tower,
+    Augmentation, AugmentationCx, Backbone, BackboneCx, Batch, Caption, CaptionCx, CaptionTransform, Config, Encoded, Error, Features,
+    InputSpec, Kind, Objective, ObjectiveCx, Registry, Tokens, Tower,
 };
 
 use super::print_json;
@@ -32,8 +32,10 @@ type Tensors = BTreeMap<String, Tensor>;
 
 /// Runs the plugin and writes what it returns.
 pub fn try_plugin(registry: &Registry, trial: &Trial) -> Outcome {
-    let (kind, name) =
-        trial.plugin.split_once('/').ok_or_else(|| Failure::usage(format!("`{}` is not KIND/NAME, such as `objective/clip`", trial.plugin)))?;
+    let (kind, name) = trial
+        .plugin
+        .split_once('/')
+        .ok_or_else(|| Failure::usage(format!("`{}` is not KIND/NAME, such as `objective/clip`", trial.plugin)))?;
     let input: Tensors = read_safetensors(&trial.input)?.into_iter().collect();
     tch::manual_seed(trial.seed as i64);
     let (written, shown) = match kind {
@@ -43,7 +45,9 @@ pub fn try_plugin(registry: &Registry, trial: &Trial) -> Outcome {
         "caption" => caption(config::<dyn CaptionTransform>(registry, name, &trial.overrides)?.as_ref(), &input, trial.seed)?,
         "eval" => return Err(Failure::usage("a suite needs a model; run it with `vlhub eval FILE --checkpoint DIR`")),
         _ => {
-            let hint = vlhub_core::suggest(kind, Registry::KINDS.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let hint = vlhub_core::suggest(kind, Registry::KINDS.iter().copied())
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default();
             return Err(Failure::usage(format!("no kind is called `{kind}`{hint} known: {}", Registry::KINDS.join(" "))));
         }
     };
@@ -79,7 +83,9 @@ fn need<'a>(input: &'a Tensors, name: &str) -> Outcome<&'a Tensor> {
 
 /// Feature tensors in; the loss, and the gradient of every input and of every parameter out.
 fn objective(config: &dyn Config<dyn Objective>, input: &Tensors) -> Outcome<(Tensors, Value)> {
-    let width = |modality: &str| input.iter().find(|(name, _)| name.starts_with(&format!("{modality}."))).and_then(|(_, tensor)| tensor.size().last().copied());
+    let width = |modality: &str| {
+        input.iter().find(|(name, _)| name.starts_with(&format!("{modality}."))).and_then(|(_, tensor)| tensor.size().last().copied())
+    };
     let (image, text) = (width("image"), width("text"));
     let embed = image.or(text).ok_or_else(|| Failure::usage("the input file has no tensor `image.VIEW` or `text.VIEW`"))?;
     let vars = nn::VarStore::new(Device::Cpu);
@@ -183,7 +189,8 @@ fn caption(config: &dyn Config<dyn CaptionTransform>, input: &Tensors, seed: u64
     let bytes = Vec::<u8>::try_from(need(input, "text")?.to_kind(DType::Uint8).reshape([-1])).map_err(Error::from)?;
     let text = String::from_utf8(bytes).map_err(|error| Failure::usage(format!("`text` is not UTF-8: {error}")))?;
     let built = config.build(&CaptionCx { folder: std::path::Path::new(".") })?;
-    let caption = built.apply(Caption { texts: text.lines().map(str::to_owned).collect(), ..Caption::default() }, &mut Philox::new([seed, 0, 0, 0]))?;
+    let caption = built
+        .apply(Caption { texts: text.lines().map(str::to_owned).collect(), ..Caption::default() }, &mut Philox::new([seed, 0, 0, 0]))?;
     let texts = caption.map(|caption| caption.texts);
     let joined = texts.as_ref().map(|texts| texts.join("\n")).unwrap_or_default();
     Ok((Tensors::from([("text".to_owned(), Tensor::from_slice(joined.as_bytes()))]), json!({"texts": texts})))

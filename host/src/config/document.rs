@@ -38,13 +38,20 @@ impl Document {
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let there: Vec<String> = std::fs::read_dir(folder)
-                .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name.ends_with(".toml")).collect())
+                .map(|entries| {
+                    entries
+                        .flatten()
+                        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                        .filter(|name| name.ends_with(".toml"))
+                        .collect()
+                })
                 .unwrap_or_default();
             let near = vlhub_core::suggest(&name, there.iter().map(String::as_str));
             let hint = near.map(|near| format!("; did you mean `{}`?", path.with_file_name(near).display())).unwrap_or_default();
             Failure::usage(format!("cannot read the run file `{}`: {error}{hint}", path.display()))
         })?;
-        let folder = path.parent().map(Path::to_path_buf).filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
+        let folder =
+            path.parent().map(Path::to_path_buf).filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
         Self::parse(&text, &path.display().to_string(), folder)
     }
 
@@ -53,7 +60,8 @@ impl Document {
     /// # Errors
     /// The line and column at which it is not TOML.
     pub fn parse(text: &str, name: &str, folder: PathBuf) -> Outcome<Self> {
-        let table = DeTable::parse(text).map_err(|error| Failure::usage(format!("{name} is not TOML: {}", error.to_string().trim_end())))?;
+        let table =
+            DeTable::parse(text).map_err(|error| Failure::usage(format!("{name} is not TOML: {}", error.to_string().trim_end())))?;
         let mut lines = BTreeMap::new();
         let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let tree = convert_table(table.get_ref(), "", &mut |path, at| {
@@ -116,10 +124,14 @@ fn convert(value: &DeValue<'_>, path: &str, seen: &mut dyn FnMut(String, usize))
     match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from),
-        DeValue::Float(number) => number.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number),
+        DeValue::Float(number) => {
+            number.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number)
+        }
         DeValue::Boolean(flag) => Value::Bool(*flag),
         DeValue::Datetime(time) => Value::String(time.to_string()),
-        DeValue::Array(items) => Value::Array(items.iter().enumerate().map(|(index, item)| convert(item.get_ref(), &format!("{path}.{index}"), seen)).collect()),
+        DeValue::Array(items) => {
+            Value::Array(items.iter().enumerate().map(|(index, item)| convert(item.get_ref(), &format!("{path}.{index}"), seen)).collect())
+        }
         DeValue::Table(table) => Value::Object(convert_table(table, path, seen)),
     }
 }
@@ -130,7 +142,9 @@ pub fn to_toml(tree: &Map<String, Value>) -> String {
         match value {
             Value::Null => None,
             Value::Array(items) => Some(Value::Array(items.iter().filter_map(without_null).collect())),
-            Value::Object(map) => Some(Value::Object(map.iter().filter_map(|(key, value)| Some((key.clone(), without_null(value)?))).collect())),
+            Value::Object(map) => {
+                Some(Value::Object(map.iter().filter_map(|(key, value)| Some((key.clone(), without_null(value)?))).collect()))
+            }
             other => Some(other.clone()),
         }
     }
@@ -143,13 +157,19 @@ mod tests {
     use super::*;
 
     fn document() -> Document {
-        Document::parse("seed = 1\n\n[train]\nbatch = 8\n[objective.clip]\nweight = 0.5\n", "run.toml", PathBuf::from(".")).expect("it is TOML")
+        Document::parse("seed = 1\n\n[train]\nbatch = 8\n[objective.clip]\nweight = 0.5\n", "run.toml", PathBuf::from("."))
+            .expect("it is TOML")
     }
 
     #[test]
     fn keys_know_their_line() {
         let document = document();
-        for (path, place) in [("train.batch", "run.toml:4"), ("objective.clip.weight", "run.toml:6"), ("objective.clip.missing", "run.toml:5"), ("nothing", "run.toml")] {
+        for (path, place) in [
+            ("train.batch", "run.toml:4"),
+            ("objective.clip.weight", "run.toml:6"),
+            ("objective.clip.missing", "run.toml:5"),
+            ("nothing", "run.toml"),
+        ] {
             assert_eq!(document.place(path), place);
         }
     }
@@ -157,7 +177,9 @@ mod tests {
     #[test]
     fn overrides_parse_as_toml_and_fall_back_to_text() {
         let mut document = document();
-        for argument in ["train.batch=16", "data.train.shards=cc3m/{00000..00331}.tar", "optimizer.lr=1e-3", "a.b=[1, 2]", "name='x y'", "flag=true"] {
+        for argument in
+            ["train.batch=16", "data.train.shards=cc3m/{00000..00331}.tar", "optimizer.lr=1e-3", "a.b=[1, 2]", "name='x y'", "flag=true"]
+        {
             document.set(argument).expect(argument);
         }
         let tree = Value::Object(document.tree.clone());

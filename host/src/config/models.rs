@@ -87,7 +87,11 @@ pub fn config(name: &str) -> Result<ModelConfig, String> {
     let config: ModelConfig = serde_json::from_str(text).map_err(|error| format!("the config of `{name}` cannot be read: {error}"))?;
     let parts = [("", &config.other), ("vision_cfg.", &config.vision_cfg.other), ("text_cfg.", &config.text_cfg.other)];
     let lacking: Vec<String> = parts.iter().flat_map(|(place, map)| map.keys().map(move |key| format!("{place}{key}"))).collect();
-    if lacking.is_empty() { Ok(config) } else { Err(format!("the model `{name}` needs parts that this build lacks: {}", lacking.join(", "))) }
+    if lacking.is_empty() {
+        Ok(config)
+    } else {
+        Err(format!("the model `{name}` needs parts that this build lacks: {}", lacking.join(", ")))
+    }
 }
 
 /// The tables that `model = "NAME"` stands for.

@@ -48,7 +48,14 @@ impl<'a> Problems<'a> {
     }
 
     /// Lays a user's table over defaults. Unknown keys are noted with the nearest known one, and each wrong type at its own key.
-    pub fn lay_over(&mut self, key: &str, defaults: &Value, user: &Map<String, Value>, what: &str, parse: &dyn Fn(&Value) -> Result<(), String>) -> Value {
+    pub fn lay_over(
+        &mut self,
+        key: &str,
+        defaults: &Value,
+        user: &Map<String, Value>,
+        what: &str,
+        parse: &dyn Fn(&Value) -> Result<(), String>,
+    ) -> Value {
         let before = self.list.len();
         let empty = Map::new();
         let known = defaults.as_object().unwrap_or(&empty);

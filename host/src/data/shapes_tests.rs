@@ -120,7 +120,8 @@ fn a_picture_has_the_colour_and_the_place_of_its_caption() {
             let look = Look { shape: 1, colour, texture: 0, large: false, count: 0, row, column };
             let image = draw::draw(&look, 48, &mut Philox::new([3, colour as u64]));
             // The paint of one picture is at most 16 levels off.
-            let painted = image.enumerate_pixels().filter(|(_, _, pixel)| (0..3).all(|at| pixel.0[at].abs_diff(draw::PAINTS[colour][at]) <= 17));
+            let painted =
+                image.enumerate_pixels().filter(|(_, _, pixel)| (0..3).all(|at| pixel.0[at].abs_diff(draw::PAINTS[colour][at]) <= 17));
             let (mut count, mut sums) = (0.0, (0.0, 0.0));
             for (x, y, _) in painted {
                 count += 1.0;

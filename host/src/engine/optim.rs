@@ -43,7 +43,8 @@ impl Default for OptimizerConfig {
 /// Whether weight decay leaves a parameter alone: vectors and scalars, norms, biases and the logit scale (open_clip's rule, by part of the name
 /// where open_clip looks anywhere in it, so that a layer called `kiln` decays).
 pub fn undecayed(name: &str, dimensions: usize) -> bool {
-    dimensions < 2 || name.split('.').any(|part| part.starts_with("bn") || part.starts_with("ln") || part.contains("bias") || part == "logit_scale")
+    dimensions < 2
+        || name.split('.').any(|part| part.starts_with("bn") || part.starts_with("ln") || part.contains("bias") || part == "logit_scale")
 }
 
 #[derive(Debug)]

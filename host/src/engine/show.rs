@@ -28,7 +28,9 @@ pub fn batch(batch: &Batch, towers: &Towers, tokenizer: Option<&dyn Tokenizer>, 
         for y in 0..height {
             for x in 0..width {
                 let at = (y * width + x) as usize;
-                let level = |channel: usize| ((f64::from(picture[channel * plane + at]) * std[channel] + mean[channel]) * 255.0).round().clamp(0.0, 255.0) as u8;
+                let level = |channel: usize| {
+                    ((f64::from(picture[channel * plane + at]) * std[channel] + mean[channel]) * 255.0).round().clamp(0.0, 255.0) as u8
+                };
                 sheet.put_pixel(left + x, top + y, Rgb([level(0), level(1), level(2)]));
             }
         }

@@ -109,7 +109,10 @@ impl Engine {
         }
         self.sum_gradients()?;
 
-        let loss = self.terms.iter().map(|term| term.weight * numbers.losses.iter().find(|(key, _)| *key == term.key).map_or(0.0, |(_, loss)| *loss));
+        let loss = self
+            .terms
+            .iter()
+            .map(|term| term.weight * numbers.losses.iter().find(|(key, _)| *key == term.key).map_or(0.0, |(_, loss)| *loss));
         let loss = self.comm.sum_number(loss.sum())?;
         let outcome = Outcome { loss, numbers, grad_norm: self.optimizer.grad_norm()? };
         Ok((outcome, pull.map(|(_, local)| local)))
@@ -155,7 +158,10 @@ impl Engine {
         let defined: Vec<bool> = grads.iter().map(Tensor::defined).collect();
         let mut summed = self.comm.sum(grads.into_iter().filter(Tensor::defined).collect())?.into_iter();
         let rows = |grad: Tensor| grad.f_narrow(0, own.start, own.end - own.start);
-        Ok(defined.into_iter().map(|defined| if defined { summed.next().map(rows).transpose() } else { Ok(None) }).collect::<Result<_, _>>()?)
+        Ok(defined
+            .into_iter()
+            .map(|defined| if defined { summed.next().map(rows).transpose() } else { Ok(None) })
+            .collect::<Result<_, _>>()?)
     }
 
     /// What everyone's rows count for, term by term.

@@ -90,7 +90,11 @@ pub fn per_sample(terms: &[Term], totals: &[f64], features: &Features, chunk: &B
     for (term, total) in terms.iter().zip(totals).filter(|(term, _)| term.scope == Scope::Sample) {
         let weight = term.objective.weight(chunk);
         if !weight.is_finite() || weight < 0.0 {
-            return Err(Error::invalid(format!("objective.{}: the weight of {} rows is {weight}; it must be a number from 0", term.key, chunk.rows())));
+            return Err(Error::invalid(format!(
+                "objective.{}: the weight of {} rows is {weight}; it must be a number from 0",
+                term.key,
+                chunk.rows()
+            )));
         }
         if weight == 0.0 {
             continue;

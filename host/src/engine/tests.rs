@@ -169,7 +169,12 @@ fn chunks_of_any_size_give_the_gradients_of_the_plain_step_with_dropout_on() {
     assert!(expected.values().all(Tensor::defined), "every parameter gets a gradient");
     for chunk_rows in [1, 2, 3, 6, 7, 100] {
         let (outcome, grads) = run(chunk_rows);
-        assert!((outcome.loss - plain.loss).abs() < 1e-6 * plain.loss.abs(), "loss {} and {} with chunks of {chunk_rows}", outcome.loss, plain.loss);
+        assert!(
+            (outcome.loss - plain.loss).abs() < 1e-6 * plain.loss.abs(),
+            "loss {} and {} with chunks of {chunk_rows}",
+            outcome.loss,
+            plain.loss
+        );
         for (name, grad) in &grads {
             let error = distance(grad, &expected[name]);
             // Every bit of randomness is the same; what is left is the order of sums.
@@ -221,6 +226,7 @@ fn frozen_stages_stay_as_they_are() {
         let same = tensor.detach().equal(&golden[&name]);
         assert_eq!(same, name.starts_with("visual."), "{name}");
     }
-    let unknown = engine.towers.freeze(vlhub_core::Modality::Image, &["transformer.resblock.1".into()]).expect_err("there is no such stage");
+    let unknown =
+        engine.towers.freeze(vlhub_core::Modality::Image, &["transformer.resblock.1".into()]).expect_err("there is no such stage");
     assert!(unknown.to_string().contains("did you mean `transformer.resblocks.1`"), "{unknown}");
 }

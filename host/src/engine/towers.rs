@@ -53,10 +53,14 @@ impl Towers {
         let backbone = config.build(&BackboneCx { path: path.clone() }).map_err(|error| error.within(&place))?;
         let input = backbone.input();
         if matches!(input, InputSpec::Image { .. }) != (modality == Modality::Image) {
-            return Err(Error::Options(format!("{place}: this backbone reads {}", if modality == Modality::Image { "texts" } else { "images" })));
+            return Err(Error::Options(format!(
+                "{place}: this backbone reads {}",
+                if modality == Modality::Image { "texts" } else { "images" }
+            )));
         }
         let width = backbone.width();
-        let projection = path.var(backbone.projection(), &[width, self.embed], nn::Init::Randn { mean: 0.0, stdev: (width as f64).powf(-0.5) });
+        let projection =
+            path.var(backbone.projection(), &[width, self.embed], nn::Init::Randn { mean: 0.0, stdev: (width as f64).powf(-0.5) });
         self.refuse_renamed(&place)?;
         Ok(TowerNet { backbone, projection, input, prefix })
     }
@@ -67,7 +71,10 @@ impl Towers {
             name.rsplit_once("__").is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
         });
         match renamed {
-            Some(name) => Err(Error::invalid(format!("{place}: the parameter `{}` is created twice", name.rsplit_once("__").map_or("", |(name, _)| name)))),
+            Some(name) => Err(Error::invalid(format!(
+                "{place}: the parameter `{}` is created twice",
+                name.rsplit_once("__").map_or("", |(name, _)| name)
+            ))),
             None => Ok(()),
         }
     }
@@ -114,7 +121,10 @@ impl Towers {
             if !known.contains(stage) && *stage != projection {
                 let near = vlhub_core::suggest(stage, known.iter().map(String::as_str));
                 let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                return Err(Error::Options(format!("backbone.{modality}.freeze: no stage `{stage}`{hint} known: all {} {projection}", known.join(" "))));
+                return Err(Error::Options(format!(
+                    "backbone.{modality}.freeze: no stage `{stage}`{hint} known: all {} {projection}",
+                    known.join(" ")
+                )));
             }
         }
         let frozen: Vec<&String> = if whole { known.iter().chain([&projection]).collect() } else { stages.iter().collect() };

@@ -65,7 +65,9 @@ impl<'a> Training<'a> {
     /// # Errors
     /// A missing table, unreadable data, or whatever a plugin refuses.
     pub fn prepare(config: &'a RunConfig, skipped: SkipLog) -> Outcome<Self> {
-        let options = config.data.as_ref().ok_or_else(|| Failure::usage("the run file has no `[data.train]`; add one, for example `[data.train]` with `use = \"shapes\"`"))?;
+        let options = config.data.as_ref().ok_or_else(|| {
+            Failure::usage("the run file has no `[data.train]`; add one, for example `[data.train]` with `use = \"shapes\"`")
+        })?;
         if config.objectives.is_empty() {
             return Err(Failure::usage("the run file has no objective; add a table such as `[objective.clip]`"));
         }
@@ -103,14 +105,33 @@ impl<'a> Training<'a> {
         let table = session::parameter_table(&self.engine.towers);
         let (all, open) = table.iter().fold((0, 0), |(all, open), (_, count, trained)| (all + count, open + trained));
         let mut lines = vec![
-            format!("vlhub {} · libtorch {} · {:?} · {} threads", env!("CARGO_PKG_VERSION"), crate::TORCH, self.device, tch::get_num_threads()),
+            format!(
+                "vlhub {} · libtorch {} · {:?} · {} threads",
+                env!("CARGO_PKG_VERSION"),
+                crate::TORCH,
+                self.device,
+                tch::get_num_threads()
+            ),
             format!("{:.2} M parameters, {:.2} M trained", all as f64 / 1e6, open as f64 / 1e6),
         ];
         lines.extend(table.iter().map(|(group, count, trained)| format!("  {group:<24} {:>12} {:>12} trained", count, trained)));
-        let chunks = if self.engine.chunk_rows < self.config.train.batch as i64 { format!(", in chunks of {}", self.engine.chunk_rows) } else { String::new() };
-        lines.push(format!("{} samples · batch {}{chunks} · {} steps an epoch · {} steps", self.loader.samples(), self.config.train.batch, self.steps_per_epoch, self.total));
+        let chunks = if self.engine.chunk_rows < self.config.train.batch as i64 {
+            format!(", in chunks of {}", self.engine.chunk_rows)
+        } else {
+            String::new()
+        };
+        lines.push(format!(
+            "{} samples · batch {}{chunks} · {} steps an epoch · {} steps",
+            self.loader.samples(),
+            self.config.train.batch,
+            self.steps_per_epoch,
+            self.total
+        ));
         if self.config.schedule.warmup >= self.total && self.total > 0 {
-            lines.push(format!("warning: schedule.warmup = {} is not shorter than the run of {} steps", self.config.schedule.warmup, self.total));
+            lines.push(format!(
+                "warning: schedule.warmup = {} is not shorter than the run of {} steps",
+                self.config.schedule.warmup, self.total
+            ));
         }
         lines
     }
@@ -145,7 +166,12 @@ impl<'a> Training<'a> {
             Resume::Latest | Resume::Auto => match store.latest()? {
                 Some(found) => (found.path, found.rejected),
                 None if *resume == Resume::Auto => return Ok(None),
-                None => return Err(Failure::new(Failure::RESUME, format!("there is no valid checkpoint in {}; `--resume auto` starts afresh then", store.dir().display()))),
+                None => {
+                    return Err(Failure::new(
+                        Failure::RESUME,
+                        format!("there is no valid checkpoint in {}; `--resume auto` starts afresh then", store.dir().display()),
+                    ));
+                }
             },
         };
         let state = Store::load(&path).map_err(|error| Failure::new(Failure::RESUME, error.to_string()))?;
@@ -158,16 +184,24 @@ impl<'a> Training<'a> {
         }
         let threads = state.extra.get("torch_threads").cloned().unwrap_or_default();
         if !threads.is_empty() && threads != tch::get_num_threads().to_string() {
-            changes.push(format!("libtorch ran with {threads} threads and would now run with {}; sums would round otherwise (train.torch_threads={threads})", tch::get_num_threads()));
+            changes.push(format!(
+                "libtorch ran with {threads} threads and would now run with {}; sums would round otherwise (train.torch_threads={threads})",
+                tch::get_num_threads()
+            ));
         }
         if !changes.is_empty() && !allow_changed {
-            return Err(Failure::new(Failure::RESUME, format!("cannot resume {} exactly:\n  {}\n  `--allow-changed` resumes all the same", path.display(), changes.join("\n  "))));
+            return Err(Failure::new(
+                Failure::RESUME,
+                format!("cannot resume {} exactly:\n  {}\n  `--allow-changed` resumes all the same", path.display(), changes.join("\n  ")),
+            ));
         }
         let find = |name: &str| state.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.shallow_clone());
         let _no_grad = tch::no_grad_guard();
         for (name, mut tensor) in self.engine.towers.variables() {
             let saved = find(&name).ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no `{name}`", path.display())))?;
-            tensor.f_copy_(&saved).map_err(|error| Failure::new(Failure::RESUME, format!("`{name}` of {}: {}", path.display(), vlhub_core::Error::from(error))))?;
+            tensor.f_copy_(&saved).map_err(|error| {
+                Failure::new(Failure::RESUME, format!("`{name}` of {}: {}", path.display(), vlhub_core::Error::from(error)))
+            })?;
         }
         self.engine.optimizer.load(find).map_err(|error| Failure::new(Failure::RESUME, format!("{}: {error}", path.display())))?;
         self.started_at = state.progress.step;
@@ -204,7 +238,18 @@ impl<'a> Training<'a> {
         }
         if let Some(train) = tree.get_mut("train").and_then(serde_json::Value::as_object_mut) {
             // Loader threads, logging and saving never change a number.
-            for key in ["workers", "log_every", "save_every", "keep_last", "keep_every", "show_batch", "max_bad_fraction", "max_bad_run", "skip_nonfinite", "torch_threads"] {
+            for key in [
+                "workers",
+                "log_every",
+                "save_every",
+                "keep_last",
+                "keep_every",
+                "show_batch",
+                "max_bad_fraction",
+                "max_bad_run",
+                "skip_nonfinite",
+                "torch_threads",
+            ] {
                 train.remove(key);
             }
         }
@@ -220,7 +265,12 @@ impl<'a> Training<'a> {
         tensors.extend(self.engine.optimizer.state());
         let state = State {
             tensors,
-            progress: Place { step, epoch: step / self.steps_per_epoch.max(1), samples_seen: step * self.config.train.batch as u64, seed: self.config.top.seed },
+            progress: Place {
+                step,
+                epoch: step / self.steps_per_epoch.max(1),
+                samples_seen: step * self.config.train.batch as u64,
+                seed: self.config.top.seed,
+            },
             config_hash: self.config_hash(),
             config: self.decisive(),
             dataset: self.fingerprint.clone(),
@@ -301,7 +351,8 @@ impl<'a> Training<'a> {
             match evaluate(self.config, suite, &self.engine.towers, &self.engine.terms, self.tokenizer.clone())? {
                 Some(report) => {
                     out.recorder.eval(out.folder, &suite.key, done, done / self.steps_per_epoch.max(1), &report)?;
-                    let shown: Vec<String> = report.metrics.iter().take(6).map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
+                    let shown: Vec<String> =
+                        report.metrics.iter().take(6).map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
                     tracing::info!("{} after step {done}: {}", suite.key, shown.join(", "));
                 }
                 None => tracing::warn!("eval.{} is skipped: the model lacks what it needs", suite.key),
@@ -325,7 +376,13 @@ pub struct Output<'a> {
 ///
 /// # Errors
 /// Whatever the suite or its data refuses.
-pub fn evaluate(config: &RunConfig, suite: &SuiteConfig, towers: &Towers, terms: &[Term], tokenizer: Option<Arc<dyn Tokenizer>>) -> Outcome<Option<Report>> {
+pub fn evaluate(
+    config: &RunConfig,
+    suite: &SuiteConfig,
+    towers: &Towers,
+    terms: &[Term],
+    tokenizer: Option<Arc<dyn Tokenizer>>,
+) -> Outcome<Option<Report>> {
     let place = format!("eval.{}", suite.key);
     let datasets = HostDatasets::new(&config.folder, config.train.workers);
     let built = suite.chosen.config.build(&EvalCx { datasets: &datasets }).map_err(|error| error.within(&place))?;

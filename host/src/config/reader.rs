@@ -1,0 +1,342 @@
+//! Reads a document section by section, and notes every problem on the way.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Objective, Registry};
+
+use super::document::Document;
+use super::problems::Problems;
+use super::sections::{Every, TopConfig, TrainConfig};
+use super::{Chosen, RunConfig, SuiteConfig, TermConfig, TowerConfig, ViewConfig, models};
+use crate::engine::optim::OptimizerConfig;
+use crate::engine::schedule::ScheduleConfig;
+
+const TABLES: [&str; 8] = ["backbone", "view", "objective", "eval", "data", "train", "optimizer", "schedule"];
+
+/// What is read so far.
+pub struct Reader<'a> {
+    pub problems: Problems<'a>,
+    registry: &'a Registry,
+    resolved: Map<String, Value>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(document: &'a Document, registry: &'a Registry) -> Self {
+        Self { problems: Problems::new(document), registry, resolved: Map::new() }
+    }
+
+    /// The whole document; what cannot be read is noted and left out.
+    pub fn read(&mut self, document: &Document) -> Option<RunConfig> {
+        let mut tree = document.tree.clone();
+        self.expand_model(&mut tree);
+        let top_only: Map<String, Value> =
+            tree.iter().filter(|(key, _)| !TABLES.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let top: TopConfig = self.top(&top_only);
+        let train: TrainConfig = self.section(&tree, "train");
+        let optimizer: OptimizerConfig = self.section(&tree, "optimizer");
+        let schedule: ScheduleConfig = self.section(&tree, "schedule");
+        self.check_numbers(&top, &train, &optimizer);
+
+        let backbones = self.table(&tree, "backbone");
+        self.only(&backbones, "backbone", &["image", "text"]);
+        let image = backbones.get("image").and_then(|value| self.tower("image", value));
+        let text = backbones.get("text").and_then(|value| self.tower("text", value));
+        let views = self.table(&tree, "view");
+        self.only(&views, "view", &["image", "text"]);
+        let image_views = self.views::<dyn Augmentation>(&views, "image", "augment");
+        let text_views = self.views::<dyn CaptionTransform>(&views, "text", "transform");
+        let objectives = self.terms(&tree);
+        let suites = self.suites(&tree);
+        let data = self.data(&tree);
+        Some(RunConfig {
+            top,
+            train,
+            optimizer,
+            schedule,
+            image,
+            text,
+            image_views,
+            text_views,
+            objectives,
+            suites,
+            data,
+            resolved: std::mem::take(&mut self.resolved),
+            folder: document.folder.clone(),
+        })
+    }
+
+    /// `model = "ViT-B-32"` stands for tables; what the file says itself goes first.
+    fn expand_model(&mut self, tree: &mut Map<String, Value>) {
+        let Some(name) = tree.get("model").and_then(Value::as_str).filter(|name| !name.is_empty()).map(str::to_owned) else { return };
+        let expansion = match models::expand(&name) {
+            Ok(expansion) => expansion,
+            Err(message) => return self.problems.add("model", message),
+        };
+        fn under(over: &mut Map<String, Value>, base: Map<String, Value>) {
+            for (key, value) in base {
+                match (over.get_mut(&key), value) {
+                    (Some(Value::Object(over)), Value::Object(base)) => under(over, base),
+                    (Some(_), _) => {}
+                    (None, value) => {
+                        over.insert(key, value);
+                    }
+                }
+            }
+        }
+        under(tree, expansion);
+    }
+
+    fn top(&mut self, user: &Map<String, Value>) -> TopConfig {
+        let defaults = serde_json::to_value(TopConfig::default()).unwrap_or_default();
+        let mut known: Vec<String> = defaults.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+        known.extend(TABLES.map(str::to_owned));
+        let mut good = defaults.as_object().cloned().unwrap_or_default();
+        for (key, value) in user {
+            if !known.contains(key) {
+                let near = vlhub_core::suggest(key, known.iter().map(String::as_str));
+                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                self.problems.add(
+                    key,
+                    format!("a run file has no key `{key}`{hint}{} it has: {}", if near.is_some() { "" } else { ";" }, known.join(", ")),
+                );
+                continue;
+            }
+            let mut alone = good.clone();
+            alone.insert(key.clone(), value.clone());
+            match serde_json::from_value::<TopConfig>(Value::Object(alone.clone())) {
+                Ok(_) => good = alone,
+                Err(error) => self.problems.add(key, error.to_string()),
+            }
+        }
+        self.resolved.extend(good.clone());
+        serde_json::from_value(Value::Object(good)).unwrap_or_default()
+    }
+
+    fn section<T: Default + Serialize + DeserializeOwned>(&mut self, tree: &Map<String, Value>, name: &str) -> T {
+        let user = self.table(tree, name);
+        let defaults = serde_json::to_value(T::default()).unwrap_or_default();
+        let parse = |value: &Value| T::deserialize(value).map(|_| ()).map_err(|error| error.to_string());
+        let merged = self.problems.lay_over(name, &defaults, &user, &format!("`[{name}]`"), &parse);
+        self.resolved.insert(name.to_owned(), merged.clone());
+        serde_json::from_value(merged).unwrap_or_default()
+    }
+
+    fn check_numbers(&mut self, top: &TopConfig, train: &TrainConfig, optimizer: &OptimizerConfig) {
+        for (wrong, key, message) in [
+            (top.embed < 1, "embed", "must be at least 1"),
+            (train.batch < 1, "train.batch", "must be at least 1"),
+            (train.chunk_rows < 0, "train.chunk_rows", "must not be negative"),
+            (train.workers < 1, "train.workers", "must be at least 1"),
+            (train.log_every < 1, "train.log_every", "must be at least 1"),
+            (train.epochs < 1 && train.steps < 1, "train.epochs", "must be at least 1 when `train.steps` is 0"),
+            (!(0.0..=1.0).contains(&train.max_bad_fraction), "train.max_bad_fraction", "must lie between 0 and 1"),
+            (optimizer.lr < 0.0, "optimizer.lr", "must not be negative"),
+            (!(0.0..1.0).contains(&optimizer.beta1), "optimizer.beta1", "must lie in 0..1"),
+            (!(0.0..1.0).contains(&optimizer.beta2), "optimizer.beta2", "must lie in 0..1"),
+            (optimizer.eps <= 0.0, "optimizer.eps", "must be positive"),
+            (optimizer.clip_norm < 0.0, "optimizer.clip_norm", "must not be negative"),
+        ] {
+            if wrong {
+                self.problems.add(key, message);
+            }
+        }
+    }
+
+    fn tower(&mut self, which: &str, value: &Value) -> Option<TowerConfig> {
+        let key = format!("backbone.{which}");
+        let mut user = self.object(&key, value)?;
+        let freeze = match user.remove("freeze") {
+            None => Vec::new(),
+            Some(Value::String(one)) => vec![one],
+            Some(list) => serde_json::from_value(list).unwrap_or_else(|_| {
+                self.problems.add(format!("{key}.freeze"), "is a stage, `all`, or a list of stages");
+                Vec::new()
+            }),
+        };
+        let mut extra = Map::new();
+        extra.insert("freeze".into(), freeze.clone().into());
+        let (chosen, resolved) = self.plugin::<dyn Backbone>(&key, None, user, extra)?;
+        self.resolve_into(&["backbone", which], resolved);
+        Some(TowerConfig { chosen, freeze })
+    }
+
+    fn terms(&mut self, tree: &Map<String, Value>) -> Vec<TermConfig> {
+        let mut terms = Vec::new();
+        for (name, value) in self.table(tree, "objective") {
+            let key = format!("objective.{name}");
+            let Some(mut user) = self.object(&key, &value) else { continue };
+            let weight = match user.remove("weight") {
+                None => 1.0,
+                Some(value) => value.as_f64().unwrap_or_else(|| {
+                    self.problems.add(format!("{key}.weight"), format!("is a number, not `{value}`"));
+                    1.0
+                }),
+            };
+            let mut extra = Map::new();
+            extra.insert("weight".into(), weight.into());
+            if let Some((chosen, resolved)) = self.plugin::<dyn Objective>(&key, Some(&name), user, extra) {
+                self.resolve_into(&["objective", &name], resolved);
+                terms.push(TermConfig { key: name, weight, chosen });
+            }
+        }
+        terms
+    }
+
+    fn suites(&mut self, tree: &Map<String, Value>) -> Vec<SuiteConfig> {
+        let mut suites = Vec::new();
+        for (name, value) in self.table(tree, "eval") {
+            let key = format!("eval.{name}");
+            let Some(mut user) = self.object(&key, &value) else { continue };
+            let text = match user.remove("every") {
+                None => "end".to_owned(),
+                Some(Value::String(text)) => text,
+                Some(other) => other.to_string(),
+            };
+            let every = Every::parse(&text).unwrap_or_else(|message| {
+                self.problems.add(format!("{key}.every"), message);
+                Every::End
+            });
+            if let Some(data) = user.get("data") {
+                self.source(&format!("{key}.data"), data);
+            }
+            let mut extra = Map::new();
+            extra.insert("every".into(), text.into());
+            if let Some((chosen, resolved)) = self.plugin::<dyn EvalSuite>(&key, Some(&name), user, extra) {
+                self.resolve_into(&["eval", &name], resolved);
+                suites.push(SuiteConfig { key: name, every, chosen });
+            }
+        }
+        suites
+    }
+
+    fn views<K: Kind + ?Sized>(&mut self, views: &Map<String, Value>, modality: &str, field: &str) -> Vec<ViewConfig<K>> {
+        let mut out = Vec::new();
+        for (name, value) in self.table(views, modality) {
+            let key = format!("view.{modality}.{name}");
+            let Some(user) = self.object(&key, &value) else { continue };
+            self.only(&user, &key, &[field]);
+            let list = match user.get(field) {
+                None => Vec::new(),
+                Some(Value::Array(list)) => list.clone(),
+                Some(_) => {
+                    self.problems.add(format!("{key}.{field}"), "is a list of tables, each with `use`");
+                    continue;
+                }
+            };
+            let mut steps = Vec::new();
+            let mut resolved = Vec::new();
+            for (index, value) in list.iter().enumerate() {
+                let key = format!("{key}.{field}.{index}");
+                let user = match value {
+                    // A plugin without options may be written as its name alone.
+                    Value::String(name) => Map::from_iter([("use".to_owned(), Value::String(name.clone()))]),
+                    other => match self.object(&key, other) {
+                        Some(user) => user,
+                        None => continue,
+                    },
+                };
+                if let Some((chosen, options)) = self.plugin::<K>(&key, None, user, Map::new()) {
+                    steps.push(chosen);
+                    resolved.push(Value::Object(options));
+                }
+            }
+            self.resolve_into(&["view", modality, &name], Map::from_iter([(field.to_owned(), Value::Array(resolved))]));
+            out.push(ViewConfig { name, steps });
+        }
+        out
+    }
+
+    fn data(&mut self, tree: &Map<String, Value>) -> Option<Value> {
+        let data = self.table(tree, "data");
+        self.only(&data, "data", &["train"]);
+        let train = data.get("train")?;
+        self.source("data.train", train);
+        self.resolve_into(&["data", "train"], train.as_object().cloned().unwrap_or_default());
+        Some(train.clone())
+    }
+
+    fn source(&mut self, key: &str, options: &Value) {
+        if let Err(error) = crate::data::parse(options) {
+            self.problems.add(key, error.to_string());
+        }
+    }
+
+    /// The plugin that a table names with `use`, or with its own key, and its complete options.
+    fn plugin<K: Kind + ?Sized>(
+        &mut self,
+        key: &str,
+        name: Option<&str>,
+        mut user: Map<String, Value>,
+        extra: Map<String, Value>,
+    ) -> Option<(Chosen<K>, Map<String, Value>)> {
+        let (named, plugin) = match (user.remove("use"), name) {
+            (Some(Value::String(plugin)), _) => (format!("{key}.use"), plugin),
+            (Some(other), _) => {
+                self.problems.add(format!("{key}.use"), format!("is the name of a plugin, not `{other}`"));
+                return None;
+            }
+            (None, Some(name)) => (key.to_owned(), name.to_owned()),
+            (None, None) => {
+                self.problems.add(key, format!("needs `use`, the name of a plugin of kind {}", K::NAME));
+                return None;
+            }
+        };
+        let listed = match self.registry.get::<K>(&plugin) {
+            Ok(listed) => listed,
+            Err(error) => {
+                self.problems.add(named, with_absent(error));
+                return None;
+            }
+        };
+        let parse = |value: &Value| listed.parse(value).map(|_| ()).map_err(|error| error.to_string());
+        let merged = self.problems.lay_over(key, &listed.defaults(), &user, &format!("`{plugin}`"), &parse);
+        let config = listed.parse(&merged).ok()?;
+        let mut resolved = Map::from_iter([("use".to_owned(), Value::String(plugin.clone()))]);
+        resolved.extend(extra);
+        resolved.extend(merged.as_object().cloned().unwrap_or_default());
+        Some((Chosen { plugin, config }, resolved))
+    }
+
+    fn table(&mut self, tree: &Map<String, Value>, name: &str) -> Map<String, Value> {
+        tree.get(name).and_then(|value| self.object(name, value)).unwrap_or_default()
+    }
+
+    fn object(&mut self, key: &str, value: &Value) -> Option<Map<String, Value>> {
+        let table = value.as_object().cloned();
+        if table.is_none() {
+            self.problems.add(key, format!("is a table, not `{value}`"));
+        }
+        table
+    }
+
+    fn only(&mut self, table: &Map<String, Value>, key: &str, known: &[&str]) {
+        for name in table.keys().filter(|name| !known.contains(&name.as_str())) {
+            let near = vlhub_core::suggest(name, known.iter().copied());
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            self.problems.add(format!("{key}.{name}"), format!("`[{key}]` has no `{name}`{hint} it has: {}", known.join(", ")));
+        }
+    }
+
+    fn resolve_into(&mut self, path: &[&str], table: Map<String, Value>) {
+        let mut at = &mut self.resolved;
+        for name in path {
+            let next = at.entry(*name).or_insert_with(|| Value::Object(Map::new()));
+            let Value::Object(map) = next else { return };
+            at = map;
+        }
+        at.extend(table);
+    }
+}
+
+/// An unknown name, with the feature that would bring it in when a first-party crate of that name was left out of this build.
+fn with_absent(error: vlhub_core::Error) -> String {
+    let text = error.to_string();
+    match &error {
+        vlhub_core::Error::Unknown { name, elsewhere: None, .. } => match crate::linked::left_out(name) {
+            Some(feature) => format!("{text}; this build leaves it out: build it with `--features {feature}`"),
+            None => text,
+        },
+        _ => text,
+    }
+}
