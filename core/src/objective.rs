@@ -25,7 +25,8 @@ pub trait Objective: Debug + Send {
     /// The loss. [`Scope::Batch`]: the sum over the anchors in [`Features::own`], divided by [`Features::total`]; so the sum of the losses
     /// over all parts of the rows is the loss of the whole. [`Scope::Sample`]: the weighted mean over the rows.
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss>;
-    /// After the optimiser: clamp a scale, push to a queue. `seen` holds this step's detached features of all processes.
+    /// After the optimiser: clamp a scale, push to a queue. `seen` holds this step's detached features of all processes. [`Scope::Batch`]
+    /// only: features of per-sample losses are never in one place.
     fn after_step(&mut self, _seen: &Features) -> Result<()> {
         Ok(())
     }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Trains and evaluates vision-language models from plugins found by name.
 #[derive(Debug, Parser)]
-#[command(name = "vlhub", version, about, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "vlhub", version, disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Cli {
     /// A plugin library to load; may be given more than once.
     #[arg(long, global = true, value_name = "PATH")]
@@ -124,11 +124,11 @@ pub struct EmbedArgs {
     #[arg(long)]
     pub out: PathBuf,
     /// Rows at a time.
-    #[arg(long, default_value_t = 64)]
-    pub batch: usize,
-    /// `auto`, `cpu`, `cuda`, `cuda:N`.
-    #[arg(long, default_value = "auto")]
-    pub device: String,
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// `auto`, `cpu`, `cuda`, `cuda:N`; the run file's by default.
+    #[arg(long)]
+    pub device: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -157,7 +157,11 @@ pub enum PluginsCommand {
         json: bool,
     },
     /// JSON schema of every plugin's options.
-    Schema,
+    Schema {
+        /// Print JSON, which it does anyway.
+        #[arg(long)]
+        json: bool,
+    },
     /// Run a plugin on tensors from a safetensors file.
     Try {
         /// `KIND/NAME`.

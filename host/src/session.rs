@@ -13,37 +13,44 @@ use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
-/// The device that `auto`, `cpu`, `cuda` or `cuda:N` names.
+/// What `auto`, `cpu`, `cuda` or `cuda:N` asks for: nothing in particular, the CPU, or a GPU.
+///
+/// # Errors
+/// Another text.
+pub fn device_name(name: &str) -> Outcome<Option<Device>> {
+    match name {
+        "auto" => return Ok(None),
+        "cpu" => return Ok(Some(Device::Cpu)),
+        _ => {}
+    }
+    let index = match name.strip_prefix("cuda") {
+        Some("") => Some(0),
+        Some(rest) => rest.strip_prefix(':').and_then(|number| number.parse().ok()),
+        None => None,
+    };
+    index
+        .map(|index| Some(Device::Cuda(index)))
+        .ok_or_else(|| Failure::usage(format!("device `{name}` is unknown; known: auto cpu cuda cuda:N")))
+}
+
+/// The device that a name stands for on this machine.
 ///
 /// # Errors
 /// CUDA was asked for and is not there: never a silent CPU.
 pub fn device(name: &str) -> Outcome<Device> {
-    let cuda = || {
-        crate::loader::open_cuda();
-        tch::Cuda::is_available()
-    };
-    match name {
-        "cpu" => Ok(Device::Cpu),
-        "auto" => Ok(if cuda() { Device::Cuda(0) } else { Device::Cpu }),
-        _ => {
-            let index = match name.strip_prefix("cuda") {
-                Some("") => Some(0),
-                Some(rest) => rest.strip_prefix(':').and_then(|number| number.parse().ok()),
-                None => None,
-            };
-            let index: usize =
-                index.ok_or_else(|| Failure::usage(format!("device `{name}` is unknown; known: auto, cpu, cuda, cuda:N")))?;
-            if !cuda() {
-                return Err(Failure::usage(format!(
-                    "device `{name}`: this libtorch finds no GPU; `cargo vlhub doctor` says why, `cargo vlhub setup --cuda` installs a libtorch with CUDA"
-                )));
-            }
-            let count = tch::Cuda::device_count();
-            if index as i64 >= count {
-                return Err(Failure::usage(format!("device `{name}`: there are {count} GPUs, numbered from 0")));
-            }
-            Ok(Device::Cuda(index))
-        }
+    let wanted = device_name(name)?;
+    if wanted == Some(Device::Cpu) {
+        return Ok(Device::Cpu);
+    }
+    crate::loader::open_cuda();
+    let count = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
+    match wanted {
+        None => Ok(if count > 0 { Device::Cuda(0) } else { Device::Cpu }),
+        Some(Device::Cuda(index)) if (index as i64) < count => Ok(Device::Cuda(index)),
+        _ if count == 0 => Err(Failure::usage(format!(
+            "device `{name}`: this libtorch finds no GPU; `cargo vlhub doctor` says why, `cargo vlhub setup --cuda` installs a libtorch with CUDA"
+        ))),
+        _ => Err(Failure::usage(format!("device `{name}`: there are {count} GPUs, numbered from 0"))),
     }
 }
 
@@ -104,11 +111,19 @@ pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Se
 
 fn tokenizer(config: &RunConfig, towers: &Towers) -> Outcome<Option<Arc<dyn Tokenizer>>> {
     let Some(net) = &towers.text else { return Ok(None) };
-    let InputSpec::Text { context, vocab, .. } = net.input else { return Ok(None) };
+    let InputSpec::Text { context, vocab, pad, .. } = net.input else { return Ok(None) };
     let tokenizer = match config.top.tokenizer.as_str() {
         "clip" => tokens::clip(context as usize)?,
         path => tokens::from_file(&config.folder.join(path), context as usize)?,
     };
+    if tokenizer.pad() != pad {
+        return Err(Failure::usage(format!(
+            "the tokenizer `{}` fills up with id {} and the text tower expects {pad}; set `backbone.text.pad={}`",
+            config.top.tokenizer,
+            tokenizer.pad(),
+            tokenizer.pad()
+        )));
+    }
     if tokenizer.vocab() as i64 > vocab {
         return Err(Failure::usage(format!(
             "the tokenizer `{}` has {} ids and the text tower takes {vocab}; set `backbone.text.vocab={}`",
@@ -126,7 +141,7 @@ fn tokenizer(config: &RunConfig, towers: &Towers) -> Outcome<Option<Arc<dyn Toke
 /// # Errors
 /// The missing, unexpected and misshapen names.
 pub fn load_weights(towers: &Towers, path: &Path) -> Outcome {
-    let file = crate::checkpoint::read_safetensors(path)?;
+    let file = crate::checkpoint::read_safetensors(path).map_err(|error| Failure::new(Failure::RESUME, error.to_string()))?;
     let _no_grad = tch::no_grad_guard();
     let mut wrong = Vec::new();
     let variables = towers.variables();
@@ -160,12 +175,12 @@ pub fn load_weights(towers: &Towers, path: &Path) -> Outcome {
     Err(Failure::new(Failure::RESUME, format!("the weights of `{}` do not fit the model:\n  {}{more}", path.display(), wrong.join("\n  "))))
 }
 
-/// The views that the loader makes: those of the run file, and `main` for each tower.
+/// The views that the loader makes: those of the run file, and `main` for each tower; class labels too where the data has classes.
 ///
 /// # Errors
 /// Whatever a plugin refuses.
-pub fn views(config: &RunConfig, towers: &Towers) -> Outcome<(Views, Option<ImageInput>)> {
-    let mut views = Views::default();
+pub fn views(config: &RunConfig, towers: &Towers, labels: bool) -> Outcome<(Views, Option<ImageInput>)> {
+    let mut views = Views { labels, ..Views::default() };
     let mut input = None;
     if let Some(InputSpec::Image { size, mean, std }) = towers.image.as_ref().map(|net| net.input.clone()) {
         let size = (size.0 as u32, size.1 as u32);

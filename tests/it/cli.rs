@@ -8,10 +8,13 @@ use crate::program::{SMALL, must, run};
 #[test]
 fn every_problem_of_a_run_file_comes_in_one_report_with_its_line() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = "sed = 1\n[objective.simclar]\n[objective.clip]\ninit_log_scal = 2.0\nmax_scale = \"high\"\n[backbone.image]\nuse = \"clip\"\n[trian]\nbatch = 3\n[train]\nbatch = -1\n[data.train]\nuse = \"webdatset\"\n[eval.x]\nuse = \"zeroshot\"\nevery = \"soon\"\n";
+    let file = "sed = 1\n[objective.simclar]\n[objective.clip]\ninit_log_scal = 2.0\nmax_scale = \"high\"\n[backbone.image]\nuse = \"clip\"\n[trian]\nbatch = 3\n[train]\nbatch = -1\n[data.train]\nuse = \"webdatset\"\n[eval.x]\nuse = \"zeroshot\"\nevery = \"soon\"\n[objective.\"a.b\"]\nuse = \"clip\"\n";
     std::fs::write(folder.path().join("run.toml"), file).expect("written");
-    let ran = run(folder.path(), &["check", "run.toml"]);
+    let ran = run(folder.path(), &["check", "run.toml", "pretrained=nowhere.safetensors", "optimizer.lr=nan"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
+    for (part, why) in [("there is no file", "a missing file"), ("\"nan\"", "a number that is none")] {
+        assert!(ran.err.lines().any(|text| text.contains("command line ") && text.contains(part)), "{why}: {}", ran.err);
+    }
     for (line, part, why) in [
         (1, "did you mean `seed`?", "a misspelt top-level key"),
         (2, "no objective is called `simclar`", "an unknown plugin, with what is known"),
@@ -22,6 +25,7 @@ fn every_problem_of_a_run_file_comes_in_one_report_with_its_line() {
         (11, "invalid value", "a negative count"),
         (12, "did you mean `webdataset`?", "an unknown source"),
         (16, "`soon` is no time", "a bad time"),
+        (17, "cannot be a key", "a dot in a key"),
     ] {
         let found = ran.err.lines().any(|text| text.contains(&format!("run.toml:{line} ")) && text.contains(part));
         assert!(found, "{why}: no line for run.toml:{line} with {part:?} in\n{}", ran.err);
@@ -51,7 +55,7 @@ fn usage_mistakes_end_with_2_and_say_what_to_do() {
         (&["train", "run.toml", "batch"], "is no override", "an override without a value"),
         (&["train", "run.toml", "device=gpu"], "known: auto, cpu, cuda", "an unknown device"),
         (&["train", "run.toml", "device=cuda:77"], "device `cuda:77`", "a GPU that is not there is never a silent CPU"),
-        (&["plugins", "show", "simclar"], "no plugin is called", "an unknown plugin"),
+        (&["plugins", "show", "simclar"], "no plugin is called `simclar`; did you mean `simclr`?", "an unknown plugin"),
         (&["plugins", "show", "clp"], "did you mean `clip`?", "a typo in a plugin's name"),
         (&["plugins", "list", "nothing_like_this"], "no plugin fits", "a pattern that fits nothing"),
         (&["models", "show", "ViT-B-23"], "did you mean `ViT-B-32`?", "a typo in a model's name"),
@@ -66,6 +70,23 @@ fn usage_mistakes_end_with_2_and_say_what_to_do() {
         assert!(!ran.err.contains("panicked"), "{why}: {}", ran.err);
     }
     assert!(!folder.path().join("logs").exists(), "nothing was written");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_panic() {
+    use std::process::{Command, Stdio};
+    let program = crate::program::vlhub().display().to_string();
+    let closed =
+        Command::new("sh").args(["-c", &format!("{program} plugins schema | head -c 1")]).stderr(Stdio::piped()).output().expect("sh runs");
+    assert!(closed.stderr.is_empty(), "{}", String::from_utf8_lossy(&closed.stderr));
+    let full = Command::new("sh").args(["-c", &format!("{program} plugins schema > /dev/full")]).output().expect("sh runs");
+    assert_eq!(full.status.code(), Some(1), "{}", String::from_utf8_lossy(&full.stderr));
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("run.toml"), SMALL).expect("written");
+    std::fs::write(folder.path().join("texts.txt"), "a\n").expect("written");
+    std::fs::create_dir(folder.path().join("device")).expect("made");
+    let special = run(folder.path(), &["embed", "--model", "run.toml", "--texts", "texts.txt", "--out", "device"]);
+    assert_eq!(special.code, 2, "what is no regular file is never replaced: {}", special.err);
 }
 
 #[test]

@@ -157,15 +157,59 @@ fn what_does_not_fit_is_not_resumed() {
     let again = run(folder.path(), &["train", "run.toml"]);
     assert_eq!(again.code, 2, "an existing run is not overwritten: {}", again.err);
     assert!(again.err.contains("--resume"), "{}", again.err);
-    for (change, part) in
-        [("optimizer.lr=0.5", "lr = 0.5"), ("data.train.samples=48", "data"), ("objective.clip.max_scale=50.0", "max_scale = 50.0")]
-    {
+    for (change, part) in [
+        ("optimizer.lr=0.5", "optimizer.lr = 0.001 before, 0.5 now"),
+        ("data.train.samples=48", "data"),
+        ("objective.clip.max_scale=50.0", "max_scale = 100.0 before, 50.0 now"),
+    ] {
         let changed = run(folder.path(), &["train", "run.toml", "train.steps=6", change, "--resume"]);
         assert_eq!(changed.code, 4, "{change}: {}", changed.err);
         assert!(changed.err.contains(part), "{change}: {}", changed.err);
     }
     let allowed = run(folder.path(), &["train", "run.toml", "train.steps=8", "--resume", "--allow-changed"]);
     assert_eq!(allowed.code, 0, "{}", allowed.err);
+}
+
+#[test]
+fn a_run_goes_on_from_an_older_checkpoint_and_never_back_to_what_it_left() {
+    let folder = folder(SMALL);
+    must(folder.path(), &["train", "run.toml", "train.keep_last=9"]);
+    let expected = hash(folder.path(), "small");
+    let older = "logs/small/checkpoints/step-000000003";
+    let killed = ran(command(folder.path())
+        .args(["train", "run.toml", "--resume", older])
+        .env("VLHUB_FAILPOINT", "step-7=abort")
+        .output()
+        .expect("it starts"));
+    assert_ne!(killed.code, 0);
+    assert!(hash(folder.path(), "small").starts_with("6 "), "the newest is of this life, not step 14 of the other");
+    must(folder.path(), &["train", "run.toml", "--resume", "train.log_every=2"]);
+    assert_eq!(hash(folder.path(), "small"), expected);
+}
+
+#[test]
+fn a_measurement_that_a_killed_run_owed_is_made_when_it_goes_on() {
+    let suite = "\n[eval.shapes]\nuse = \"zeroshot\"\nevery = \"end\"\ndata = { use = \"shapes\", split = \"held_out\", samples = 48, size = 16 }\n";
+    let folder = folder(&format!("{SMALL}{suite}"));
+    let killed =
+        ran(command(folder.path()).args(["train", "run.toml"]).env("VLHUB_FAILPOINT", "after-prune=abort@5").output().expect("it starts"));
+    assert_ne!(killed.code, 0, "it dies after the last commit, before the suite: {}", killed.err);
+    assert!(hash(folder.path(), "small").starts_with("14 "));
+    must(folder.path(), &["train", "run.toml", "--resume"]);
+    must(folder.path(), &["train", "run.toml", "--resume"]);
+    let results = std::fs::read_to_string(folder.path().join("logs/small/checkpoints/results.jsonl")).expect("it is there");
+    assert_eq!(results.lines().count(), 1, "it is measured once:\n{results}");
+}
+
+#[test]
+fn a_start_that_fails_does_not_use_up_the_name() {
+    let folder = folder(SMALL);
+    let bad = "objective.clip.pairs=[[\"main\", \"alt\"]]";
+    let dry = run(folder.path(), &["train", "run.toml", bad, "--dry-run"]);
+    assert!(dry.code != 0 && dry.err.contains("alt"), "a dry run computes gradients: {}", dry.err);
+    let failed = run(folder.path(), &["train", "run.toml", "train.batch=1000"]);
+    assert_eq!(failed.code, 2, "{}", failed.err);
+    must(folder.path(), &["train", "run.toml"]);
 }
 
 #[test]

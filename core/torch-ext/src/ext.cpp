@@ -42,6 +42,10 @@ int vlhub_ext_fused_adamw(at::Tensor *const *params, at::Tensor *const *grads, a
   });
 }
 
+int vlhub_ext_forget_gradient(at::Tensor *tensor) {
+  return guarded([&] { tensor->mutable_grad() = at::Tensor(); });
+}
+
 int vlhub_ext_deterministic(int on) {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/true);

@@ -20,6 +20,7 @@ unsafe extern "C" {
         weight_decay: f64,
         eps: f64,
     ) -> c_int;
+    fn vlhub_ext_forget_gradient(tensor: *mut C_tensor) -> c_int;
     fn vlhub_ext_deterministic(on: c_int) -> c_int;
 }
 
@@ -87,6 +88,15 @@ pub fn fused_adamw(state: &AdamW<'_>, rates: Rates) -> Result<(), TchError> {
     checked(status)
 }
 
+/// Makes a parameter's gradient undefined, as PyTorch's `set_to_none`. A gradient of zeros would still decay and carry momentum.
+///
+/// # Errors
+/// libtorch's own.
+pub fn forget_gradient(tensor: &Tensor) -> Result<(), TchError> {
+    // SAFETY: a live tensor, borrowed for the call; the shim lets no exception out.
+    checked(unsafe { vlhub_ext_forget_gradient(tensor.as_ptr().cast_mut().cast()) })
+}
+
 /// Asks libtorch for deterministic kernels; it warns where it has none.
 ///
 /// # Errors
@@ -122,6 +132,15 @@ mod tests {
         for (index, want) in expected.into_iter().enumerate() {
             assert!((param.double_value(&[index as i64]) - want).abs() < 1e-5, "{param:?}");
         }
+    }
+
+    #[test]
+    fn a_forgotten_gradient_is_undefined() {
+        let param = Tensor::from_slice(&[1.0f32]).set_requires_grad(true);
+        (&param * 2.0).sum(tch::Kind::Float).backward();
+        assert!(param.grad().defined());
+        forget_gradient(&param).expect("it runs");
+        assert!(!param.grad().defined());
     }
 
     #[test]

@@ -90,6 +90,23 @@ impl Store {
         self
     }
 
+    /// Puts checkpoints of later steps aside, as `set-aside-step-…`: a run goes on from an older one, and they are not its past.
+    ///
+    /// # Errors
+    /// The folder that cannot be renamed.
+    pub fn set_aside_after(&self, step: u64) -> Result<()> {
+        for candidate in self.candidates()?.into_iter().filter(|candidate| candidate.step > step) {
+            let name = candidate.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let aside = candidate.path.with_file_name(format!("set-aside-{name}"));
+            if aside.exists() {
+                std::fs::remove_dir_all(&aside).map_err(|error| Error::io(&aside, error))?;
+            }
+            self.fs.rename(&candidate.path, &aside).map_err(|error| Error::io(&candidate.path, error))?;
+        }
+        self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        self.fs.sync_dir(&self.dir).map_err(|error| Error::io(&self.dir, error))
+    }
+
     /// Where they are.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -104,5 +121,16 @@ impl Store {
             return Ok(State { tensors: read_safetensors(path)?, ..State::default() });
         }
         find::load(&fs::RealFs, path)
+    }
+}
+
+/// Refuses to replace what is no regular file: a device, a folder, a pipe.
+///
+/// # Errors
+/// The path.
+pub(crate) fn replaceable(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(about) if !about.is_file() => Err(Error::Options(format!("`{}` is not a regular file; name one to write", path.display()))),
+        _ => Ok(()),
     }
 }

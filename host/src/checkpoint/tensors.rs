@@ -28,6 +28,7 @@ pub fn read_safetensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
 /// # Errors
 /// The file; two tensors of one name; a type that safetensors does not have.
 pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<()> {
+    crate::checkpoint::replaceable(path)?;
     let layout = Layout::new(tensors, metadata).map_err(|error| error.within(path.display().to_string()))?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".tmp-{}", super::commit::nonce()));

@@ -22,10 +22,10 @@ pub fn check(libraries: &[PathBuf], args: &CheckArgs) -> Outcome {
         Ok(config) if args.json => print_json(&json!({"ok": true, "problems": [], "resolved": config.resolved})),
         Ok(config) => {
             if args.resolved {
-                print!("{}", config.to_toml());
+                super::say_text(&config.to_toml());
             } else {
                 let terms: Vec<String> = config.objectives.iter().map(|term| format!("{} × {}", term.weight, term.key)).collect();
-                println!("{} is right: {}", args.file.display(), if terms.is_empty() { "no objective".into() } else { terms.join(" + ") });
+                say!("{} is right: {}", args.file.display(), if terms.is_empty() { "no objective".into() } else { terms.join(" + ") });
             }
             Ok(())
         }

@@ -10,14 +10,14 @@ pub fn compare(args: &CompareArgs) -> Outcome {
     if args.json {
         return print_json(&comparison);
     }
-    println!("{}", comparison.to_text());
-    println!("wrote {}", args.out.display());
+    say!("{}", comparison.to_text());
+    say!("wrote {}", args.out.display());
     Ok(())
 }
 
 /// Writes a run's report again.
 pub fn report(args: &ReportArgs) -> Outcome {
     let page = crate::run::write_report(&args.run)?;
-    println!("wrote {}", page.display());
+    say!("wrote {}", page.display());
     Ok(())
 }

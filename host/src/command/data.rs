@@ -32,6 +32,7 @@ fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathB
             let (source, key) = match extension {
                 Some("csv" | "tsv") => ("csv", "path"),
                 Some("tar") => ("webdataset", "shards"),
+                _ if holds_shards(path) => ("webdataset", "shards"),
                 _ if path.is_dir() => ("imagefolder", "path"),
                 _ if name == "shapes" => ("shapes", ""),
                 _ => {
@@ -42,7 +43,8 @@ fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathB
             };
             let mut table = Map::from_iter([("use".to_owned(), Value::from(source))]);
             if !key.is_empty() {
-                table.insert(key.to_owned(), Value::from(name));
+                let value = if source == "webdataset" && path.is_dir() { format!("{name}/*.tar") } else { name.to_owned() };
+                table.insert(key.to_owned(), Value::from(value));
             }
             (table, std::path::PathBuf::from("."))
         }
@@ -55,6 +57,12 @@ fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathB
     Ok((Value::Object(tree), folder))
 }
 
+/// Whether a folder is one that `vlhub data pack` wrote, or the like.
+fn holds_shards(path: &Path) -> bool {
+    let names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    path.is_dir() && names.filter_map(|path| path.extension().map(ToOwned::to_owned)).any(|extension| extension == "tar")
+}
+
 fn check(name: &str, overrides: &[String], json: bool) -> Outcome {
     let (options, folder) = options(name, overrides)?;
     let source = data::open(&options, &folder).map_err(|error| Failure::usage(error.to_string()))?;
@@ -62,7 +70,7 @@ fn check(name: &str, overrides: &[String], json: bool) -> Outcome {
     if json {
         print_json(&summary)?;
     } else {
-        println!("{}", summary.to_text());
+        say!("{}", summary.to_text());
     }
     match summary.bad() {
         0 => Ok(()),
@@ -98,7 +106,7 @@ fn pack(args: &PackArgs) -> Outcome {
     if args.json {
         return print_json(&packed);
     }
-    println!("{}", packed.to_text());
+    say!("{}", packed.to_text());
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
         false => Document::of_model(&args.model),
     };
     let config = RunConfig::of(&document, &registry_of(libraries, &document)?)?;
-    let device = session::device(&args.device)?;
+    let device = session::device(args.device.as_deref().unwrap_or(&config.top.device))?;
     let session = session::build(&config, device)?;
     let logit_scale = match &args.checkpoint {
         Some(path) => {
@@ -45,7 +45,7 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
     let mut out: Vec<(String, Tensor)> = Vec::new();
     let pictures = pictures(&args.images)?;
     let mut rows = Vec::new();
-    for files in pictures.chunks(args.batch.max(1)) {
+    for files in pictures.chunks(usize::from(args.batch)) {
         let images = files.iter().map(|file| read_picture(file)).collect::<Outcome<Vec<_>>>()?;
         rows.push(unit(model.images(&images, false)?));
     }
@@ -56,8 +56,11 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
         Some(path) => read_lines(path)?,
         None => Vec::new(),
     };
+    if args.texts.is_some() && texts.is_empty() {
+        return Err(Failure::usage("the file of texts is empty; it holds one text a line"));
+    }
     let mut rows = Vec::new();
-    for texts in texts.chunks(args.batch.max(1)) {
+    for texts in texts.chunks(usize::from(args.batch)) {
         rows.push(unit(model.texts(texts, false)?));
     }
     if !rows.is_empty() {
@@ -73,7 +76,7 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
     if args.json {
         return print_json(&json!({"out": args.out, "images": names, "texts": texts.len(), "width": config.top.embed}));
     }
-    println!("wrote {}: {} images, {} texts, width {}", args.out.display(), pictures.len(), texts.len(), config.top.embed);
+    say!("wrote {}: {} images, {} texts, width {}", args.out.display(), pictures.len(), texts.len(), config.top.embed);
     Ok(())
 }
 
@@ -87,18 +90,30 @@ fn read_lines(path: &Path) -> Outcome<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Files as they are named; of folders, the pictures in them, sorted.
+/// Files as they are named; of folders, the pictures in them and below, sorted.
 fn pictures(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            // A link to a folder may lead back up.
+            match path.is_dir() && !path.is_symlink() {
+                true => walk(&path, found)?,
+                false if is_picture(&path) => found.push(path),
+                false => {}
+            }
+        }
+        Ok(())
+    }
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
             files.push(path.clone());
             continue;
         }
-        let entries = std::fs::read_dir(path).map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
-        let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_picture(path)).collect();
+        let mut inside = Vec::new();
+        walk(path, &mut inside).map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
         if inside.is_empty() {
-            return Err(Failure::usage(format!("the folder `{}` holds no picture", path.display())));
+            return Err(Failure::usage(format!("there is no picture in `{}` or below", path.display())));
         }
         inside.sort();
         files.extend(inside);

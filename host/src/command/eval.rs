@@ -6,20 +6,20 @@ use serde_json::json;
 
 use super::{load, print_json, weights_file};
 use crate::cli::EvalArgs;
+use crate::config::problems::hint;
 use crate::failure::{Failure, Outcome};
 use crate::{engine, session};
 
 /// Runs the suites of a run file on trained weights.
 pub fn eval(libraries: &[PathBuf], args: &EvalArgs) -> Outcome {
-    let (config, _registry) = load(libraries, &args.file, &args.overrides)?;
+    let config = load(libraries, &args.file, &args.overrides)?;
     let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
     if known.is_empty() {
         return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.file.display())));
     }
     for name in &args.suite {
         if !known.contains(&name.as_str()) {
-            let hint = vlhub_core::suggest(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            return Err(Failure::usage(format!("no suite is called `{name}`{hint} known: {}", known.join(" "))));
+            return Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known))));
         }
     }
     let file = weights_file(&args.checkpoint)?;
@@ -34,8 +34,8 @@ pub fn eval(libraries: &[PathBuf], args: &EvalArgs) -> Outcome {
         let report = engine::train::evaluate(&config, suite, &session.towers, &session.terms, session.tokenizer.clone())?;
         if !args.json {
             match &report {
-                Some(report) => print!("{}", crate::run::result_table(&suite.key, report)),
-                None => println!("{}: skipped, the model lacks what it needs", suite.key),
+                Some(report) => super::say_text(&crate::run::result_table(&suite.key, report)),
+                None => say!("{}: skipped, the model lacks what it needs", suite.key),
             }
         }
         results.push(json!({"name": suite.key, "plugin": suite.chosen.plugin, "report": report}));

@@ -11,16 +11,19 @@ use crate::failure::{Failure, Outcome};
 pub fn probe_bf16() -> Outcome {
     let x = Tensor::ones([64, 64], (Kind::BFloat16, tch::Device::Cpu));
     let sum = x.f_matmul(&x).and_then(|y| y.f_sum(Kind::Float)).and_then(|y| y.f_double_value(&[])).map_err(vlhub_core::Error::from)?;
-    println!("{sum}");
+    say!("{sum}");
     Ok(())
 }
 
 /// Hash of everything in the newest valid checkpoint of a run: two runs with one hash are equal to the bit.
 pub fn hash(run: &Path) -> Outcome {
     let store = Store::open(run.join("checkpoints"))?;
-    let found = store.latest()?.ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no valid checkpoint", run.display())))?;
+    let found = store
+        .latest()
+        .map_err(|error| Failure::new(Failure::RESUME, error.to_string()))?
+        .ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no valid checkpoint", run.display())))?;
     let mut state = Store::load(&found.path)?;
     state.tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    println!("{} {}", state.progress.step, crate::session::weights_hash(&state.tensors));
+    say!("{} {}", state.progress.step, crate::session::weights_hash(&state.tensors));
     Ok(())
 }

@@ -1,5 +1,12 @@
 //! One file for each command. Only these files print.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's business is to print")]
+#![allow(clippy::print_stderr, reason = "a command's business is to print")]
+
+/// `println!` that survives a reader who has had enough, as `head` does: then the program ends quietly.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::command::say_text(&format!("{}\n", format_args!($($text)*)))
+    };
+}
 
 pub mod check;
 pub mod compare;
@@ -20,6 +27,19 @@ use crate::config::RunConfig;
 use crate::config::document::Document;
 use crate::failure::{Failure, Outcome};
 
+/// Writes to standard output. A closed pipe ends the program with 0, anything else that cannot be written with 1.
+fn say_text(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("error: cannot write to standard output: {error}");
+        std::process::exit(i32::from(Failure::RUN));
+    }
+}
+
 /// Prints why a command ended.
 pub fn complain(failure: &Failure) {
     let word = if failure.code == Failure::PREEMPTED { "stopped" } else { "error" };
@@ -29,19 +49,17 @@ pub fn complain(failure: &Failure) {
 /// Prints a value as JSON.
 fn print_json(value: &impl Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(Failure::RUN, error.to_string()))?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }
 
 /// Reads a run file, loads the libraries that it and the command line name, and checks it.
-fn load(libraries: &[PathBuf], file: &Path, overrides: &[String]) -> Outcome<(RunConfig, vlhub_core::Registry)> {
+fn load(libraries: &[PathBuf], file: &Path, overrides: &[String]) -> Outcome<RunConfig> {
     let mut document = Document::read(file)?;
     for argument in overrides {
         document.set(argument)?;
     }
-    let registry = registry_of(libraries, &document)?;
-    let config = RunConfig::of(&document, &registry)?;
-    Ok((config, registry))
+    RunConfig::of(&document, &registry_of(libraries, &document)?)
 }
 
 /// The plugins for a document: those of its own `libraries` too, relative to its folder.
@@ -79,6 +97,6 @@ fn weights_file(path: &Path) -> Outcome<PathBuf> {
         return Ok(file);
     }
     let checkpoints = if path.join("checkpoints").is_dir() { path.join("checkpoints") } else { path.to_path_buf() };
-    let found = crate::checkpoint::Store::open(&checkpoints)?.latest()?;
+    let found = crate::checkpoint::Store::open(&checkpoints)?.latest().map_err(|error| missing(&error.to_string()))?;
     found.map(|found| found.path.join("rank-0.safetensors")).ok_or_else(|| missing("it holds no valid checkpoint"))
 }

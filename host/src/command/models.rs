@@ -29,7 +29,7 @@ pub fn models(libraries: &[PathBuf], command: ModelsCommand) -> Outcome {
                 return print_json(&names);
             }
             for name in names {
-                println!("{name}");
+                say!("{name}");
             }
             Ok(())
         }
@@ -49,10 +49,10 @@ fn show(libraries: &[PathBuf], name: &str, json: bool) -> Outcome {
         let groups: serde_json::Map<String, Value> = table.iter().map(|(group, count, _)| (group.clone(), json!(count))).collect();
         return print_json(&json!({"name": name, "parameters": total, "groups": groups, "tables": tables}));
     }
-    println!("# {name}: {:.1} M parameters", total as f64 / 1e6);
+    say!("# {name}: {:.1} M parameters", total as f64 / 1e6);
     for (group, count, _) in table {
-        println!("#   {group}: {:.1} M", count as f64 / 1e6);
+        say!("#   {group}: {:.1} M", count as f64 / 1e6);
     }
-    print!("{}", to_toml(&tables));
+    super::say_text(&to_toml(&tables));
     Ok(())
 }

@@ -8,6 +8,7 @@ use vlhub_core::Registry;
 use super::{fits, print_json};
 use crate::catalog::{self, Plugin};
 use crate::cli::PluginsCommand;
+use crate::config::problems::hint;
 use crate::failure::{Failure, Outcome};
 
 /// Lists, shows, describes or tries plugins.
@@ -16,7 +17,7 @@ pub fn plugins(libraries: &[PathBuf], command: PluginsCommand) -> Outcome {
     match command {
         PluginsCommand::List { filter, json, markdown } => list(&catalog::plugins(&registry), &filter, json, markdown),
         PluginsCommand::Show { name, json } => show(&registry, &name, json),
-        PluginsCommand::Schema => schema(&registry),
+        PluginsCommand::Schema { json: _ } => schema(&registry),
         PluginsCommand::Try { plugin, overrides, input, out, seed, json } => {
             super::try_plugin::try_plugin(&registry, &super::try_plugin::Trial { plugin, overrides, input, out, seed, json })
         }
@@ -32,7 +33,7 @@ fn list(all: &[Plugin], filter: &[String], json: bool, markdown: bool) -> Outcom
         .filter(|plugin| patterns.is_empty() || patterns.iter().any(|pattern| fits(pattern, &plugin.name)))
         .collect();
     if markdown {
-        print!("{}", catalog::markdown(all));
+        super::say_text(&catalog::markdown(all));
         return Ok(());
     }
     if json {
@@ -55,7 +56,7 @@ fn list(all: &[Plugin], filter: &[String], json: bool, markdown: bool) -> Outcom
     for plugin in chosen {
         table.add_row([&plugin.kind, &plugin.name, &plugin.package, &plugin.summary]);
     }
-    println!("{table}");
+    say!("{table}");
     Ok(())
 }
 
@@ -65,15 +66,13 @@ fn show(registry: &Registry, name: &str, json: bool) -> Outcome {
     let found: Vec<&Plugin> = all.iter().filter(|plugin| plugin.name == wanted && kind.is_none_or(|kind| kind == plugin.kind)).collect();
     if found.is_empty() {
         let names: Vec<&str> = all.iter().map(|plugin| plugin.name.as_str()).collect();
-        let near = vlhub_core::suggest(wanted, names.iter().copied());
-        let hint = near.map_or_else(|| format!("known: {}", names.join(" ")), |near| format!("did you mean `{near}`?"));
-        return Err(Failure::usage(format!("no plugin is called `{name}`; {hint}")));
+        return Err(Failure::usage(format!("no plugin is called `{name}`{}", hint(wanted, &names))));
     }
     if json {
         return print_json(&found);
     }
     for plugin in found {
-        println!(
+        say!(
             "{} · {} · {} · {}{}",
             plugin.name,
             plugin.kind,
@@ -81,14 +80,14 @@ fn show(registry: &Registry, name: &str, json: bool) -> Outcome {
             plugin.origin,
             if plugin.source == "built in" { String::new() } else { format!(" · {}", plugin.source) }
         );
-        println!("{}\n", plugin.summary);
+        say!("{}\n", plugin.summary);
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         for field in &plugin.options {
             table.add_row([format!("  {}", field.name), field.kind.clone(), catalog::short(&field.default), field.description.clone()]);
         }
         if !plugin.options.is_empty() {
-            println!("{table}");
+            say!("{table}");
         }
     }
     Ok(())

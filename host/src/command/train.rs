@@ -1,6 +1,5 @@
 //! `vlhub train`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,34 +9,49 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use super::load;
 use crate::cli::TrainArgs;
 use crate::config::RunConfig;
+use crate::config::document::flat;
 use crate::data::skipped::SkipLog;
 use crate::engine::train::{Ending, Output, Resume, Training};
 use crate::failure::{Failure, Outcome};
 use crate::run::{self, Progress, Recorder, RunFolder};
-use serde_json::{Map, Value};
 
 /// Trains what a run file describes.
 pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
-    let (config, _registry) = load(libraries, &args.file, &args.overrides)?;
-    let resume = match args.resume.as_deref() {
+    // `--resume train.steps=4`: the word after a flag without a value is an override.
+    let (resume, mut overrides) = (args.resume.clone(), args.overrides.clone());
+    let resume = resume.map(|value| match value.contains('=') && !Path::new(&value).exists() {
+        true => {
+            overrides.push(value);
+            "latest".to_owned()
+        }
+        false => value,
+    });
+    let mut config = load(libraries, &args.file, &overrides)?;
+    let resume = match resume.as_deref() {
         None => Resume::No,
         Some("latest") => Resume::Latest,
         Some("auto") => Resume::Auto,
         Some(path) => Resume::At(PathBuf::from(path)),
     };
     if args.dry_run {
-        let training = Training::prepare(&config, SkipLog::none())?;
+        let mut training = Training::prepare(&config, SkipLog::none())?;
         for line in training.banner() {
-            println!("{line}");
+            say!("{line}");
         }
         training.first_batch()?;
-        println!("one batch was read; nothing was written");
+        say!("one batch was read and its gradients computed; nothing was written");
         return Ok(());
     }
-    if resume != Resume::No && config.top.name.is_empty() {
-        return Err(Failure::usage("`--resume` needs the name of the run: set `name` in the run file, or `name=NAME` on the command line"));
+    if config.top.name.is_empty() {
+        if resume != Resume::No {
+            return Err(Failure::usage(
+                "`--resume` needs the name of the run: set `name` in the run file, or `name=NAME` on the command line",
+            ));
+        }
+        config.top.name = default_name(&config);
+        config.resolved.insert("name".into(), config.top.name.clone().into());
     }
-    let name = if config.top.name.is_empty() { default_name(&config) } else { config.top.name.clone() };
+    let name = config.top.name.clone();
     let stop = signals()?;
     let folder = RunFolder::create(
         Path::new(&config.top.logs),
@@ -75,31 +89,15 @@ pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
     let page = run::write_report(folder.path())?;
     match ending {
         Ending::Finished => {
-            println!("{}", run::compare(&[folder.path().to_path_buf()], None)?.to_text());
-            println!("report: {}", page.display());
+            say!("{}", run::compare(&[folder.path().to_path_buf()], None)?.to_text());
+            say!("report: {}", page.display());
             Ok(())
         }
         Ending::Stopped(step) => Err(Failure::new(
             Failure::PREEMPTED,
-            format!("by a signal, at step {step}, with everything saved; go on with the same command and `--resume`"),
+            format!("by a signal, at step {step}, with everything saved; go on with the same command and `name={name} --resume`"),
         )),
     }
-}
-
-/// Every option by its dotted path.
-fn flat(tree: &Map<String, Value>) -> BTreeMap<String, String> {
-    fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, String>) {
-        match value {
-            Value::Object(map) => {
-                map.iter().for_each(|(key, value)| walk(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out))
-            }
-            Value::String(text) => drop(out.insert(path.to_owned(), text.clone())),
-            other => drop(out.insert(path.to_owned(), other.to_string())),
-        }
-    }
-    let mut out = BTreeMap::new();
-    walk("", &Value::Object(tree.clone()), &mut out);
-    out
 }
 
 /// The name in open_clip's pattern: date and time, model, rates.

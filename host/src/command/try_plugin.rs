@@ -14,7 +14,7 @@ use vlhub_core::{
 use super::print_json;
 use crate::checkpoint::{read_safetensors, write_safetensors};
 use crate::config::document::Document;
-use crate::config::problems::Problems;
+use crate::config::problems::{Problems, hint};
 use crate::data::philox::Philox;
 use crate::failure::{Failure, Outcome};
 
@@ -45,17 +45,14 @@ pub fn try_plugin(registry: &Registry, trial: &Trial) -> Outcome {
         "caption" => caption(config::<dyn CaptionTransform>(registry, name, &trial.overrides)?.as_ref(), &input, trial.seed)?,
         "eval" => return Err(Failure::usage("a suite needs a model; run it with `vlhub eval FILE --checkpoint DIR`")),
         _ => {
-            let hint = vlhub_core::suggest(kind, Registry::KINDS.iter().copied())
-                .map(|near| format!("; did you mean `{near}`?"))
-                .unwrap_or_default();
-            return Err(Failure::usage(format!("no kind is called `{kind}`{hint} known: {}", Registry::KINDS.join(" "))));
+            return Err(Failure::usage(format!("no kind is called `{kind}`{}", hint(kind, Registry::KINDS))));
         }
     };
     write_safetensors(&trial.out, &written.into_iter().collect::<Vec<_>>(), &BTreeMap::new())?;
     if trial.json {
         return print_json(&shown);
     }
-    println!("{} · wrote {}", shown, trial.out.display());
+    say!("{} · wrote {}", shown, trial.out.display());
     Ok(())
 }
 
@@ -106,7 +103,16 @@ fn objective(config: &dyn Config<dyn Objective>, input: &Tensors) -> Outcome<(Te
             tensor.f_copy_(value).map_err(Error::from)?;
         }
     }
-    let rows = input.values().next().map_or(0, |tensor| tensor.size().first().copied().unwrap_or(0));
+    let mut sizes = input.iter().filter(|(name, _)| name.starts_with("image.") || name.starts_with("text."));
+    let (first, rows) = sizes.next().map(|(name, tensor)| (name.clone(), tensor.size().first().copied().unwrap_or(0))).unwrap_or_default();
+    for (name, tensor) in sizes {
+        if tensor.size().first() != Some(&rows) {
+            return Err(Failure::usage(format!(
+                "`{name}` has shape {:?} and `{first}` has {rows} rows; all views have the same rows",
+                tensor.size()
+            )));
+        }
+    }
     let mut features = Features::new(0..rows, rows);
     let mut leaves = Tensors::new();
     for wanted in objective.needs() {
@@ -117,6 +123,10 @@ fn objective(config: &dyn Config<dyn Objective>, input: &Tensors) -> Outcome<(Te
             Ok(tensor)
         };
         let embed = leaf(&key)?;
+        let width = embed.size().last().copied();
+        if embed.dim() != 2 || width != Some(cx.embed) {
+            return Err(Failure::usage(format!("`{key}` has shape {:?}; [{rows}, {}] is wanted", embed.size(), cx.embed)));
+        }
         let tokens = match wanted.tokens {
             true => {
                 let values = leaf(&format!("{key}.tokens"))?;

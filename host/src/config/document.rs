@@ -18,8 +18,8 @@ pub struct Document {
     pub folder: PathBuf,
     /// The file's name, for messages.
     pub name: String,
-    /// Line of each key, by dotted path.
-    lines: BTreeMap<String, usize>,
+    /// Line of each key, by dotted path; `None` for one from the command line.
+    lines: BTreeMap<String, Option<usize>>,
 }
 
 impl Document {
@@ -46,7 +46,7 @@ impl Document {
                         .collect()
                 })
                 .unwrap_or_default();
-            let near = vlhub_core::suggest(&name, there.iter().map(String::as_str));
+            let near = vlhub_core::suggest(&name, there.iter().map(String::as_str)).filter(|near| *near != name);
             let hint = near.map(|near| format!("; did you mean `{}`?", path.with_file_name(near).display())).unwrap_or_default();
             Failure::usage(format!("cannot read the run file `{}`: {error}{hint}", path.display()))
         })?;
@@ -65,7 +65,7 @@ impl Document {
         let mut lines = BTreeMap::new();
         let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let tree = convert_table(table.get_ref(), "", &mut |path, at| {
-            lines.insert(path, starts.partition_point(|start| *start <= at));
+            lines.insert(path, Some(starts.partition_point(|start| *start <= at)));
         });
         Ok(Self { tree, folder, name: name.to_owned(), lines })
     }
@@ -90,7 +90,9 @@ impl Document {
             table = next.as_object_mut().ok_or_else(|| Failure::usage(format!("override `{argument}`: `{key}` is no table")))?;
         }
         table.insert(last.to_owned(), value);
-        self.lines.retain(|known, _| known != path.trim() && !known.starts_with(&format!("{}.", path.trim())));
+        let path = path.trim();
+        self.lines.retain(|known, _| !known.starts_with(&format!("{path}.")));
+        self.lines.insert(path.to_owned(), None);
         Ok(())
     }
 
@@ -98,12 +100,11 @@ impl Document {
     pub fn place(&self, path: &str) -> String {
         let mut at = path;
         loop {
-            if let Some(line) = self.lines.get(at) {
-                return format!("{}:{line}", self.name);
-            }
-            match at.rsplit_once('.') {
-                Some((parent, _)) => at = parent,
-                None => return if self.name.is_empty() { "command line".into() } else { self.name.clone() },
+            match (self.lines.get(at), at.rsplit_once('.')) {
+                (Some(Some(line)), _) => return format!("{}:{line}", self.name),
+                (Some(None), _) => return "command line".into(),
+                (None, Some((parent, _))) => at = parent,
+                (None, None) => return self.name.clone(),
             }
         }
     }
@@ -123,9 +124,15 @@ fn convert_table(table: &DeTable<'_>, path: &str, seen: &mut dyn FnMut(String, u
 fn convert(value: &DeValue<'_>, path: &str, seen: &mut dyn FnMut(String, usize)) -> Value {
     match value {
         DeValue::String(text) => Value::String(text.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(value) => Value::from(value),
+            // Too large for JSON's and TOML's integers: whoever reads the key names the text.
+            Err(_) => Value::String(number.as_str().to_owned()),
+        },
+        // `nan` and `inf` are no JSON numbers either.
         DeValue::Float(number) => {
-            number.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number)
+            let finite = number.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+            finite.map_or_else(|| Value::String(number.as_str().to_owned()), Value::Number)
         }
         DeValue::Boolean(flag) => Value::Bool(*flag),
         DeValue::Datetime(time) => Value::String(time.to_string()),
@@ -149,7 +156,24 @@ pub fn to_toml(tree: &Map<String, Value>) -> String {
         }
     }
     let clean = without_null(&Value::Object(tree.clone())).unwrap_or_default();
-    toml::to_string_pretty(&clean).unwrap_or_default()
+    // A number that TOML cannot hold must not make the whole text empty: two runs would look alike.
+    toml::to_string_pretty(&clean).unwrap_or_else(|_| clean.to_string())
+}
+
+/// Every option of a tree by its dotted path.
+pub fn flat(tree: &Map<String, Value>) -> BTreeMap<String, String> {
+    fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, String>) {
+        match value {
+            Value::Object(map) => {
+                map.iter().for_each(|(key, value)| walk(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out));
+            }
+            Value::String(text) => drop(out.insert(path.to_owned(), text.clone())),
+            other => drop(out.insert(path.to_owned(), other.to_string())),
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk("", &Value::Object(tree.clone()), &mut out);
+    out
 }
 
 #[cfg(test)]
@@ -163,7 +187,8 @@ mod tests {
 
     #[test]
     fn keys_know_their_line() {
-        let document = document();
+        let mut document = document();
+        document.set("optimizer.lr=1e-3").expect("an override");
         for (path, place) in [
             ("train.batch", "run.toml:4"),
             ("objective.clip.weight", "run.toml:6"),

@@ -80,9 +80,7 @@ pub fn config(name: &str) -> Result<ModelConfig, String> {
     // open_clip accepts `ViT-B/32` for `ViT-B-32`.
     let wanted = name.replace('/', "-");
     let Some((_, text)) = CONFIGS.iter().find(|(known, _)| *known == wanted) else {
-        let near = vlhub_core::suggest(name, names());
-        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_else(|| ";".into());
-        return Err(format!("no model is called `{name}`{hint} known: {}", names().join(" ")));
+        return Err(format!("no model is called `{name}`{}", super::problems::hint(name, &names())));
     };
     let config: ModelConfig = serde_json::from_str(text).map_err(|error| format!("the config of `{name}` cannot be read: {error}"))?;
     let parts = [("", &config.other), ("vision_cfg.", &config.vision_cfg.other), ("text_cfg.", &config.text_cfg.other)];

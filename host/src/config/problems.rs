@@ -6,6 +6,12 @@ use serde_json::{Map, Value};
 use super::document::Document;
 use crate::failure::Failure;
 
+/// `; did you mean `x`? known: x y z`: what to say after a name that nobody knows.
+pub fn hint(typed: &str, known: &[&str]) -> String {
+    let near = vlhub_core::suggest(typed, known.iter().copied()).map(|near| format!(" did you mean `{near}`?")).unwrap_or_default();
+    format!(";{near} known: {}", if known.is_empty() { "none".to_owned() } else { known.join(" ") })
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -42,11 +48,6 @@ impl<'a> Problems<'a> {
         self.list.push(Problem { place: self.document.place(&key), key, message: message.into() });
     }
 
-    /// The value, or its error noted.
-    pub fn keep<T>(&mut self, key: &str, result: vlhub_core::Result<T>) -> Option<T> {
-        result.map_err(|error| self.add(key, error.to_string())).ok()
-    }
-
     /// Lays a user's table over defaults. Unknown keys are noted with the nearest known one, and each wrong type at its own key.
     pub fn lay_over(
         &mut self,
@@ -63,11 +64,8 @@ impl<'a> Problems<'a> {
         for (name, value) in user {
             let path = format!("{key}.{name}");
             if !known.contains_key(name) {
-                let near = vlhub_core::suggest(name, known.keys().map(String::as_str));
-                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                self.add(path, format!("{what} has no option `{name}`{hint}{} it has: {names}", if near.is_some() { "" } else { ";" }));
+                self.add(path, format!("{what} has no option `{name}`{}", hint(name, &names)));
                 continue;
             }
             let mut alone = known.clone();
@@ -97,7 +95,8 @@ impl<'a> Problems<'a> {
         let place = self.list.iter().map(|problem| problem.place.len()).max().unwrap_or(0);
         let key = self.list.iter().map(|problem| problem.key.len()).max().unwrap_or(0);
         let count = self.list.len();
-        let mut text = format!("{count} problem{} in {}", if count == 1 { "" } else { "s" }, self.document.name);
+        let name = if self.document.name.is_empty() { "the options" } else { &self.document.name };
+        let mut text = format!("{count} problem{} in {name}", if count == 1 { "" } else { "s" });
         for problem in &self.list {
             text += &format!("\n  {:place$}  {:key$}  {}", problem.place, problem.key, problem.message);
         }

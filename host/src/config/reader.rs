@@ -1,12 +1,14 @@
 //! Reads a document section by section, and notes every problem on the way.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Objective, Registry};
 
 use super::document::Document;
-use super::problems::Problems;
+use super::problems::{Problems, hint};
 use super::sections::{Every, TopConfig, TrainConfig};
 use super::{Chosen, RunConfig, SuiteConfig, TermConfig, TowerConfig, ViewConfig, models};
 use crate::engine::optim::OptimizerConfig;
@@ -18,12 +20,13 @@ const TABLES: [&str; 8] = ["backbone", "view", "objective", "eval", "data", "tra
 pub struct Reader<'a> {
     pub problems: Problems<'a>,
     registry: &'a Registry,
+    folder: &'a Path,
     resolved: Map<String, Value>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(document: &'a Document, registry: &'a Registry) -> Self {
-        Self { problems: Problems::new(document), registry, resolved: Map::new() }
+        Self { problems: Problems::new(document), registry, folder: &document.folder, resolved: Map::new() }
     }
 
     /// The whole document; what cannot be read is noted and left out.
@@ -34,6 +37,17 @@ impl<'a> Reader<'a> {
             tree.iter().filter(|(key, _)| !TABLES.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
         let top: TopConfig = self.top(&top_only);
         let train: TrainConfig = self.section(&tree, "train");
+        // `clip` is a tokenizer of the program, not a file.
+        let tokenizer = Some(&top.tokenizer).filter(|name| *name != "clip");
+        let files = [("pretrained", Some(&top.pretrained).filter(|path| !path.is_empty())), ("tokenizer", tokenizer)];
+        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path?))) {
+            if !self.folder.join(path).exists() {
+                self.problems.add(key, format!("there is no file `{}`", self.folder.join(path).display()));
+            }
+        }
+        if let Err(failure) = crate::session::device_name(&top.device) {
+            self.problems.add("device", failure.message);
+        }
         let optimizer: OptimizerConfig = self.section(&tree, "optimizer");
         let schedule: ScheduleConfig = self.section(&tree, "schedule");
         self.check_numbers(&top, &train, &optimizer);
@@ -94,12 +108,8 @@ impl<'a> Reader<'a> {
         let mut good = defaults.as_object().cloned().unwrap_or_default();
         for (key, value) in user {
             if !known.contains(key) {
-                let near = vlhub_core::suggest(key, known.iter().map(String::as_str));
-                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                self.problems.add(
-                    key,
-                    format!("a run file has no key `{key}`{hint}{} it has: {}", if near.is_some() { "" } else { ";" }, known.join(", ")),
-                );
+                let names: Vec<&str> = known.iter().map(String::as_str).collect();
+                self.problems.add(key, format!("a run file has no key `{key}`{}", hint(key, &names)));
                 continue;
             }
             let mut alone = good.clone();
@@ -131,6 +141,9 @@ impl<'a> Reader<'a> {
             (train.log_every < 1, "train.log_every", "must be at least 1"),
             (train.epochs < 1 && train.steps < 1, "train.epochs", "must be at least 1 when `train.steps` is 0"),
             (!(0.0..=1.0).contains(&train.max_bad_fraction), "train.max_bad_fraction", "must lie between 0 and 1"),
+            (train.torch_threads < 0, "train.torch_threads", "must not be negative; 0 takes one for each core"),
+            (train.epochs > 1_000_000_000, "train.epochs", "is more than anybody will wait for"),
+            (optimizer.wd < 0.0, "optimizer.wd", "must not be negative"),
             (optimizer.lr < 0.0, "optimizer.lr", "must not be negative"),
             (!(0.0..1.0).contains(&optimizer.beta1), "optimizer.beta1", "must lie in 0..1"),
             (!(0.0..1.0).contains(&optimizer.beta2), "optimizer.beta2", "must lie in 0..1"),
@@ -165,6 +178,7 @@ impl<'a> Reader<'a> {
         let mut terms = Vec::new();
         for (name, value) in self.table(tree, "objective") {
             let key = format!("objective.{name}");
+            self.plain(&key, &name);
             let Some(mut user) = self.object(&key, &value) else { continue };
             let weight = match user.remove("weight") {
                 None => 1.0,
@@ -187,6 +201,7 @@ impl<'a> Reader<'a> {
         let mut suites = Vec::new();
         for (name, value) in self.table(tree, "eval") {
             let key = format!("eval.{name}");
+            self.plain(&key, &name);
             let Some(mut user) = self.object(&key, &value) else { continue };
             let text = match user.remove("every") {
                 None => "end".to_owned(),
@@ -214,6 +229,7 @@ impl<'a> Reader<'a> {
         let mut out = Vec::new();
         for (name, value) in self.table(views, modality) {
             let key = format!("view.{modality}.{name}");
+            self.plain(&key, &name);
             let Some(user) = self.object(&key, &value) else { continue };
             self.only(&user, &key, &[field]);
             let list = match user.get(field) {
@@ -251,14 +267,24 @@ impl<'a> Reader<'a> {
         let data = self.table(tree, "data");
         self.only(&data, "data", &["train"]);
         let train = data.get("train")?;
-        self.source("data.train", train);
-        self.resolve_into(&["data", "train"], train.as_object().cloned().unwrap_or_default());
+        let complete = self.source("data.train", train);
+        self.resolve_into(&["data", "train"], complete);
         Some(train.clone())
     }
 
-    fn source(&mut self, key: &str, options: &Value) {
-        if let Err(error) = crate::data::parse(options) {
-            self.problems.add(key, error.to_string());
+    /// Checks a data table, the files that it names included, and gives it with its defaults.
+    fn source(&mut self, key: &str, options: &Value) -> Map<String, Value> {
+        match crate::data::parse(options) {
+            Ok(source) => {
+                for problem in source.missing(self.folder) {
+                    self.problems.add(key, problem);
+                }
+                serde_json::to_value(&source).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default()
+            }
+            Err(error) => {
+                self.problems.add(key, error.to_string());
+                Map::new()
+            }
         }
     }
 
@@ -310,11 +336,16 @@ impl<'a> Reader<'a> {
         table
     }
 
+    /// Keys become parts of parameter names and of file names.
+    fn plain(&mut self, key: &str, name: &str) {
+        if name.is_empty() || !name.chars().all(|letter| letter.is_alphanumeric() || "-_".contains(letter)) {
+            self.problems.add(key, format!("`{name}` cannot be a key here; use letters, digits, `-` and `_`"));
+        }
+    }
+
     fn only(&mut self, table: &Map<String, Value>, key: &str, known: &[&str]) {
         for name in table.keys().filter(|name| !known.contains(&name.as_str())) {
-            let near = vlhub_core::suggest(name, known.iter().copied());
-            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            self.problems.add(format!("{key}.{name}"), format!("`[{key}]` has no `{name}`{hint} it has: {}", known.join(", ")));
+            self.problems.add(format!("{key}.{name}"), format!("`[{key}]` has no `{name}`{}", hint(name, known)));
         }
     }
 

@@ -54,6 +54,10 @@ impl SourceConfig for CsvConfig {
     fn open(&self, folder: &Path) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(CsvSource::open(self, folder)?))
     }
+    fn missing(&self, folder: &Path) -> Vec<String> {
+        let path = super::below(folder, &self.path);
+        if path.exists() { Vec::new() } else { vec![format!("there is no file or folder `{}`", path.display())] }
+    }
 }
 
 /// Where a row is.

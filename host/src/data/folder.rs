@@ -28,6 +28,10 @@ impl SourceConfig for FolderConfig {
     fn open(&self, folder: &Path) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(ImageFolder::open(self, folder)?))
     }
+    fn missing(&self, folder: &Path) -> Vec<String> {
+        let path = super::below(folder, &self.path);
+        if path.exists() { Vec::new() } else { vec![format!("there is no file or folder `{}`", path.display())] }
+    }
 }
 
 /// Suffixes of files that are read as pictures.

@@ -110,6 +110,8 @@ impl fmt::Display for Bad {
 pub trait SourceConfig: Debug + Send + Sync {
     /// Opens and indexes the source. Relative paths start at `folder`.
     fn open(&self, folder: &Path) -> Result<Arc<dyn Source>>;
+    /// What it names and is not there, found without reading anything.
+    fn missing(&self, folder: &Path) -> Vec<String>;
 }
 
 /// Parses a `[data.NAME]` table without touching the data.

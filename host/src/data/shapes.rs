@@ -95,6 +95,9 @@ impl SourceConfig for ShapesConfig {
         let classes = pairs.iter().map(|(colour, shape)| format!("{} {}", COLOURS[*colour], SHAPES[*shape])).collect();
         Ok(Arc::new(Shapes { config, pairs, classes }))
     }
+    fn missing(&self, _folder: &Path) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The pairs (colour, shape) of a split, in the order of its labels.

@@ -135,7 +135,8 @@ impl Maker {
         }
         if self.views.labels {
             let label = labels.as_ref().unwrap_or(&raw.caption.labels).first();
-            row.label = Some(*label.ok_or_else(|| bad(&raw, "no label", String::new()))?);
+            // -1 for a sample without a class: it may still have a caption.
+            row.label = Some(label.copied().unwrap_or(-1));
         }
         if let Some(input) = self.image.filter(|_| !self.views.images.is_empty()) {
             let image = raw.pixels(MAX_PIXELS).map_err(Unused::Bad)?;

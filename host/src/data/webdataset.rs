@@ -55,6 +55,18 @@ impl SourceConfig for WebDatasetConfig {
     fn open(&self, folder: &Path) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(WebDataset::open(self, folder)?))
     }
+    fn missing(&self, folder: &Path) -> Vec<String> {
+        match shard_paths(&self.shards, folder) {
+            Ok(paths) => {
+                let lacking: Vec<_> = paths.iter().filter(|path| !path.is_file()).collect();
+                let first = lacking
+                    .first()
+                    .map(|path| format!("{} of {} shards are missing, {} first", lacking.len(), paths.len(), path.display()));
+                first.into_iter().collect()
+            }
+            Err(error) => vec![error.to_string()],
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 pub mod comm;
 pub mod optim;
+mod resume;
 pub mod schedule;
 mod show;
 pub mod step;

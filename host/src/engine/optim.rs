@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use vlhub_core::{Error, Result};
-use vlhub_torch_ext::{AdamW, Rates, fused_adamw};
+use vlhub_torch_ext::{AdamW, Rates, forget_gradient, fused_adamw};
 
 /// `[optimizer]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,10 +75,8 @@ impl Optimizer {
     }
 
     /// Forgets all gradients.
-    pub fn zero_grad(&mut self) {
-        for slot in &mut self.slots {
-            slot.param.zero_grad();
-        }
+    pub fn forget_gradients(&self) -> Result<()> {
+        Ok(self.slots.iter().try_for_each(|slot| forget_gradient(&slot.param))?)
     }
 
     /// The gradients that are there, with their names.

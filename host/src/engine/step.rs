@@ -52,7 +52,7 @@ impl Outcome {
 impl Engine {
     /// Computes gradients for `batch` as step `step` of the run. Returns them in the parameters, and this step's features, detached.
     pub fn gradients(&mut self, mut batch: Batch, step: u64) -> Result<(Outcome, Option<Features>)> {
-        self.optimizer.zero_grad();
+        self.optimizer.forget_gradients()?;
         for term in &self.terms {
             let mut rng = self.rng(step, &term.key);
             term.objective.prepare(&mut batch, &mut rng).map_err(|error| error.within(format!("objective.{}", term.key)))?;
@@ -73,7 +73,8 @@ impl Engine {
         } else {
             let local = match &whole {
                 Some(features) => features.only(&shared, "").map(Tensor::detach),
-                None => self.forward_only(&chunks, &shared, seeds)?,
+                // With the tokens that the second forward will make: dropout must draw the same numbers.
+                None => self.forward_only(&chunks, &terms::with_tokens_of(&shared, &all), seeds)?.only(&shared, ""),
             };
             // 2. Everyone's features as leaves. One backward: d loss / d feature, and the gradients of the heads, once.
             let leaves = self.comm.gather(&local)?.map(|tensor| tensor.detach().set_requires_grad(true));
@@ -118,7 +119,7 @@ impl Engine {
         Ok((outcome, pull.map(|(_, local)| local)))
     }
 
-    /// Computes gradients, and takes the step unless the loss or a gradient is not finite: nothing is changed then.
+    /// Computes gradients, and takes the step unless the loss or a gradient is not finite: no parameter is changed then.
     pub fn step(&mut self, batch: Batch, step: u64, lr: f64) -> Result<Outcome> {
         let (outcome, seen) = self.gradients(batch, step)?;
         if !outcome.is_finite() {
@@ -130,7 +131,7 @@ impl Engine {
             Some(local) => self.comm.gather(&local)?,
             None => Features::new(0..0, 0),
         };
-        for term in &mut self.terms {
+        for term in self.terms.iter_mut().filter(|term| term.scope == Scope::Batch) {
             let visible = seen.only(&term.needs, &term.key);
             term.objective.after_step(&visible).map_err(|error| error.within(format!("objective.{}", term.key)))?;
         }
@@ -140,10 +141,7 @@ impl Engine {
     /// The features of all chunks, without a graph. Buffers that a tower updates while it trains are put back, since each chunk runs again.
     fn forward_only(&self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[vlhub_core::Need], seeds: Option<Seeds>) -> Result<Features> {
         let _no_grad = tch::no_grad_guard();
-        let buffers: Vec<(Tensor, Tensor)> = {
-            let fixed = self.towers.vars.variables().into_values().filter(|tensor| !tensor.requires_grad());
-            fixed.map(|tensor| (tensor.copy(), tensor)).collect()
-        };
+        let buffers: Vec<(Tensor, Tensor)> = self.towers.buffers.iter().map(|tensor| (tensor.copy(), tensor.shallow_clone())).collect();
         let parts: Result<Vec<_>> = chunks.iter().map(|(range, chunk)| self.towers.features(chunk, needs, seeds, range.start)).collect();
         for (before, mut tensor) in buffers {
             tensor.f_copy_(&before)?;

@@ -1,5 +1,7 @@
 //! The weighted sum of objectives.
 
+use std::collections::BTreeMap;
+
 use tch::Tensor;
 use vlhub_core::{Batch, Error, Features, Need, Objective, Result, Scope};
 
@@ -25,6 +27,8 @@ pub struct Numbers {
     pub losses: Vec<(String, f64)>,
     /// What objectives show beside their loss.
     pub metrics: Vec<(String, f64)>,
+    /// Key of the term that shows a metric.
+    owners: BTreeMap<String, String>,
 }
 
 impl Numbers {
@@ -35,11 +39,17 @@ impl Numbers {
         }
     }
 
-    fn show(&mut self, metrics: &[(&'static str, f64)]) {
+    /// Adds what a term shows, `share` of it. A name that another term shows too gets its term's key before it.
+    fn show(&mut self, key: &str, metrics: &[(&'static str, f64)], share: f64) {
         for (name, value) in metrics {
-            match self.metrics.iter_mut().find(|(known, _)| known == name) {
-                Some((_, old)) => *old = *value,
-                None => self.metrics.push(((*name).to_owned(), *value)),
+            let mut shown = (*name).to_owned();
+            if self.owners.get(&shown).is_some_and(|owner| owner != key) {
+                shown = format!("{key}_{name}");
+            }
+            self.owners.insert(shown.clone(), key.to_owned());
+            match self.metrics.iter_mut().find(|(known, _)| *known == shown) {
+                Some((_, sum)) => *sum += value * share,
+                None => self.metrics.push((shown, value * share)),
             }
         }
     }
@@ -71,13 +81,19 @@ pub fn needs(terms: &[Term], scope: Option<Scope>) -> Vec<Need> {
     needs
 }
 
+/// `needs`, with tokens wherever `all` asks for them.
+pub fn with_tokens_of(needs: &[Need], all: &[Need]) -> Vec<Need> {
+    let asked = |need: &Need| all.iter().any(|other| other.tokens && other.modality == need.modality && other.view == need.view);
+    needs.iter().map(|need| Need { tokens: need.tokens || asked(need), ..need.clone() }).collect()
+}
+
 /// The weighted sum of the terms that couple samples, over everyone's features. `None` when there are none.
 pub fn coupled(terms: &[Term], features: &Features, batch: &Batch, numbers: &mut Numbers) -> Result<Option<Tensor>> {
     let mut sum = None;
     for term in terms.iter().filter(|term| term.scope == Scope::Batch) {
         let loss = term.loss(features, batch)?;
         numbers.add(&term.key, loss.value());
-        numbers.show(&loss.metrics);
+        numbers.show(&term.key, &loss.metrics, 1.0);
         sum = Some(plus(sum, &loss.total * term.weight));
     }
     Ok(sum)
@@ -102,7 +118,7 @@ pub fn per_sample(terms: &[Term], totals: &[f64], features: &Features, chunk: &B
         let share = weight / total;
         let loss = term.loss(features, chunk)?;
         numbers.add(&term.key, loss.value() * share);
-        numbers.show(&loss.metrics);
+        numbers.show(&term.key, &loss.metrics, share);
         sum = Some(plus(sum, &loss.total * (term.weight * share)));
     }
     Ok(sum)

@@ -4,6 +4,7 @@ use tch::{Device, Kind, Tensor, nn};
 use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Features, InputSpec, Modality, Need, Noise, Result, Tower};
 
 use super::{seed_of, seed_of_name};
+use crate::config::problems::hint;
 
 /// One tower with its projection into the joint space.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Towers {
     pub image: Option<TowerNet>,
     /// The text tower.
     pub text: Option<TowerNet>,
+    /// What the towers keep besides parameters, such as running statistics.
+    pub buffers: Vec<Tensor>,
     /// Width of the joint space.
     pub embed: i64,
 }
@@ -38,9 +41,11 @@ impl Towers {
         image: Option<&dyn Config<dyn Backbone>>,
         text: Option<&dyn Config<dyn Backbone>>,
     ) -> Result<Self> {
-        let mut towers = Self { vars: nn::VarStore::new(device), image: None, text: None, embed };
+        let mut towers = Self { vars: nn::VarStore::new(device), image: None, text: None, buffers: Vec::new(), embed };
         towers.image = image.map(|config| towers.tower(config, Modality::Image)).transpose()?;
         towers.text = text.map(|config| towers.tower(config, Modality::Text)).transpose()?;
+        // Nothing is frozen yet, so what is not trained now never is.
+        towers.buffers = towers.vars.variables().into_values().filter(|tensor| !tensor.requires_grad()).collect();
         Ok(towers)
     }
 
@@ -119,12 +124,8 @@ impl Towers {
         let projection = net.backbone.projection().to_owned();
         for stage in stages.iter().filter(|stage| *stage != "all") {
             if !known.contains(stage) && *stage != projection {
-                let near = vlhub_core::suggest(stage, known.iter().map(String::as_str));
-                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                return Err(Error::Options(format!(
-                    "backbone.{modality}.freeze: no stage `{stage}`{hint} known: all {} {projection}",
-                    known.join(" ")
-                )));
+                let names: Vec<&str> = known.iter().map(String::as_str).chain(["all", &projection]).collect();
+                return Err(Error::Options(format!("backbone.{modality}.freeze: no stage `{stage}`{}", hint(stage, &names))));
             }
         }
         let frozen: Vec<&String> = if whole { known.iter().chain([&projection]).collect() } else { stages.iter().collect() };

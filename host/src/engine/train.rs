@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tch::Device;
-use vlhub_core::{EvalCx, Report};
+use vlhub_core::{EvalCx, EvalSuite, Report};
 
 use super::comm::Alone;
 use super::optim::Optimizer;
 use super::show;
 use super::step::{self, Engine};
-use crate::checkpoint::{Progress as Place, State, Store, failpoint};
+use crate::checkpoint::{Store, failpoint};
 use crate::config::{RunConfig, SuiteConfig};
 use crate::data::loader::{LoadError, Loader, LoaderConfig};
 use crate::data::tokens::Tokenizer;
@@ -38,16 +38,16 @@ pub enum Resume {
 
 /// A run that is built and placed, before its first step.
 pub struct Training<'a> {
-    config: &'a RunConfig,
-    engine: Engine,
+    pub(super) config: &'a RunConfig,
+    pub(super) engine: Engine,
     tokenizer: Option<Arc<dyn Tokenizer>>,
     loader: Loader,
     /// Steps of the whole run.
     pub total: u64,
-    steps_per_epoch: u64,
-    device: Device,
-    fingerprint: String,
-    started_at: u64,
+    pub(super) steps_per_epoch: u64,
+    pub(super) device: Device,
+    pub(super) fingerprint: String,
+    pub(super) started_at: u64,
 }
 
 /// How a run ended.
@@ -79,8 +79,13 @@ impl<'a> Training<'a> {
         let source = data::open(options, &config.folder).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let fingerprint = source.fingerprint();
         let Session { towers, terms, tokenizer } = session::build(config, device)?;
-        let (views, image) = session::views(config, &towers)?;
         let train = &config.train;
+        // A suite that cannot be built, or opened, must not be found out after the last step.
+        for suite in &config.suites {
+            build_suite(config, suite)?;
+        }
+        within_budget(source.as_ref(), train.max_bad_fraction)?;
+        let (views, image) = session::views(config, &towers, !source.classes().is_empty())?;
         let options = LoaderConfig {
             batch: train.batch,
             threads: train.workers,
@@ -91,7 +96,8 @@ impl<'a> Training<'a> {
             max_bad_run: train.max_bad_run,
             shuffle: true,
         };
-        let loader = Loader::new(source, views, tokenizer.clone(), options, skipped)?;
+        let loader = Loader::new(source, views, tokenizer.clone(), options, skipped)
+            .map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let steps_per_epoch = loader.steps_per_epoch();
         let total = if train.steps > 0 { train.steps } else { train.epochs * steps_per_epoch };
         let optimizer = Optimizer::new(config.optimizer.clone(), towers.trained());
@@ -155,69 +161,14 @@ impl<'a> Training<'a> {
         .into()
     }
 
-    /// Puts everything back as a checkpoint has it.
-    ///
-    /// # Errors
-    /// Exit status 4 when there is no checkpoint, or its options or data are others.
-    pub fn resume(&mut self, store: &Store, resume: &Resume, allow_changed: bool) -> Outcome<Option<String>> {
-        let (path, rejected) = match resume {
-            Resume::No => return Ok(None),
-            Resume::At(path) => (path.clone(), Vec::new()),
-            Resume::Latest | Resume::Auto => match store.latest()? {
-                Some(found) => (found.path, found.rejected),
-                None if *resume == Resume::Auto => return Ok(None),
-                None => {
-                    return Err(Failure::new(
-                        Failure::RESUME,
-                        format!("there is no valid checkpoint in {}; `--resume auto` starts afresh then", store.dir().display()),
-                    ));
-                }
-            },
-        };
-        let state = Store::load(&path).map_err(|error| Failure::new(Failure::RESUME, error.to_string()))?;
-        let mut changes = Vec::new();
-        if state.config_hash != self.config_hash() {
-            changes.push(format!("options differ:{}", difference(&state.config, &self.decisive())));
-        }
-        if state.dataset != self.fingerprint {
-            changes.push("the training data has changed".to_owned());
-        }
-        let threads = state.extra.get("torch_threads").cloned().unwrap_or_default();
-        if !threads.is_empty() && threads != tch::get_num_threads().to_string() {
-            changes.push(format!(
-                "libtorch ran with {threads} threads and would now run with {}; sums would round otherwise (train.torch_threads={threads})",
-                tch::get_num_threads()
-            ));
-        }
-        if !changes.is_empty() && !allow_changed {
-            return Err(Failure::new(
-                Failure::RESUME,
-                format!("cannot resume {} exactly:\n  {}\n  `--allow-changed` resumes all the same", path.display(), changes.join("\n  ")),
-            ));
-        }
-        let find = |name: &str| state.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.shallow_clone());
-        let _no_grad = tch::no_grad_guard();
-        for (name, mut tensor) in self.engine.towers.variables() {
-            let saved = find(&name).ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no `{name}`", path.display())))?;
-            tensor.f_copy_(&saved).map_err(|error| {
-                Failure::new(Failure::RESUME, format!("`{name}` of {}: {}", path.display(), vlhub_core::Error::from(error)))
-            })?;
-        }
-        self.engine.optimizer.load(find).map_err(|error| Failure::new(Failure::RESUME, format!("{}: {error}", path.display())))?;
-        self.started_at = state.progress.step;
-        let mut text = format!("resumed {} at step {}", path.display(), self.started_at);
-        for (path, why) in rejected {
-            text += &format!("\n  passed over {}: {why}", path.display());
-        }
-        Ok(Some(text))
-    }
-
-    /// Reads one batch, to see that it can be done.
+    /// Reads one batch and computes its gradients, to see that it can be done. Takes no step.
     ///
     /// # Errors
     /// As [`Training::run`].
-    pub fn first_batch(&self) -> Outcome {
-        self.loader.start(0).next().map(drop).map_err(load_failure)
+    pub fn first_batch(&mut self) -> Outcome {
+        let batch = self.loader.start(0).next().map_err(load_failure)?.batch.to_device(self.device);
+        self.engine.gradients(batch, 0)?;
+        Ok(())
     }
 
     /// Steps of an epoch.
@@ -230,56 +181,6 @@ impl<'a> Training<'a> {
         self.started_at
     }
 
-    /// The options that decide what is computed, as TOML.
-    fn decisive(&self) -> String {
-        let mut tree = self.config.resolved.clone();
-        for key in ["name", "logs", "libraries", "eval", "model", "pretrained"] {
-            tree.remove(key);
-        }
-        if let Some(train) = tree.get_mut("train").and_then(serde_json::Value::as_object_mut) {
-            // Loader threads, logging and saving never change a number.
-            for key in [
-                "workers",
-                "log_every",
-                "save_every",
-                "keep_last",
-                "keep_every",
-                "show_batch",
-                "max_bad_fraction",
-                "max_bad_run",
-                "skip_nonfinite",
-                "torch_threads",
-            ] {
-                train.remove(key);
-            }
-        }
-        crate::config::document::to_toml(&tree)
-    }
-
-    fn config_hash(&self) -> String {
-        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(self.decisive().as_bytes()))
-    }
-
-    fn save(&self, store: &Store, step: u64) -> Outcome {
-        let mut tensors = self.engine.towers.variables();
-        tensors.extend(self.engine.optimizer.state());
-        let state = State {
-            tensors,
-            progress: Place {
-                step,
-                epoch: step / self.steps_per_epoch.max(1),
-                samples_seen: step * self.config.train.batch as u64,
-                seed: self.config.top.seed,
-            },
-            config_hash: self.config_hash(),
-            config: self.decisive(),
-            dataset: self.fingerprint.clone(),
-            extra: [("torch_threads".to_owned(), tch::get_num_threads().to_string())].into(),
-        };
-        store.save(&state)?;
-        Ok(())
-    }
-
     /// Trains to the end, or until `stop` is set.
     ///
     /// # Errors
@@ -288,12 +189,16 @@ impl<'a> Training<'a> {
         let train = &self.config.train;
         let mut stream = self.loader.start(self.started_at);
         let (mut done, mut saved, mut passed_over) = (self.started_at, self.started_at, 0);
+        if done > 0 {
+            // A process that died after its last checkpoint may have owed a measurement.
+            self.measure(out, done)?;
+        }
         while done < self.total {
             let begin = Instant::now();
             let loaded = stream.next().map_err(load_failure)?;
             let wait = begin.elapsed();
             if done == 0 && train.show_batch {
-                show::batch(&loaded.batch, &self.engine.towers, self.tokenizer.as_deref(), &out.folder.train_batch())?;
+                tolerate(show::batch(&loaded.batch, &self.engine.towers, self.tokenizer.as_deref(), &out.folder.train_batch()));
             }
             let lr = self.config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
             let batch = if self.device == Device::Cpu { loaded.batch } else { loaded.batch.to_device(self.device) };
@@ -307,7 +212,7 @@ impl<'a> Training<'a> {
                 tracing::warn!("{error}");
             }
             done += 1;
-            out.recorder.step(&self.stats(done, &outcome, lr, wait, begin.elapsed()))?;
+            tolerate(out.recorder.step(&self.stats(done, &outcome, lr, wait, begin.elapsed())));
 
             let stopping = stop.load(Ordering::Relaxed) && done < self.total;
             let every = if train.save_every > 0 { train.save_every } else { self.steps_per_epoch.max(1) };
@@ -347,15 +252,20 @@ impl<'a> Training<'a> {
     }
 
     fn measure(&self, out: &mut Output<'_>, done: u64) -> Outcome {
-        for suite in self.config.suites.iter().filter(|suite| suite.every.is_due(done, self.total, self.steps_per_epoch)) {
-            match evaluate(self.config, suite, &self.engine.towers, &self.engine.terms, self.tokenizer.clone())? {
-                Some(report) => {
-                    out.recorder.eval(out.folder, &suite.key, done, done / self.steps_per_epoch.max(1), &report)?;
+        let measured = out.folder.measured(done);
+        let due = |suite: &&SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
+        for suite in self.config.suites.iter().filter(due) {
+            match evaluate(self.config, suite, &self.engine.towers, &self.engine.terms, self.tokenizer.clone()) {
+                Ok(Some(report)) => {
+                    tolerate(out.recorder.eval(out.folder, &suite.key, done, done / self.steps_per_epoch.max(1), &report));
                     let shown: Vec<String> =
                         report.metrics.iter().take(6).map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
                     tracing::info!("{} after step {done}: {}", suite.key, shown.join(", "));
                 }
-                None => tracing::warn!("eval.{} is skipped: the model lacks what it needs", suite.key),
+                Ok(None) => tracing::warn!("eval.{} is skipped: the model lacks what it needs", suite.key),
+                // On the way a run goes on without the number; at the end there is nothing left to lose.
+                Err(failure) if done < self.total => tracing::warn!("{failure}; the run goes on without this measurement"),
+                Err(failure) => return Err(failure),
             }
         }
         Ok(())
@@ -383,16 +293,21 @@ pub fn evaluate(
     terms: &[Term],
     tokenizer: Option<Arc<dyn Tokenizer>>,
 ) -> Outcome<Option<Report>> {
-    let place = format!("eval.{}", suite.key);
-    let datasets = HostDatasets::new(&config.folder, config.train.workers);
-    let built = suite.chosen.config.build(&EvalCx { datasets: &datasets }).map_err(|error| error.within(&place))?;
+    let built = build_suite(config, suite)?;
     let model = EvalModel { towers, terms, tokenizer };
     if !built.requires().missing(&vlhub_core::Model::skills(&model)).is_empty() {
         return Ok(None);
     }
     let mut report = Report::default();
-    built.run(&model, &mut report).map_err(|error| error.within(&place))?;
+    built.run(&model, &mut report).map_err(|error| error.within(format!("eval.{}", suite.key)))?;
     Ok(Some(report))
+}
+
+/// A full disk must not cost the run: what cannot be logged is said, and training goes on.
+fn tolerate(written: vlhub_core::Result<()>) {
+    if let Err(error) = written {
+        tracing::warn!("{error}; the run goes on without it");
+    }
 }
 
 fn load_failure(error: LoadError) -> Failure {
@@ -402,14 +317,26 @@ fn load_failure(error: LoadError) -> Failure {
     }
 }
 
-/// Lines that only one of two texts has.
-fn difference(before: &str, now: &str) -> String {
-    let mut out = String::new();
-    for line in before.lines().filter(|line| !now.lines().any(|other| other == *line)) {
-        out += &format!("\n    - {line}");
+fn build_suite(config: &RunConfig, suite: &SuiteConfig) -> Outcome<Box<dyn EvalSuite>> {
+    let datasets = HostDatasets::new(&config.folder, config.train.workers);
+    let built = suite.chosen.config.build(&EvalCx { datasets: &datasets });
+    built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))
+}
+
+/// What was found unusable while the source was indexed counts too; the share is taken of at least 1000 samples, as it is later.
+fn within_budget(source: &dyn data::Source, allowed: f64) -> Outcome {
+    let bad = source.problems().len();
+    let share = bad as f64 / (source.len() + bad).max(1000) as f64;
+    if share <= allowed {
+        return Ok(());
     }
-    for line in now.lines().filter(|line| !before.lines().any(|other| other == *line)) {
-        out += &format!("\n    + {line}");
-    }
-    out
+    let first: Vec<String> = source.problems().iter().take(3).map(ToString::to_string).collect();
+    Err(Failure::new(
+        Failure::DATA,
+        format!(
+            "data.train: {bad} of {} samples cannot be used, more than train.max_bad_fraction = {allowed} allows; first: {}. `vlhub data check` lists them all",
+            source.len() + bad,
+            first.join("; ")
+        ),
+    ))
 }

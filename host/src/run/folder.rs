@@ -43,7 +43,8 @@ impl RunFolder {
             return Err(Failure::usage(format!("`name`: `{name}` cannot be the name of a folder; use letters, digits, `-` and `_`")));
         }
         let path = logs.join(name);
-        let existed = path.join("out.log").exists();
+        // A start that failed before the first step leaves a log, and no run.
+        let existed = path.join("metrics.jsonl").exists();
         match resume {
             Resume::Never if existed => {
                 return Err(Failure::usage(format!(
@@ -59,8 +60,12 @@ impl RunFolder {
             }
             _ => {}
         }
-        let fail = |error| Failure::from(Error::io(&path, error));
-        std::fs::create_dir_all(path.join("checkpoints")).map_err(fail)?;
+        std::fs::create_dir_all(path.join("checkpoints")).map_err(|error| {
+            Failure::usage(format!(
+                "cannot make the run's folder `{}`: {error}; set `logs` to a folder that can be written",
+                path.display()
+            ))
+        })?;
         let lock = RunLock::acquire(&path)?;
         super::log::to_file(&path.join("out.log"))?;
         Ok(Self { path, existed, _lock: lock })
@@ -155,6 +160,13 @@ impl RunFolder {
             "skipped": report.skipped,
             "notes": report.notes,
         }))
+    }
+
+    /// Suites that have a line for a step in `results.jsonl`.
+    pub fn measured(&self, step: u64) -> Vec<String> {
+        let text = std::fs::read_to_string(self.results()).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line["step"] == step).filter_map(|line| line["name"].as_str().map(str::to_owned)).collect()
     }
 
     /// Forgets what was recorded of steps after the committed one. `skipped.jsonl` belongs to the loader, which keeps it open.

@@ -1,0 +1,166 @@
+//! What a checkpoint must hold for a run to go on to the bit, and what keeps it from doing so.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::train::{Resume, Training};
+use crate::checkpoint::{Progress as Place, State, Store};
+use crate::config::document::{Document, flat};
+use crate::failure::{Failure, Outcome};
+
+impl Training<'_> {
+    /// Puts everything back as a checkpoint has it.
+    ///
+    /// # Errors
+    /// Exit status 4 when there is no checkpoint, or its options or data are others.
+    pub fn resume(&mut self, store: &Store, resume: &Resume, allow_changed: bool) -> Outcome<Option<String>> {
+        let (path, rejected) = match resume {
+            Resume::No => return Ok(None),
+            Resume::At(path) => (path.clone(), Vec::new()),
+            Resume::Latest | Resume::Auto => match store.latest().map_err(refused)? {
+                Some(found) => (found.path, found.rejected),
+                None if *resume == Resume::Auto => return Ok(None),
+                None => {
+                    return Err(Failure::new(
+                        Failure::RESUME,
+                        format!("there is no valid checkpoint in {}; `--resume auto` starts afresh then", store.dir().display()),
+                    ));
+                }
+            },
+        };
+        if !path.exists() {
+            return Err(Failure::new(
+                Failure::RESUME,
+                format!("there is no checkpoint `{}`; those of this run are in {}", path.display(), store.dir().display()),
+            ));
+        }
+        let state = Store::load(&path).map_err(refused)?;
+        let mut changes = Vec::new();
+        if state.config_hash != self.config_hash() {
+            changes.push(format!("options differ:{}", difference(&state.config, &self.decisive())));
+        }
+        if state.dataset != self.fingerprint {
+            changes.push("the training data has changed".to_owned());
+        }
+        let device = state.extra.get("device").cloned().unwrap_or_default();
+        if !device.is_empty() && device != format!("{:?}", self.device) {
+            changes.push(format!("the run was on {device} and would now be on {:?}", self.device));
+        }
+        let threads = state.extra.get("torch_threads").cloned().unwrap_or_default();
+        if !threads.is_empty() && threads != tch::get_num_threads().to_string() {
+            changes.push(format!(
+                "libtorch ran with {threads} threads and would now run with {}; sums would round otherwise (train.torch_threads={threads})",
+                tch::get_num_threads()
+            ));
+        }
+        if !changes.is_empty() && !allow_changed {
+            return Err(Failure::new(
+                Failure::RESUME,
+                format!(
+                    "cannot resume {} exactly:\n  {}\n  give the same run file and the same overrides; `--allow-changed` resumes with the new ones all the same",
+                    path.display(),
+                    changes.join("\n  ")
+                ),
+            ));
+        }
+        let find = |name: &str| state.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.shallow_clone());
+        let _no_grad = tch::no_grad_guard();
+        for (name, mut tensor) in self.engine.towers.variables() {
+            let saved = find(&name).ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no `{name}`", path.display())))?;
+            tensor.f_copy_(&saved).map_err(|error| {
+                Failure::new(Failure::RESUME, format!("`{name}` of {}: {}", path.display(), vlhub_core::Error::from(error)))
+            })?;
+        }
+        self.engine.optimizer.load(find).map_err(|error| Failure::new(Failure::RESUME, format!("{}: {error}", path.display())))?;
+        self.started_at = state.progress.step;
+        if matches!(resume, Resume::At(_)) {
+            // What came after it belongs to another life of the run: `latest` must not go back to that.
+            store.set_aside_after(self.started_at)?;
+        }
+        let mut text = format!("resumed {} at step {}", path.display(), self.started_at);
+        for (path, why) in rejected {
+            text += &format!("\n  passed over {}: {why}", path.display());
+        }
+        Ok(Some(text))
+    }
+
+    /// The options that decide what is computed, as TOML.
+    fn decisive(&self) -> String {
+        let mut tree = self.config.resolved.clone();
+        for key in ["name", "logs", "libraries", "eval", "model", "pretrained"] {
+            tree.remove(key);
+        }
+        if let Some(train) = tree.get_mut("train").and_then(serde_json::Value::as_object_mut) {
+            // Loader threads, logging and saving never change a number.
+            for key in [
+                "workers",
+                "log_every",
+                "save_every",
+                "keep_last",
+                "keep_every",
+                "show_batch",
+                "max_bad_fraction",
+                "max_bad_run",
+                "skip_nonfinite",
+                "torch_threads",
+            ] {
+                train.remove(key);
+            }
+        }
+        crate::config::document::to_toml(&tree)
+    }
+
+    fn config_hash(&self) -> String {
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(self.decisive().as_bytes()))
+    }
+
+    pub(super) fn save(&self, store: &Store, step: u64) -> Outcome {
+        let mut tensors = self.engine.towers.variables();
+        tensors.extend(self.engine.optimizer.state());
+        let state = State {
+            tensors,
+            progress: Place {
+                step,
+                epoch: step / self.steps_per_epoch.max(1),
+                samples_seen: step * self.config.train.batch as u64,
+                seed: self.config.top.seed,
+            },
+            config_hash: self.config_hash(),
+            config: self.decisive(),
+            dataset: self.fingerprint.clone(),
+            extra: [("torch_threads".to_owned(), tch::get_num_threads().to_string()), ("device".to_owned(), format!("{:?}", self.device))]
+                .into(),
+        };
+        store.save(&state)?;
+        Ok(())
+    }
+}
+
+fn refused(error: vlhub_core::Error) -> Failure {
+    Failure::new(Failure::RESUME, error.to_string())
+}
+
+/// Options that two TOML texts do not have in common, with both values.
+fn difference(before: &str, now: &str) -> String {
+    let options = |text: &str| Document::parse(text, "", PathBuf::new()).map(|document| flat(&document.tree)).unwrap_or_default();
+    let (before, now): (BTreeMap<_, _>, BTreeMap<_, _>) = (options(before), options(now));
+    let mut keys: Vec<&String> = before.keys().chain(now.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let shown = |map: &BTreeMap<String, String>, key: &String| map.get(key).cloned().unwrap_or_else(|| "nothing".into());
+    let lines = keys.into_iter().filter(|key| before.get(*key) != now.get(*key));
+    lines.map(|key| format!("\n    {key} = {} before, {} now", shown(&before, key), shown(&now, key))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+
+    #[test]
+    fn a_difference_names_the_option_and_both_values() {
+        let before = "[backbone.image]\nlayers = 1\n[backbone.text]\nlayers = 2\n";
+        let now = "[backbone.image]\nlayers = 2\n[backbone.text]\nlayers = 2\nheads = 4\n";
+        let text = difference(before, now);
+        assert_eq!(text, "\n    backbone.image.layers = 1 before, 2 now\n    backbone.text.heads = nothing before, 4 now");
+    }
+}
