@@ -53,7 +53,7 @@ fn usage_mistakes_end_with_2_and_say_what_to_do() {
         (&["trian", "run.toml"], "train", "a typo in the command"),
         (&["train", "run.toml", "--resmue"], "--resume", "a typo in a flag"),
         (&["train", "run.toml", "batch"], "is no override", "an override without a value"),
-        (&["train", "run.toml", "device=gpu"], "known: auto, cpu, cuda", "an unknown device"),
+        (&["train", "run.toml", "device=gpu"], "known: auto cpu cuda", "an unknown device"),
         (&["train", "run.toml", "device=cuda:77"], "device `cuda:77`", "a GPU that is not there is never a silent CPU"),
         (&["plugins", "show", "simclar"], "no plugin is called `simclar`; did you mean `simclr`?", "an unknown plugin"),
         (&["plugins", "show", "clp"], "did you mean `clip`?", "a typo in a plugin's name"),

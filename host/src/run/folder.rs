@@ -216,9 +216,12 @@ mod tests {
         assert_eq!(missing.code, Failure::RESUME);
         let run = RunFolder::create(logs.path(), "a", Resume::Auto).expect("it can be made");
         assert!(!run.existed());
-        let held = RunFolder::create(logs.path(), "a", Resume::Required).expect_err("it is locked");
+        let held = RunFolder::create(logs.path(), "a", Resume::Auto).expect_err("it is locked");
         assert!(held.message.contains("in use by process"), "{held}");
         drop(run);
+        let again = RunFolder::create(logs.path(), "a", Resume::Never).expect("a start that failed is no run");
+        std::fs::write(again.metrics(), "{}\n").expect("written");
+        drop(again);
         let exists = RunFolder::create(logs.path(), "a", Resume::Never).expect_err("it exists");
         assert!(
             exists.code == Failure::USAGE && exists.message.contains("already exists") && exists.message.contains("--resume latest"),
