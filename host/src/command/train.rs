@@ -80,6 +80,7 @@ pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
     tracing::info!("writing to {}", folder.path().display());
     let progress = Progress::new(training.total, config.train.batch as u64, training.steps_per_epoch()).every(config.train.log_every);
     let mut recorder = Recorder::open(&folder, progress, resumed.is_some().then_some(first))?;
+    recorder.tensorboard().text("config", first, &format!("```toml\n{}\n```", config.to_toml()))?;
     let ending = training.run(&mut Output { folder: &folder, recorder: &mut recorder, store: &store }, &stop);
     recorder.finish();
     for (reason, count) in skipped.counts() {

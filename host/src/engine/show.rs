@@ -12,9 +12,10 @@ use crate::data::tokens::Tokenizer;
 const COLUMNS: u32 = 8;
 const MOST: i64 = 32;
 
-/// Writes the first pictures of view `main`, after augmentation, in rows of eight, and their captions beside it as `NAME.txt`.
-pub fn batch(batch: &Batch, towers: &Towers, tokenizer: Option<&dyn Tokenizer>, path: &Path) -> Result<()> {
-    let Some(InputSpec::Image { mean, std, .. }) = towers.image.as_ref().map(|net| &net.input) else { return Ok(()) };
+/// Writes the first pictures of view `main`, after augmentation, in rows of eight, and their captions beside it as `NAME.txt`. `None` without an
+/// image tower.
+pub fn batch(batch: &Batch, towers: &Towers, tokenizer: Option<&dyn Tokenizer>, path: &Path) -> Result<Option<RgbImage>> {
+    let Some(InputSpec::Image { mean, std, .. }) = towers.image.as_ref().map(|net| &net.input) else { return Ok(None) };
     let images = batch.image("main")?;
     let &[rows, 3, height, width] = &images.size()[..] else { return Err(Error::invalid("images are not [B, 3, H, W]")) };
     let shown = rows.min(MOST);
@@ -46,5 +47,5 @@ pub fn batch(batch: &Batch, towers: &Towers, tokenizer: Option<&dyn Tokenizer>, 
         let path = path.with_extension("txt");
         std::fs::write(&path, text).map_err(|error| Error::io(path, error))?;
     }
-    Ok(())
+    Ok(Some(sheet))
 }

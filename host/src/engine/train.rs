@@ -196,9 +196,8 @@ impl<'a> Training<'a> {
         while done < self.total {
             let begin = Instant::now();
             let loaded = stream.next().map_err(load_failure)?;
-            let wait = begin.elapsed();
             if done == 0 && train.show_batch {
-                tolerate(show::batch(&loaded.batch, &self.engine.towers, self.tokenizer.as_deref(), &out.folder.train_batch()));
+                tolerate(self.show(&loaded.batch, out));
             }
             let lr = self.config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
             let batch = if self.device == Device::Cpu { loaded.batch } else { loaded.batch.to_device(self.device) };
@@ -212,7 +211,7 @@ impl<'a> Training<'a> {
                 tracing::warn!("{error}");
             }
             done += 1;
-            tolerate(out.recorder.step(&self.stats(done, &outcome, lr, wait, begin.elapsed())));
+            tolerate(out.recorder.step(&self.stats(done, &outcome, lr, loaded.wait, begin.elapsed())));
 
             let stopping = stop.load(Ordering::Relaxed) && done < self.total;
             let every = if train.save_every > 0 { train.save_every } else { self.steps_per_epoch.max(1) };
@@ -233,6 +232,16 @@ impl<'a> Training<'a> {
             failpoint::at(&format!("step-{done}")).map_err(|error| Failure::new(Failure::RUN, error.to_string()))?;
         }
         Ok(Ending::Finished)
+    }
+
+    /// The first batch as `train_batch0.png`, and in TensorBoard.
+    fn show(&self, batch: &vlhub_core::Batch, out: &mut Output<'_>) -> vlhub_core::Result<()> {
+        let path = out.folder.train_batch();
+        if let Some(sheet) = show::batch(batch, &self.engine.towers, self.tokenizer.as_deref(), &path)? {
+            let png = std::fs::read(&path).map_err(|error| vlhub_core::Error::io(&path, error))?;
+            out.recorder.tensorboard().image("train_batch", 0, sheet.dimensions(), &png)?;
+        }
+        Ok(())
     }
 
     fn stats(&self, done: u64, outcome: &step::Outcome, lr: f64, wait: Duration, whole: Duration) -> StepStats {
