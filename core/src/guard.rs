@@ -164,7 +164,43 @@ impl Objective for Guarded<dyn Objective, AboutObjective> {
         catch(self.name, || inner.after_step(seen))
     }
     fn skills(&self) -> Skills<'_> {
-        catch(self.name, || Ok(self.inner.skills())).unwrap_or_default()
+        let Ok(skills) = catch(self.name, || Ok(self.inner.skills())) else { return Skills::default() };
+        // The skills themselves run behind the guard too.
+        Skills {
+            scorer: skills.scorer.map(|_| self as &dyn Scorer),
+            captioner: skills.captioner.map(|_| self as &dyn Captioner),
+            classifier: skills.classifier.map(|_| self as &dyn Classifier),
+            ..skills
+        }
+    }
+}
+
+impl Guarded<dyn Objective, AboutObjective> {
+    /// Uses a skill that `skills` was seen to have.
+    fn skilled<T>(&self, body: impl FnOnce(Skills<'_>) -> Option<Result<T>>) -> Result<T> {
+        let lost = || Err(Error::invalid(format!("`{}` has lost a skill", self.name)));
+        catch(self.name, || body(self.inner.skills()).unwrap_or_else(lost))
+    }
+}
+
+impl Scorer for Guarded<dyn Objective, AboutObjective> {
+    fn tokens(&self) -> bool {
+        self.skilled(|skills| skills.scorer.map(|scorer| Ok(scorer.tokens()))).unwrap_or(false)
+    }
+    fn score(&self, images: &Encoded, texts: &Encoded) -> Result<Tensor> {
+        self.skilled(|skills| skills.scorer.map(|scorer| scorer.score(images, texts)))
+    }
+}
+
+impl Captioner for Guarded<dyn Objective, AboutObjective> {
+    fn caption(&self, images: &Encoded, longest: i64) -> Result<Tensor> {
+        self.skilled(|skills| skills.captioner.map(|captioner| captioner.caption(images, longest)))
+    }
+}
+
+impl Classifier for Guarded<dyn Objective, AboutObjective> {
+    fn classify(&self, images: &Encoded) -> Result<Tensor> {
+        self.skilled(|skills| skills.classifier.map(|classifier| classifier.classify(images)))
     }
 }
 
@@ -249,4 +285,59 @@ where
 /// What a library exports; nothing when listing it panics. For `export!`.
 pub fn exports(list: impl FnOnce() -> Exports) -> Exports {
     catch("the library", || Ok(list())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Clumsy;
+
+    impl Objective for Clumsy {
+        fn scope(&self) -> Scope {
+            Scope::Batch
+        }
+        fn needs(&self) -> Vec<Need> {
+            Vec::new()
+        }
+        fn weight(&self, _: &Batch) -> f64 {
+            panic!("no weight")
+        }
+        fn loss(&self, _: &Features, _: &Batch) -> Result<Loss> {
+            panic!("no loss\nand a second line")
+        }
+        fn skills(&self) -> Skills<'_> {
+            Skills { scorer: Some(self), ..Skills::default() }
+        }
+    }
+
+    impl Scorer for Clumsy {
+        fn tokens(&self) -> bool {
+            panic!("no idea")
+        }
+        fn score(&self, _: &Encoded, _: &Encoded) -> Result<Tensor> {
+            panic!("no score")
+        }
+    }
+
+    #[test]
+    fn a_panic_anywhere_in_an_objective_is_an_error_that_names_it() {
+        let guarded = <dyn Objective as Wrap>::wrap(Box::new(Clumsy), "clumsy");
+        let error = guarded.loss(&Features::new(0..0, 0), &Batch::new(0)).expect_err("it panics").to_string();
+        assert!(error.contains("`clumsy` panicked: no loss") && !error.contains("second line"), "{error}");
+        assert!(guarded.weight(&Batch::new(0)).is_nan());
+        let encoded = || Encoded { embed: Tensor::new(), pooled: Tensor::new(), tokens: None };
+        let skills = guarded.skills();
+        let scorer = skills.scorer.expect("it says that it scores");
+        assert!(!scorer.tokens());
+        let error = scorer.score(&encoded(), &encoded()).expect_err("it panics").to_string();
+        assert!(error.contains("`clumsy` panicked: no score"), "{error}");
+    }
+
+    #[test]
+    fn a_libtorch_error_that_is_unwrapped_loses_its_back_trace() {
+        let error = catch("shapes", || Ok(Tensor::from_slice(&[1.0f32, 2.0]).view([3i64]))).expect_err("two are not three").to_string();
+        assert!(error.contains("`shapes` panicked") && error.lines().count() == 1 && !error.contains("frame #"), "{error}");
+    }
 }

@@ -19,12 +19,28 @@ pub fn left_out(name: &str) -> Option<&'static str> {
         (
             "augment",
             cfg!(feature = "augment"),
-            &["random_resized_crop", "center_crop", "flip", "color_jitter", "greyscale", "blur", "simclr"],
+            &["random_resized_crop", "center_crop", "flip", "color_jitter", "greyscale", "blur", "simclr", "resize", "solarize"],
         ),
-        ("captions", cfg!(feature = "captions"), &["templates", "choose", "lower", "upper", "clean"]),
+        ("captions", cfg!(feature = "captions"), &["templates", "choose", "lower", "upper", "clean", "shift_cipher"]),
         ("clip", cfg!(feature = "clip"), &["clip", "siglip"]),
         ("retrieval", cfg!(feature = "retrieval"), &["retrieval"]),
-        ("vit", cfg!(feature = "vit"), &["vit", "vit_b_32", "vit_b_16", "vit_l_14", "text_transformer"]),
+        (
+            "vit",
+            cfg!(feature = "vit"),
+            &[
+                "vit",
+                "vit_b_32",
+                "vit_b_16",
+                "vit_l_14",
+                "text_transformer",
+                "vit_s_16",
+                "vit_s_32",
+                "vit_tiny_8",
+                "text_s",
+                "text_l",
+                "text_tiny",
+            ],
+        ),
         ("zeroshot", cfg!(feature = "zeroshot"), &["zeroshot"]),
     ];
     CRATES.iter().find(|(_, linked, names)| !linked && names.contains(&name)).map(|(feature, ..)| *feature)

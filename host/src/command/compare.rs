@@ -2,11 +2,11 @@
 
 use super::print_json;
 use crate::cli::{CompareArgs, ReportArgs};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 /// Writes one page about several runs, and prints what differs.
 pub fn compare(args: &CompareArgs) -> Outcome {
-    let comparison = crate::run::compare(&args.runs, &args.out)?;
+    let comparison = crate::run::compare(&args.runs, &args.out).map_err(|error| Failure::usage(error.to_string()))?;
     if args.json {
         return print_json(&comparison);
     }
@@ -17,7 +17,7 @@ pub fn compare(args: &CompareArgs) -> Outcome {
 
 /// Writes a run's report again.
 pub fn report(args: &ReportArgs) -> Outcome {
-    let page = crate::run::write_report(&args.run)?;
+    let page = crate::run::write_report(&args.run).map_err(|error| Failure::usage(error.to_string()))?;
     say!("wrote {}", page.display());
     Ok(())
 }

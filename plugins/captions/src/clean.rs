@@ -4,7 +4,7 @@ use vlhub_sdk::prelude::*;
 
 use crate::map_texts;
 
-/// Cleans captions as VL Hub does: small letters, no punctuation, no web leftovers, no numbers, no word of 30 or more characters.
+/// Cleans captions as the Python VL Hub did: small letters, no punctuation, no web leftovers, no numbers, no word of 30 or more characters.
 ///
 /// Spaces are neither added nor merged, so that the texts equal those of VL Hub to the character. A caption of which nothing is left is
 /// dropped.

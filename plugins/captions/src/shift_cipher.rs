@@ -11,7 +11,7 @@ use crate::map_texts;
 pub struct ShiftCipherConfig {
     /// By how many letters; negative numbers turn back.
     pub k: i64,
-    /// What happens to letters outside the 26 of ASCII: `none` leaves them, `vlhub` maps them into the 26 as VL Hub does, which cannot be
+    /// What happens to letters outside the 26 of ASCII: `none` leaves them, `vlhub` maps them into the 26 as the Python VL Hub did, which cannot be
     /// undone.
     pub compat: Compat,
 }
