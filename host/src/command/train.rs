@@ -53,18 +53,19 @@ pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
     }
     let name = config.top.name.clone();
     let stop = signals()?;
-    let folder = RunFolder::create(
-        Path::new(&config.top.logs),
-        &name,
-        match resume {
-            Resume::No => run::Resume::Never,
-            Resume::Auto => run::Resume::Auto,
-            Resume::Latest | Resume::At(_) => run::Resume::Required,
-        },
-    )?;
-    let store = folder.checkpoints()?.keeping(config.train.keep_last, Some(config.train.keep_every).filter(|every| *every > 0));
-    let skipped = SkipLog::open(&folder.skipped())?;
+    let wanted = match resume {
+        Resume::No => run::Resume::Never,
+        Resume::Auto => run::Resume::Auto,
+        Resume::Latest | Resume::At(_) => run::Resume::Required,
+    };
+    // Everything that can be refused is, before anything is written.
+    let logs = Path::new(&config.top.logs);
+    RunFolder::check(logs, &name, wanted)?;
+    let skipped = SkipLog::none();
     let mut training = Training::prepare(&config, skipped.clone())?;
+    let folder = RunFolder::create(logs, &name, wanted)?;
+    skipped.write_to(&folder.skipped())?;
+    let store = folder.checkpoints()?.keeping(config.train.keep_last, Some(config.train.keep_every).filter(|every| *every > 0));
     let resumed = training.resume(&store, &resume, args.allow_changed)?;
     let first = training.first_step();
     skipped.resume(first)?;

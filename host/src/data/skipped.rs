@@ -59,6 +59,16 @@ impl SkipLog {
         Ok(Self { inner: Arc::new(Mutex::new(Inner { file: Some((path.to_owned(), file)), ..Inner::default() })) })
     }
 
+    /// From now on writes to a file, as [`SkipLog::open`]; what was counted so far stays counted.
+    ///
+    /// # Errors
+    /// The file cannot be opened for writing.
+    pub fn write_to(&self, path: &Path) -> Result<()> {
+        let opened = Self::open(path)?;
+        self.lock().file = opened.lock().file.take();
+        Ok(())
+    }
+
     /// Begins at step `step`: lines of that step and later are taken out, because those steps run again, and so is a last line that was cut. The
     /// lines that stay are counted.
     ///

@@ -39,6 +39,23 @@ impl RunFolder {
     /// The experiment exists and `resume` is [`Resume::Never`]; it does not exist and `resume` is [`Resume::Required`]; another process uses
     /// it; the name is not a plain folder name.
     pub fn create(logs: &Path, name: &str, resume: Resume) -> Outcome<Self> {
+        let (path, existed) = Self::check(logs, name, resume)?;
+        std::fs::create_dir_all(path.join("checkpoints")).map_err(|error| {
+            Failure::usage(format!(
+                "cannot make the run's folder `{}`: {error}; set `logs` to a folder that can be written",
+                path.display()
+            ))
+        })?;
+        let lock = RunLock::acquire(&path)?;
+        super::log::to_file(&path.join("out.log"))?;
+        Ok(Self { path, existed, _lock: lock })
+    }
+
+    /// The path of `logs/NAME`, and whether there is a run; without writing anything.
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`], but for the lock.
+    pub fn check(logs: &Path, name: &str, resume: Resume) -> Outcome<(PathBuf, bool)> {
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
             return Err(Failure::usage(format!("`name`: `{name}` cannot be the name of a folder; use letters, digits, `-` and `_`")));
         }
@@ -60,15 +77,7 @@ impl RunFolder {
             }
             _ => {}
         }
-        std::fs::create_dir_all(path.join("checkpoints")).map_err(|error| {
-            Failure::usage(format!(
-                "cannot make the run's folder `{}`: {error}; set `logs` to a folder that can be written",
-                path.display()
-            ))
-        })?;
-        let lock = RunLock::acquire(&path)?;
-        super::log::to_file(&path.join("out.log"))?;
-        Ok(Self { path, existed, _lock: lock })
+        Ok((path, existed))
     }
 
     /// The folder.
