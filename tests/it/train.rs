@@ -63,18 +63,8 @@ fn loader_threads_do_not_change_the_weights() {
 }
 
 #[test]
-fn kills_at_random_moments_lose_nothing() {
-    // Fifty in `--ignored`; a few here, since each costs a start of the program.
-    kill_loop(12);
-}
-
-#[test]
-#[ignore = "minutes; `cargo vlhub test` runs a shorter loop"]
 fn fifty_kills_at_random_moments_lose_nothing() {
-    kill_loop(50);
-}
-
-fn kill_loop(kills: u64) {
+    let kills = 50;
     let folder = folder(SMALL);
     // Long enough that the kills fall into it, with a checkpoint at every other step, so that many fall into a commit.
     let args = |name: &str| ["train", "run.toml", name, "train.steps=150", "train.save_every=2", "train.workers=2"].map(str::to_owned);
