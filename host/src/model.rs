@@ -6,6 +6,7 @@ use image::RgbImage;
 use tch::{Device, Tensor};
 use vlhub_core::{Encoded, Error, InputSpec, Modality, Model, Result, Skills};
 
+use crate::data::levels::Levels;
 use crate::data::tokens::Tokenizer;
 use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
@@ -32,10 +33,11 @@ impl Model for EvalModel<'_> {
         let net = self.towers.net(Modality::Image)?;
         let InputSpec::Image { size, mean, std } = net.input else { return Err(Error::invalid("the image tower reads no images")) };
         let _no_grad = tch::no_grad_guard();
-        let mut pixels = Vec::with_capacity(images.len() * 3 * (size.0 * size.1) as usize);
-        for image in images {
-            let image = vlhub_sdk::pixels::eval_transform(image, (size.0 as u32, size.1 as u32));
-            normalized(&image, mean.map(|value| value as f32), std.map(|value| value as f32), &mut pixels);
+        let levels = Levels::new(mean.map(|value| value as f32), std.map(|value| value as f32));
+        let each = 3 * (size.0 * size.1) as usize;
+        let mut pixels = vec![0.0; images.len() * each];
+        for (image, out) in images.iter().zip(pixels.chunks_exact_mut(each)) {
+            levels.write(&vlhub_sdk::pixels::eval_transform(image, (size.0 as u32, size.1 as u32)), out);
         }
         let input = Tensor::f_from_slice(&pixels)?.f_view([images.len() as i64, 3, size.0, size.1])?.f_to_device(self.device())?;
         self.towers.encode(Modality::Image, &input, tokens, None)
@@ -68,14 +70,5 @@ impl Model for EvalModel<'_> {
             skills.classifier = skills.classifier.or(of.classifier);
         }
         skills
-    }
-}
-
-/// Appends `(pixel / 255 - mean) / std` of an image, channel by channel.
-pub fn normalized(image: &RgbImage, mean: [f32; 3], std: [f32; 3], out: &mut Vec<f32>) {
-    for channel in 0..3 {
-        // Division by 255 first, as torchvision's ToTensor does, so that the last bit agrees.
-        let table: Vec<f32> = (0..=255u8).map(|value| (f32::from(value) / 255.0 - mean[channel]) / std[channel]).collect();
-        out.extend(image.as_raw().iter().skip(channel).step_by(3).map(|value| table[usize::from(*value)]));
     }
 }

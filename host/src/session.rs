@@ -136,11 +136,11 @@ fn tokenizer(config: &RunConfig, towers: &Towers) -> Outcome<Option<Arc<dyn Toke
 }
 
 /// Copies weights with open_clip's names out of a safetensors file. Every tower parameter must be there and fit; parameters of objectives may
-/// be missing.
+/// be missing. Returns what the file holds.
 ///
 /// # Errors
 /// The missing, unexpected and misshapen names.
-pub fn load_weights(towers: &Towers, path: &Path) -> Outcome {
+pub fn load_weights(towers: &Towers, path: &Path) -> Outcome<Vec<(String, Tensor)>> {
     let file = crate::checkpoint::read_safetensors(path).map_err(|error| Failure::new(Failure::RESUME, error.to_string()))?;
     let _no_grad = tch::no_grad_guard();
     let mut wrong = Vec::new();
@@ -168,7 +168,7 @@ pub fn load_weights(towers: &Towers, path: &Path) -> Outcome {
         }
     }
     if wrong.is_empty() {
-        return Ok(());
+        return Ok(file);
     }
     let more = if wrong.len() > 10 { format!("\n  and {} more", wrong.len() - 10) } else { String::new() };
     wrong.truncate(10);

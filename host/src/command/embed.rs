@@ -33,11 +33,9 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
     let logit_scale = match &args.checkpoint {
         Some(path) => {
             let file = super::weights_file(path)?;
-            session::load_weights(&session.towers, &file)?;
-            crate::checkpoint::read_safetensors(&file)?
-                .into_iter()
-                .find(|(name, _)| name.ends_with("logit_scale"))
-                .map(|(_, tensor)| tensor)
+            let weights = session::load_weights(&session.towers, &file)?;
+            let scale = weights.into_iter().find(|(name, _)| name.strip_prefix("module.").unwrap_or(name) == "logit_scale");
+            scale.map(|(_, tensor)| tensor)
         }
         None => None,
     };

@@ -8,6 +8,7 @@ use super::{load, print_json, weights_file};
 use crate::cli::EvalArgs;
 use crate::config::problems::hint;
 use crate::failure::{Failure, Outcome};
+use crate::model::EvalModel;
 use crate::{engine, session};
 
 /// Runs the suites of a run file on trained weights.
@@ -29,9 +30,11 @@ pub fn eval(libraries: &[PathBuf], args: &EvalArgs) -> Outcome {
     }
     let session = session::build(&config, device)?;
     session::load_weights(&session.towers, &file)?;
+    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
-        let report = engine::train::evaluate(&config, suite, &session.towers, &session.terms, session.tokenizer.clone())?;
+        let built = engine::train::build_suite(&config, suite)?;
+        let report = engine::train::evaluate(&suite.key, built.as_ref(), &model)?;
         if !args.json {
             match &report {
                 Some(report) => super::say_text(&crate::run::result_table(&suite.key, report)),

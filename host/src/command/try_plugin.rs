@@ -78,6 +78,17 @@ fn need<'a>(input: &'a Tensors, name: &str) -> Outcome<&'a Tensor> {
     })
 }
 
+/// A file may carry a plugin's parameters too, under their own names.
+fn take_over(vars: &nn::VarStore, input: &Tensors) -> Outcome {
+    let _no_grad = tch::no_grad_guard();
+    for (name, mut tensor) in vars.variables() {
+        if let Some(value) = input.get(&name) {
+            tensor.f_copy_(value).map_err(Error::from)?;
+        }
+    }
+    Ok(())
+}
+
 /// Feature tensors in; the loss, and the gradient of every input and of every parameter out.
 fn objective(config: &dyn Config<dyn Objective>, input: &Tensors) -> Outcome<(Tensors, Value)> {
     let width = |modality: &str| {
@@ -96,13 +107,7 @@ fn objective(config: &dyn Config<dyn Objective>, input: &Tensors) -> Outcome<(Te
         text: text.map(|width| Tower { input: words, width }),
     };
     let objective = config.build(&cx)?;
-    // A file may carry the parameters too, under their own names.
-    for (name, mut tensor) in vars.variables() {
-        if let Some(value) = input.get(&name) {
-            let _no_grad = tch::no_grad_guard();
-            tensor.f_copy_(value).map_err(Error::from)?;
-        }
-    }
+    take_over(&vars, input)?;
     let mut sizes = input.iter().filter(|(name, _)| name.starts_with("image.") || name.starts_with("text."));
     let (first, rows) = sizes.next().map(|(name, tensor)| (name.clone(), tensor.size().first().copied().unwrap_or(0))).unwrap_or_default();
     for (name, tensor) in sizes {
@@ -163,12 +168,7 @@ fn objective(config: &dyn Config<dyn Objective>, input: &Tensors) -> Outcome<(Te
 fn backbone(config: &dyn Config<dyn Backbone>, input: &Tensors) -> Outcome<(Tensors, Value)> {
     let vars = nn::VarStore::new(Device::Cpu);
     let backbone = config.build(&BackboneCx { path: vars.root() })?;
-    for (name, mut tensor) in vars.variables() {
-        if let Some(value) = input.get(&name) {
-            let _no_grad = tch::no_grad_guard();
-            tensor.f_copy_(value).map_err(Error::from)?;
-        }
-    }
+    take_over(&vars, input)?;
     let _no_grad = tch::no_grad_guard();
     let hidden = backbone.encode(need(input, "input")?, true, None)?;
     let parameters: usize = vars.variables().values().map(Tensor::numel).sum();

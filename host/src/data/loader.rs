@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tch::Tensor;
 use vlhub_core::{Batch, Error, Result};
 
+use super::levels::Levels;
 use super::philox::{Permutation, Philox};
 use super::skipped::SkipLog;
 use super::tokens::Tokenizer;
@@ -60,7 +61,7 @@ pub(crate) struct Shared {
     pub steps_per_epoch: u64,
     samples: u64,
     /// `(x / 255 - mean) / std` of every byte, for each channel.
-    levels: [[f32; 256]; 3],
+    levels: Option<Levels>,
 }
 
 /// What became of a row: the samples that were tried in vain, and the row.
@@ -100,14 +101,7 @@ impl Loader {
             return Err(Error::invalid(format!("text view `{}` is read, but there is no text tower", views.texts[0].name)));
         }
         skipped.indexed(source.problems());
-        let mut levels = [[0.0; 256]; 3];
-        if let Some(input) = config.image {
-            for (channel, levels) in levels.iter_mut().enumerate() {
-                for (byte, level) in levels.iter_mut().enumerate() {
-                    *level = (byte as f32 / 255.0 - input.mean[channel]) / input.std[channel];
-                }
-            }
-        }
+        let levels = config.image.map(|input| Levels::new(input.mean, input.std));
         let steps_per_epoch = samples / config.batch as u64;
         let maker = Maker { source, views, tokenizer, image: config.image };
         Ok(Self { shared: Arc::new(Shared { maker, config, steps_per_epoch, samples, levels }), skipped })
@@ -184,16 +178,9 @@ impl Shared {
             let (height, width) = self.config.image.map(|input| input.size).unwrap_or_default();
             let plane = height as usize * width as usize;
             let mut values = vec![0f32; rows.len() * 3 * plane];
-            if plane > 0 {
+            if let Some(levels) = self.levels.as_ref().filter(|_| plane > 0) {
                 for (row, out) in rows.iter().zip(values.chunks_exact_mut(3 * plane)) {
-                    let (red, rest) = out.split_at_mut(plane);
-                    let (green, blue) = rest.split_at_mut(plane);
-                    let [reds, greens, blues] = &self.levels;
-                    for (at, pixel) in row.images[number].as_raw().chunks_exact(3).enumerate() {
-                        red[at] = reds[usize::from(pixel[0])];
-                        green[at] = greens[usize::from(pixel[1])];
-                        blue[at] = blues[usize::from(pixel[2])];
-                    }
+                    levels.write(&row.images[number], out);
                 }
             }
             let shape = [rows.len() as i64, 3, i64::from(height), i64::from(width)];

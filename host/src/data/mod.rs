@@ -11,6 +11,7 @@ pub mod dataset;
 pub mod decode;
 pub mod folder;
 mod group;
+pub(crate) mod levels;
 pub mod loader;
 pub mod ordered;
 pub mod pack;

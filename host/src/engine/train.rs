@@ -16,8 +16,6 @@ use crate::config::{RunConfig, SuiteConfig};
 use crate::data::loader::{LoadError, Loader, LoaderConfig};
 use crate::data::tokens::Tokenizer;
 use crate::data::{self, dataset::HostDatasets, skipped::SkipLog};
-use crate::engine::terms::Term;
-use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 use crate::model::EvalModel;
 use crate::run::{Recorder, RunFolder, StepStats};
@@ -42,6 +40,8 @@ pub struct Training<'a> {
     pub(super) engine: Engine,
     tokenizer: Option<Arc<dyn Tokenizer>>,
     loader: Loader,
+    /// In the order of `config.suites`, with their data open.
+    suites: Vec<Box<dyn EvalSuite>>,
     /// Steps of the whole run.
     pub total: u64,
     pub(super) steps_per_epoch: u64,
@@ -81,9 +81,7 @@ impl<'a> Training<'a> {
         let Session { towers, terms, tokenizer } = session::build(config, device)?;
         let train = &config.train;
         // A suite that cannot be built, or opened, must not be found out after the last step.
-        for suite in &config.suites {
-            build_suite(config, suite)?;
-        }
+        let suites = config.suites.iter().map(|suite| build_suite(config, suite)).collect::<Outcome<_>>()?;
         within_budget(source.as_ref(), train.max_bad_fraction)?;
         let (views, image) = session::views(config, &towers, !source.classes().is_empty())?;
         let options = LoaderConfig {
@@ -103,7 +101,7 @@ impl<'a> Training<'a> {
         let optimizer = Optimizer::new(config.optimizer.clone(), towers.trained());
         let chunk_rows = if train.chunk_rows > 0 { train.chunk_rows } else { train.batch as i64 };
         let engine = Engine { towers, terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: config.top.seed };
-        Ok(Self { config, engine, tokenizer, loader, total, steps_per_epoch, device, fingerprint, started_at: 0 })
+        Ok(Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, started_at: 0 })
     }
 
     /// Lines that tell what will run, for people.
@@ -191,7 +189,8 @@ impl<'a> Training<'a> {
         let (mut done, mut saved, mut passed_over) = (self.started_at, self.started_at, 0);
         if done > 0 {
             // A process that died after its last checkpoint may have owed a measurement.
-            self.measure(out, done)?;
+            let measured = out.folder.measured(done);
+            self.measure(out, done, &measured)?;
         }
         while done < self.total {
             let begin = Instant::now();
@@ -228,7 +227,7 @@ impl<'a> Training<'a> {
             if stopping {
                 return Ok(Ending::Stopped(done));
             }
-            self.measure(out, done)?;
+            self.measure(out, done, &[])?;
             failpoint::at(&format!("step-{done}")).map_err(|error| Failure::new(Failure::RUN, error.to_string()))?;
         }
         Ok(Ending::Finished)
@@ -260,11 +259,12 @@ impl<'a> Training<'a> {
         }
     }
 
-    fn measure(&self, out: &mut Output<'_>, done: u64) -> Outcome {
-        let measured = out.folder.measured(done);
-        let due = |suite: &&SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
-        for suite in self.config.suites.iter().filter(due) {
-            match evaluate(self.config, suite, &self.engine.towers, &self.engine.terms, self.tokenizer.clone()) {
+    /// Runs the suites that are due after `done` steps, but for those `measured` already.
+    fn measure(&self, out: &mut Output<'_>, done: u64, measured: &[String]) -> Outcome {
+        let due = |suite: &SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
+        for (suite, built) in self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite)) {
+            let model = EvalModel { towers: &self.engine.towers, terms: &self.engine.terms, tokenizer: self.tokenizer.clone() };
+            match evaluate(&suite.key, built.as_ref(), &model) {
                 Ok(Some(report)) => {
                     tolerate(out.recorder.eval(out.folder, &suite.key, done, done / self.steps_per_epoch.max(1), &report));
                     let shown: Vec<String> =
@@ -295,20 +295,12 @@ pub struct Output<'a> {
 ///
 /// # Errors
 /// Whatever the suite or its data refuses.
-pub fn evaluate(
-    config: &RunConfig,
-    suite: &SuiteConfig,
-    towers: &Towers,
-    terms: &[Term],
-    tokenizer: Option<Arc<dyn Tokenizer>>,
-) -> Outcome<Option<Report>> {
-    let built = build_suite(config, suite)?;
-    let model = EvalModel { towers, terms, tokenizer };
-    if !built.requires().missing(&vlhub_core::Model::skills(&model)).is_empty() {
+pub fn evaluate(key: &str, suite: &dyn EvalSuite, model: &EvalModel<'_>) -> Outcome<Option<Report>> {
+    if !suite.requires().missing(&vlhub_core::Model::skills(model)).is_empty() {
         return Ok(None);
     }
     let mut report = Report::default();
-    built.run(&model, &mut report).map_err(|error| error.within(format!("eval.{}", suite.key)))?;
+    suite.run(model, &mut report).map_err(|error| error.within(format!("eval.{key}")))?;
     Ok(Some(report))
 }
 
@@ -326,7 +318,11 @@ fn load_failure(error: LoadError) -> Failure {
     }
 }
 
-fn build_suite(config: &RunConfig, suite: &SuiteConfig) -> Outcome<Box<dyn EvalSuite>> {
+/// Builds a suite and opens its data.
+///
+/// # Errors
+/// Exit status 2 with what it refuses.
+pub fn build_suite(config: &RunConfig, suite: &SuiteConfig) -> Outcome<Box<dyn EvalSuite>> {
     let datasets = HostDatasets::new(&config.folder, config.train.workers);
     let built = suite.chosen.config.build(&EvalCx { datasets: &datasets });
     built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))
