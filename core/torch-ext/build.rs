@@ -2,7 +2,9 @@
 
 fn main() {
     vlhub_build::rpath();
-    println!("cargo:rerun-if-changed=src/ext.cpp");
+    for file in ["ext.cpp", "paper.cpp", "guarded.h"] {
+        println!("cargo:rerun-if-changed=src/{file}");
+    }
     let Some(lib) = vlhub_build::libtorch() else { return };
     let root = lib.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
     cc::Build::new()
@@ -13,6 +15,6 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(root.join("include"))
         .include(root.join("include/torch/csrc/api/include"))
-        .file("src/ext.cpp")
+        .files(["src/ext.cpp", "src/paper.cpp"])
         .compile("vlhub_torch_ext");
 }

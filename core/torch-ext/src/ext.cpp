@@ -3,13 +3,12 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/Context.h>
 #include <ATen/ops/_fused_adamw.h>
-#include <exception>
-#include <string>
+#include "guarded.h"
 #include <vector>
 
-namespace {
-thread_local std::string last_error;
+thread_local std::string vlhub_last_error;
 
+namespace {
 std::vector<at::Tensor> list(at::Tensor *const *tensors, size_t count) {
   std::vector<at::Tensor> out;
   out.reserve(count);
@@ -17,21 +16,10 @@ std::vector<at::Tensor> list(at::Tensor *const *tensors, size_t count) {
   return out;
 }
 
-template <typename F> int guarded(F &&body) {
-  try {
-    body();
-    return 0;
-  } catch (const std::exception &error) {
-    last_error = error.what();
-  } catch (...) {
-    last_error = "unknown C++ exception";
-  }
-  return 1;
-}
 } // namespace
 
 extern "C" {
-const char *vlhub_ext_error() { return last_error.c_str(); }
+const char *vlhub_ext_error() { return vlhub_last_error.c_str(); }
 
 int vlhub_ext_fused_adamw(at::Tensor *const *params, at::Tensor *const *grads, at::Tensor *const *exp_avg, at::Tensor *const *exp_avg_sq,
                           at::Tensor *const *steps, size_t count, double lr, double beta1, double beta2, double weight_decay, double eps) {

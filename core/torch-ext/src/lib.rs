@@ -1,6 +1,6 @@
 //! The few parts of libtorch that VL Hub needs and tch does not reach, through one C++ file that catches every exception.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
@@ -22,6 +22,9 @@ unsafe extern "C" {
     ) -> c_int;
     fn vlhub_ext_forget_gradient(tensor: *mut C_tensor) -> c_int;
     fn vlhub_ext_deterministic(on: c_int) -> c_int;
+    fn vlhub_ext_paper_begin() -> *mut c_void;
+    fn vlhub_ext_paper_end(paper: *mut c_void);
+    fn vlhub_ext_multiplications() -> f64;
 }
 
 /// What AdamW keeps for a list of parameters; all lists have one length and one order.
@@ -106,6 +109,30 @@ pub fn deterministic(on: bool) -> Result<(), TchError> {
     checked(unsafe { vlhub_ext_deterministic(c_int::from(on)) })
 }
 
+/// Runs `work` with shapes alone: tensors that it makes on a device have no memory and no numbers, so a model of any size is built and run
+/// in no time. Returns what it returned, and the multiplications (each with its addition) of its products of matrices and convolutions;
+/// `einsum` is not counted. Nothing of it may be read, and none of its tensors may be used with others afterwards.
+///
+/// # Errors
+/// libtorch's own.
+pub fn on_paper<T>(work: impl FnOnce() -> T) -> Result<(T, f64), TchError> {
+    struct Paper(*mut c_void);
+    impl Drop for Paper {
+        fn drop(&mut self) {
+            // SAFETY: made by `vlhub_ext_paper_begin` on this thread, and ended once.
+            unsafe { vlhub_ext_paper_end(self.0) }
+        }
+    }
+    // SAFETY: no arguments; the shim lets no exception out.
+    let paper = Paper(unsafe { vlhub_ext_paper_begin() });
+    if paper.0.is_null() {
+        checked(1)?;
+    }
+    let done = work();
+    // SAFETY: a number of this thread, by value.
+    Ok((done, unsafe { vlhub_ext_multiplications() }))
+}
+
 fn checked(status: c_int) -> Result<(), TchError> {
     if status == 0 {
         return Ok(());
@@ -117,6 +144,8 @@ fn checked(status: c_int) -> Result<(), TchError> {
 
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind, nn};
+
     use super::*;
 
     #[test]
@@ -148,5 +177,49 @@ mod tests {
         let tensor = |n: i64| Tensor::zeros([n], (tch::Kind::Float, tch::Device::Cpu));
         let state = AdamW { params: &[tensor(2)], grads: &[tensor(2)], exp_avg: &[tensor(2)], exp_avg_sq: &[], step: &tensor(1) };
         assert!(fused_adamw(&state, Rates { lr: 0.1, beta1: 0.9, beta2: 0.98, weight_decay: 0.0, eps: 1e-6 }).is_err());
+    }
+
+    #[test]
+    fn on_paper_a_huge_product_is_a_matter_of_shapes() {
+        let work = || {
+            let store = nn::VarStore::new(Device::Cpu);
+            let weight = store.root().randn("weight", &[1 << 20, 1 << 20], 0.0, 1.0);
+            let x = Tensor::zeros([4, 1 << 20], (Kind::Float, Device::Cpu));
+            let index = Tensor::from_slice(&[0i64, 2]);
+            let y = x.index_select(0, &index).linear::<Tensor>(&weight, None);
+            let picture = Tensor::zeros([2, 6, 8, 8], (Kind::Float, y.device()));
+            let kernel = Tensor::ones([4, 3, 3, 3], (Kind::Float, Device::Cpu));
+            (y.size(), picture.conv2d::<Tensor>(&kernel, None, [1, 1], [1, 1], [1, 1], 2).size())
+        };
+        let ((product, conv), count) = on_paper(work).unwrap();
+        assert_eq!((product, conv), (vec![2, 1 << 20], vec![2, 4, 8, 8]));
+        assert_eq!(count, 2.0 * (1u64 << 40) as f64 + f64::from(2 * 4 * 8 * 8 * 3 * 3 * 3));
+        assert_eq!(Tensor::from_slice(&[1.0, 2.0]).sum(Kind::Float).double_value(&[]), 3.0, "numbers are back");
+    }
+
+    #[test]
+    fn on_paper_shapes_are_those_of_real_tensors() {
+        type Operation = fn(&Tensor) -> Tensor;
+        let operations: &[(&str, Operation)] = &[
+            ("conv2d", |x| {
+                x.conv2d(&Tensor::ones([4, 3, 3, 2], (Kind::Float, x.device())), None::<Tensor>, [2, 1], [1, 0], [1, 2], 1)
+            }),
+            ("layer_norm", |x| x.layer_norm([8i64], None::<Tensor>, None::<Tensor>, 1e-5, false)),
+            ("attention", |x| Tensor::scaled_dot_product_attention(x, x, x, None::<Tensor>, 0.0, true, None, false)),
+            ("where", |x| x.where_self(&x.gt(0.0), &Tensor::zeros([5, 1, 1, 1], (Kind::Float, x.device())))),
+            ("embedding", |x| {
+                let ids = Tensor::zeros([2, 5], (Kind::Int64, x.device()));
+                Tensor::embedding(&x.view([3, 64]), &ids, -1, false, false)
+            }),
+            ("roll", |x| x.roll([1, 1], [2, 3])),
+            ("bicubic", |x| x.internal_upsample_bicubic2d_aa([16, 16], false, None, None)),
+            ("index", |x| x.index(&[None::<Tensor>, Some(Tensor::from_slice(&[0i64]))])),
+            ("cat", |x| Tensor::cat(&[x, &Tensor::from_slice(&[0f32]).expand([1, 3, 8, 8], false)], 1)),
+        ];
+        for (name, operation) in operations {
+            let run = || operation(&Tensor::ones([1, 3, 8, 8], (Kind::Float, Device::Cpu))).size();
+            let on_paper = on_paper(run).unwrap().0;
+            assert_eq!(on_paper, run(), "{name}");
+        }
     }
 }
