@@ -68,6 +68,7 @@ pub const LAYOUT: u64 = layout!(
     Loss,
     Hidden,
     InputSpec,
+    Projection,
     Skills<'static>,
     Caption,
     Sample,

@@ -24,9 +24,45 @@ pub trait Backbone: Debug + Send {
     /// Parameter-name prefixes, relative to the tower, from input to output: for freezing and layer-wise rates. Together they cover
     /// every parameter exactly once.
     fn stages(&self) -> Vec<String>;
-    /// Where the projection into the joint space belongs, relative to the tower, in the names that published checkpoints use.
-    fn projection(&self) -> &'static str {
-        "proj"
+    /// How the pooled output becomes an embedding: the host makes these parameters, under the names that published checkpoints use.
+    fn projection(&self) -> Projection {
+        Projection::Matrix("proj")
+    }
+}
+
+/// The map from the pooled output `[B, width]` into the joint space `[B, D]`. Names are relative to the tower.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// `pooled · M` with one parameter `M`, `[width, D]`, of this name.
+    Matrix(&'static str),
+    /// A linear layer: `name.weight` `[D, width]`, and `name.bias` `[D]` if it has one.
+    Linear {
+        /// Of the layer.
+        name: &'static str,
+        /// Whether it has a bias.
+        bias: bool,
+    },
+    /// Two linear layers with GELU between them.
+    Mlp {
+        /// Of the layers.
+        names: [&'static str; 2],
+        /// Width between them.
+        hidden: i64,
+        /// Whether they have a bias.
+        bias: [bool; 2],
+    },
+    /// None: the pooled output is the embedding, and its width is `D`.
+    Identity,
+}
+
+impl Projection {
+    /// Prefixes of its parameters.
+    pub fn names(&self) -> Vec<&'static str> {
+        match self {
+            Self::Matrix(name) | Self::Linear { name, .. } => vec![name],
+            Self::Mlp { names, .. } => names.to_vec(),
+            Self::Identity => Vec::new(),
+        }
     }
 }
 
@@ -70,4 +106,6 @@ pub enum InputSpec {
 pub struct BackboneCx<'a> {
     /// The tower's own path. A name is created once: a second tower on the same path is an error.
     pub path: nn::Path<'a>,
+    /// Width of the joint space, for towers whose own pooling or projection needs to know it.
+    pub embed: i64,
 }

@@ -33,7 +33,7 @@ struct AboutBackbone {
     input: InputSpec,
     width: i64,
     stages: Vec<String>,
-    projection: &'static str,
+    projection: Projection,
 }
 
 /// What an objective says of itself.
@@ -131,8 +131,8 @@ impl Backbone for Guarded<dyn Backbone, AboutBackbone> {
     fn stages(&self) -> Vec<String> {
         self.about.stages.clone()
     }
-    fn projection(&self) -> &'static str {
-        self.about.projection
+    fn projection(&self) -> Projection {
+        self.about.projection.clone()
     }
 }
 

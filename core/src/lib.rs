@@ -20,7 +20,7 @@ pub mod objective;
 pub mod registry;
 
 pub use augmentation::{Augmentation, AugmentationCx, Region};
-pub use backbone::{Backbone, BackboneCx, Hidden, InputSpec};
+pub use backbone::{Backbone, BackboneCx, Hidden, InputSpec, Projection};
 pub use batch::Batch;
 pub use caption::{Caption, CaptionCx, CaptionTransform};
 pub use error::{Error, Result, suggest};

@@ -80,7 +80,7 @@ pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Se
     tch::manual_seed(config.top.seed as i64);
     let image = config.image.as_ref().map(|tower| tower.chosen.config.as_ref());
     let text = config.text.as_ref().map(|tower| tower.chosen.config.as_ref());
-    let towers = Towers::build(device, config.top.embed, image, text)?;
+    let mut towers = Towers::build(device, config.top.embed, config.top.custom_text, image, text)?;
     let mut terms = Vec::new();
     for term in &config.objectives {
         let cx = ObjectiveCx {

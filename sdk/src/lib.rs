@@ -20,8 +20,8 @@ pub mod testkit;
 pub mod prelude {
     pub use crate::{
         Augmentation, AugmentationCx, Backbone, BackboneCx, Batch, Caption, CaptionCx, CaptionTransform, Config, Dataset, Encoded, Error,
-        EvalCx, EvalSuite, Features, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx, Region, Report,
-        Requires, Result, Scope, Skills, Tokens, export, register,
+        EvalCx, EvalSuite, Features, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx, Projection, Region,
+        Report, Requires, Result, Scope, Skills, Tokens, export, register,
     };
     pub use image::RgbImage;
     pub use rand_core::RngCore;

@@ -6,10 +6,13 @@
 
 mod attention;
 mod block;
+mod conv;
 mod layers;
+pub mod timm;
 
 pub use attention::{Attention, Mask};
 pub use block::{Block, BlockConfig, Start, Transformer, up_to};
+pub use conv::{BatchNorm, Conv2d, ConvConfig, drop_path};
 pub use layers::{Activation, LayerNorm, Linear, default_bound, dropout};
 pub use tch::nn::{Init, Path};
 

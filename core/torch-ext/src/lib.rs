@@ -201,9 +201,7 @@ mod tests {
     fn on_paper_shapes_are_those_of_real_tensors() {
         type Operation = fn(&Tensor) -> Tensor;
         let operations: &[(&str, Operation)] = &[
-            ("conv2d", |x| {
-                x.conv2d(&Tensor::ones([4, 3, 3, 2], (Kind::Float, x.device())), None::<Tensor>, [2, 1], [1, 0], [1, 2], 1)
-            }),
+            ("conv2d", |x| x.conv2d(&Tensor::ones([4, 3, 3, 2], (Kind::Float, x.device())), None::<Tensor>, [2, 1], [1, 0], [1, 2], 1)),
             ("layer_norm", |x| x.layer_norm([8i64], None::<Tensor>, None::<Tensor>, 1e-5, false)),
             ("attention", |x| Tensor::scaled_dot_product_attention(x, x, x, None::<Tensor>, 0.0, true, None, false)),
             ("where", |x| x.where_self(&x.gt(0.0), &Tensor::zeros([5, 1, 1, 1], (Kind::Float, x.device())))),

@@ -167,7 +167,7 @@ fn objective(config: &dyn Config<dyn Objective>, input: &Tensors) -> Outcome<(Te
 
 fn backbone(config: &dyn Config<dyn Backbone>, input: &Tensors) -> Outcome<(Tensors, Value)> {
     let vars = nn::VarStore::new(Device::Cpu);
-    let backbone = config.build(&BackboneCx { path: vars.root() })?;
+    let backbone = config.build(&BackboneCx { path: vars.root(), embed: 512 })?;
     take_over(&vars, input)?;
     let _no_grad = tch::no_grad_guard();
     let hidden = backbone.encode(need(input, "input")?, true, None)?;

@@ -14,6 +14,8 @@ pub struct TopConfig {
     pub seed: u64,
     /// Width of the joint space.
     pub embed: i64,
+    /// Keep the text tower's parameters under `text.`, as open_clip does with what it calls custom text towers.
+    pub custom_text: bool,
     /// An open_clip model name, which stands for the two `backbone` tables and `embed`.
     pub model: String,
     /// Weights to start from: a safetensors file with open_clip's names.
@@ -33,6 +35,7 @@ impl Default for TopConfig {
             logs: "logs".into(),
             seed: 0,
             embed: 512,
+            custom_text: false,
             model: String::new(),
             pretrained: String::new(),
             libraries: Vec::new(),

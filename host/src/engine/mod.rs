@@ -1,6 +1,7 @@
 //! The training engine. It knows no objective by name, no file and no flag: [`step`] is one optimiser step, [`train`] the loop around it.
 
 pub mod comm;
+pub mod head;
 pub mod optim;
 mod resume;
 pub mod schedule;

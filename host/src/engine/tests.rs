@@ -42,11 +42,11 @@ fn golden() -> Tensors {
     Tensor::read_safetensors(path).expect("the golden file is there").into_iter().collect()
 }
 
-fn engine(extra: &str, optimizer: OptimizerConfig, add: impl FnOnce(&Towers) -> Vec<Term>) -> Engine {
+fn engine(extra: &str, optimizer: OptimizerConfig, add: impl FnOnce(&mut Towers) -> Vec<Term>) -> Engine {
     let document = Document::parse(&format!("{TINY}{extra}"), "test", PathBuf::from(".")).expect("it is TOML");
     let config = RunConfig::of(&document, &Registry::linked().expect("no duplicates")).expect("it is right");
     let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
-    session.terms.extend(add(&session.towers));
+    session.terms.extend(add(&mut session.towers));
     let optimizer = Optimizer::new(optimizer, session.towers.trained());
     Engine { towers: session.towers, terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows: i64::MAX, seed: 7 }
 }

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor, nn};
 use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Features, InputSpec, Modality, Need, Noise, Result, Tower};
 
+use super::head::Head;
 use super::{seed_of, seed_of_name};
 use crate::config::problems::hint;
 
@@ -10,12 +11,13 @@ use crate::config::problems::hint;
 #[derive(Debug)]
 pub struct TowerNet {
     backbone: Box<dyn Backbone>,
-    /// `[width, D]`.
-    projection: Tensor,
+    projection: Head,
     /// What goes in, asked once.
     pub input: InputSpec,
-    /// Where its parameters are: `visual.` or nothing.
-    prefix: &'static str,
+    /// Where its parameters are: `visual.`, `text.` or nothing.
+    prefix: String,
+    /// Nothing of the tower and its projection is trained: it runs as in evaluation, without a graph.
+    locked: bool,
 }
 
 /// Both towers.
@@ -31,6 +33,8 @@ pub struct Towers {
     pub buffers: Vec<Tensor>,
     /// Width of the joint space.
     pub embed: i64,
+    /// The text tower's parameters are under `text.`, as open_clip's `custom_text` puts them.
+    pub custom_text: bool,
 }
 
 impl Towers {
@@ -38,10 +42,11 @@ impl Towers {
     pub fn build(
         device: Device,
         embed: i64,
+        custom_text: bool,
         image: Option<&dyn Config<dyn Backbone>>,
         text: Option<&dyn Config<dyn Backbone>>,
     ) -> Result<Self> {
-        let mut towers = Self { vars: nn::VarStore::new(device), image: None, text: None, buffers: Vec::new(), embed };
+        let mut towers = Self { vars: nn::VarStore::new(device), image: None, text: None, buffers: Vec::new(), embed, custom_text };
         towers.image = image.map(|config| towers.tower(config, Modality::Image)).transpose()?;
         towers.text = text.map(|config| towers.tower(config, Modality::Text)).transpose()?;
         // Nothing is frozen yet, so what is not trained now never is.
@@ -51,11 +56,12 @@ impl Towers {
 
     fn tower(&self, config: &dyn Config<dyn Backbone>, modality: Modality) -> Result<TowerNet> {
         let (path, prefix) = match modality {
-            Modality::Image => (self.vars.root() / "visual", "visual."),
-            Modality::Text => (self.vars.root(), ""),
+            Modality::Image => (self.vars.root() / "visual", "visual.".to_owned()),
+            Modality::Text if self.custom_text => (self.vars.root() / "text", "text.".to_owned()),
+            Modality::Text => (self.vars.root(), String::new()),
         };
         let place = format!("backbone.{modality}");
-        let backbone = config.build(&BackboneCx { path: path.clone() }).map_err(|error| error.within(&place))?;
+        let backbone = config.build(&BackboneCx { path: path.clone(), embed: self.embed }).map_err(|error| error.within(&place))?;
         let input = backbone.input();
         if matches!(input, InputSpec::Image { .. }) != (modality == Modality::Image) {
             return Err(Error::Options(format!(
@@ -64,10 +70,9 @@ impl Towers {
             )));
         }
         let width = backbone.width();
-        let projection =
-            path.var(backbone.projection(), &[width, self.embed], nn::Init::Randn { mean: 0.0, stdev: (width as f64).powf(-0.5) });
+        let projection = Head::new(&path, backbone.projection(), width, self.embed).map_err(|error| error.within(&place))?;
         self.refuse_renamed(&place)?;
-        Ok(TowerNet { backbone, projection, input, prefix })
+        Ok(TowerNet { backbone, projection, input, prefix, locked: false })
     }
 
     /// tch renames a variable that is created twice (`weight__3`); nothing would ever be loaded into it.
@@ -117,24 +122,31 @@ impl Towers {
     ///
     /// # Errors
     /// A stage that the tower does not have, with those it has.
-    pub fn freeze(&self, modality: Modality, stages: &[String]) -> Result<()> {
+    pub fn freeze(&mut self, modality: Modality, stages: &[String]) -> Result<()> {
         let net = self.net(modality)?;
         let known = net.backbone.stages();
         let whole = stages.iter().any(|stage| stage == "all");
-        let projection = net.backbone.projection().to_owned();
+        let projection: Vec<String> = net.backbone.projection().names().into_iter().map(String::from).collect();
         for stage in stages.iter().filter(|stage| *stage != "all") {
-            if !known.contains(stage) && *stage != projection {
-                let names: Vec<&str> = known.iter().map(String::as_str).chain(["all", &projection]).collect();
+            if !known.contains(stage) && !projection.contains(stage) {
+                let names: Vec<&str> = known.iter().chain(&projection).map(String::as_str).chain(["all"]).collect();
                 return Err(Error::Options(format!("backbone.{modality}.freeze: no stage `{stage}`{}", hint(stage, &names))));
             }
         }
-        let frozen: Vec<&String> = if whole { known.iter().chain([&projection]).collect() } else { stages.iter().collect() };
+        let frozen: Vec<&String> = if whole { known.iter().chain(&projection).collect() } else { stages.iter().collect() };
         for (name, tensor) in self.vars.variables() {
-            let Some(inside) = name.strip_prefix(net.prefix) else { continue };
+            let Some(inside) = name.strip_prefix(net.prefix.as_str()) else { continue };
             let under = |stage: &str| inside.strip_prefix(stage).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
             if frozen.iter().any(|stage| under(stage)) {
                 let _ = tensor.set_requires_grad(false);
             }
+        }
+        let net = match modality {
+            Modality::Image => self.image.as_mut(),
+            Modality::Text => self.text.as_mut(),
+        };
+        if let Some(net) = net {
+            net.locked |= whole;
         }
         Ok(())
     }
@@ -143,7 +155,7 @@ impl Towers {
     pub fn encode(&self, modality: Modality, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Encoded> {
         let net = self.net(modality)?;
         let hidden = net.backbone.encode(input, tokens, noise).map_err(|error| error.within(format!("backbone.{modality}")))?;
-        let embed = hidden.pooled.f_matmul(&net.projection)?;
+        let embed = net.projection.forward(&hidden.pooled)?;
         Ok(Encoded { embed, pooled: hidden.pooled, tokens: hidden.tokens })
     }
 
@@ -155,8 +167,14 @@ impl Towers {
                 Modality::Image => chunk.image(&need.view)?,
                 Modality::Text => chunk.text(&need.view)?,
             };
-            let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()));
-            features.insert(need.modality, need.view.clone(), self.encode(need.modality, input, need.tokens, noise.as_ref())?);
+            // A locked tower is a function that training does not change: no dropout, no running statistics, no graph.
+            let encoded = if self.net(need.modality)?.locked {
+                tch::no_grad(|| self.encode(need.modality, input, need.tokens, None))?
+            } else {
+                let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()));
+                self.encode(need.modality, input, need.tokens, noise.as_ref())?
+            };
+            features.insert(need.modality, need.view.clone(), encoded);
         }
         Ok(features)
     }

@@ -21,7 +21,7 @@ pub(crate) fn apart(a: &Tensor, b: &Tensor) -> f64 {
 /// A tower of its own.
 pub(crate) fn build(config: &dyn Config<dyn Backbone>) -> Result<(VarStore, Box<dyn Backbone>)> {
     let store = VarStore::new(Device::Cpu);
-    let tower = config.build(&BackboneCx { path: store.root() })?;
+    let tower = config.build(&BackboneCx { path: store.root(), embed: 8 })?;
     Ok((store, tower))
 }
 
@@ -63,12 +63,12 @@ impl Clip {
         let store = VarStore::new(Device::Cpu);
         let visual = store.root().sub("visual");
         let sizes = VitConfig { image_size: 16, patch_size: 8, width: 16, layers: 2, heads: 2, mlp_ratio: 2.0, ..VitConfig::default() };
-        let image = VitConfig { quick_gelu, pool, ..sizes }.build(&BackboneCx { path: visual.clone() })?;
+        let image = VitConfig { quick_gelu, pool, ..sizes }.build(&BackboneCx { path: visual.clone(), embed: 8 })?;
         let sizes = TextConfig { context: 8, vocab: 32, width: 16, layers: 2, heads: 2, mlp_ratio: 2.0, ..TextConfig::default() };
-        let text = TextConfig { quick_gelu, ..sizes }.build(&BackboneCx { path: store.root() })?;
+        let text = TextConfig { quick_gelu, ..sizes }.build(&BackboneCx { path: store.root(), embed: 8 })?;
         // What the host makes.
-        let _ = parameter(&visual, image.projection(), &[16, 8], Init::Const(0.0))?;
-        let _ = parameter(&store.root(), text.projection(), &[16, 8], Init::Const(0.0))?;
+        let _ = parameter(&visual, "proj", &[16, 8], Init::Const(0.0))?;
+        let _ = parameter(&store.root(), "text_projection", &[16, 8], Init::Const(0.0))?;
         let _ = parameter(&store.root(), "logit_scale", &[], Init::Const(0.0))?;
         let graded = golden.keys().filter(|name| name.starts_with("grad.")).count();
         assert_eq!(store.len(), graded, "as many parameters as open_clip's model has");

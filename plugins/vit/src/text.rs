@@ -150,8 +150,8 @@ impl Backbone for TextTransformer {
         embedding.into_iter().chain(self.transformer.stages("transformer")).chain([String::from("ln_final")]).collect()
     }
 
-    fn projection(&self) -> &'static str {
-        "text_projection"
+    fn projection(&self) -> Projection {
+        Projection::Matrix("text_projection")
     }
 }
 

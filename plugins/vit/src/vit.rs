@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_second_tower_on_one_path_is_refused() -> Result<()> {
         let (store, _) = build(&small())?;
-        let error = small().build(&BackboneCx { path: store.root() }).expect_err("the names are taken").to_string();
+        let error = small().build(&BackboneCx { path: store.root(), embed: 8 }).expect_err("the names are taken").to_string();
         assert!(error.contains("`conv1.weight`"), "{error}");
         Ok(())
     }

@@ -6,11 +6,11 @@ use tch::nn::{Init, Path};
 use super::parameter;
 use crate::{Noise, Result};
 
-/// Maps `[…, input]` to `[…, output]`. Parameters: `weight`, `bias`.
+/// Maps `[…, input]` to `[…, output]`. Parameters: `weight`, and `bias` if it has one.
 #[derive(Debug)]
 pub struct Linear {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
 }
 
 impl Linear {
@@ -19,12 +19,20 @@ impl Linear {
     /// # Errors
     /// When a name is taken.
     pub fn new(path: &Path<'_>, input: i64, output: i64, weight: Init, bias: Init) -> Result<Self> {
-        Ok(Self { weight: parameter(path, "weight", &[output, input], weight)?, bias: parameter(path, "bias", &[output], bias)? })
+        Ok(Self { bias: Some(parameter(path, "bias", &[output], bias)?), ..Self::without_bias(path, input, output, weight)? })
+    }
+
+    /// Makes `weight` alone.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn without_bias(path: &Path<'_>, input: i64, output: i64, weight: Init) -> Result<Self> {
+        Ok(Self { weight: parameter(path, "weight", &[output, input], weight)?, bias: None })
     }
 
     /// `x · weightᵀ + bias`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        x.linear(&self.weight, self.bias.as_ref())
     }
 }
 
@@ -34,20 +42,30 @@ pub fn default_bound(fan_in: i64) -> Init {
     Init::Uniform { lo: -bound, up: bound }
 }
 
-/// Layer norm over the last dimension, with ε = 1e-5. Parameters: `weight`, `bias`.
+/// Layer norm over the last dimension. Parameters: `weight`, `bias`.
 #[derive(Debug)]
 pub struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
+    epsilon: f64,
 }
 
 impl LayerNorm {
-    /// Makes `weight` and `bias` `[width]`, ones and zeros.
+    /// Makes `weight` and `bias` `[width]`, ones and zeros, for torch's ε = 1e-5.
     ///
     /// # Errors
     /// When a name is taken.
     pub fn new(path: &Path<'_>, width: i64) -> Result<Self> {
+        Self::with_epsilon(path, width, 1e-5)
+    }
+
+    /// [`LayerNorm::new`] with another ε.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn with_epsilon(path: &Path<'_>, width: i64, epsilon: f64) -> Result<Self> {
         Ok(Self {
+            epsilon,
             weight: parameter(path, "weight", &[width], Init::Const(1.0))?,
             bias: parameter(path, "bias", &[width], Init::Const(0.0))?,
         })
@@ -55,7 +73,7 @@ impl LayerNorm {
 
     /// Normalises each row of `[…, width]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), 1e-5, true)
+        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, true)
     }
 }
 
@@ -64,8 +82,14 @@ impl LayerNorm {
 pub enum Activation {
     /// Gaussian error linear unit, exact.
     Gelu,
+    /// GELU by the hyperbolic tangent.
+    GeluTanh,
     /// `x · σ(1.702 x)`, with which OpenAI trained CLIP.
     QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x · σ(x)`.
+    Silu,
 }
 
 impl Activation {
@@ -73,7 +97,10 @@ impl Activation {
     pub fn forward(self, x: &Tensor) -> Tensor {
         match self {
             Self::Gelu => x.gelu("none"),
+            Self::GeluTanh => x.gelu("tanh"),
             Self::QuickGelu => x * (x * 1.702).sigmoid(),
+            Self::Relu => x.relu(),
+            Self::Silu => x.silu(),
         }
     }
 }

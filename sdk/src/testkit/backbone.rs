@@ -13,6 +13,9 @@ use super::{Law, Outcome, Verdict, all, close, ensure, told, toy};
 /// Options of a backbone.
 pub type Options = dyn Config<dyn Backbone>;
 
+/// Width of the joint space for the laws.
+pub const EMBED: i64 = 16;
+
 /// More parameters than this make the laws slow.
 pub const LARGEST: i64 = 3_000_000;
 
@@ -56,18 +59,14 @@ pub fn small(entry: &Entry<dyn Backbone>) -> Result<Result<Box<Options>, String>
     let defaults = all::defaults(entry)?;
     let reduced = reduce(&defaults);
     if let Ok(config) = all::parse(entry, &reduced)
-        && let Ok(toy) = Toy::new(&*config, 0)
-        && toy.count() <= LARGEST
+        && count(&*config).is_ok_and(|count| count <= LARGEST)
+        && Toy::new(&*config, 0).and_then(|toy| toy.pooled(&toy.input(1))).is_ok()
     {
         return Ok(Ok(config));
     }
     // A size that these laws do not know may contradict the reduced ones; then the plugin has to stand as it is.
-    let estimate = estimate(&defaults);
-    if estimate > 20.0 * LARGEST as f64 {
-        return Ok(Err(format!("about {:.0} M parameters, and not to be reduced by {:?}", estimate / 1e6, SIZES)));
-    }
     let config = all::parse(entry, &defaults)?;
-    let count = Toy::new(&*config, 0)?.count();
+    let count = count(&*config)?;
     Ok(if count <= LARGEST { Ok(config) } else { Err(format!("{:.1} M parameters", count as f64 / 1e6)) })
 }
 
@@ -83,10 +82,9 @@ fn reduce(defaults: &Value) -> Value {
     options
 }
 
-/// Parameters of a transformer with these options; 0 when they are not a transformer's.
-fn estimate(options: &Value) -> f64 {
-    let number = |name: &str| options.get(name).and_then(Value::as_f64).unwrap_or(0.0);
-    number("width") * (12.0 * number("width") * number("layers") + number("vocab"))
+/// Number of parameters, without making them.
+fn count(config: &Options) -> Result<i64, String> {
+    vlhub_torch_ext::on_paper(|| Toy::new(config, 0).map(|toy| toy.count())).map_err(|error| error.to_string())?.0
 }
 
 struct Toy {
@@ -98,7 +96,7 @@ impl Toy {
     fn new(config: &Options, seed: i64) -> Result<Self, String> {
         let store = VarStore::new(Device::Cpu);
         tch::manual_seed(seed);
-        let backbone = config.build(&BackboneCx { path: store.root() }).map_err(told("building"))?;
+        let backbone = config.build(&BackboneCx { path: store.root(), embed: EMBED }).map_err(told("building"))?;
         Ok(Self { store, backbone })
     }
 

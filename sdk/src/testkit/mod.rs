@@ -14,6 +14,7 @@ pub mod augmentation;
 pub mod backbone;
 pub mod caption;
 pub mod eval;
+pub mod golden;
 pub mod objective;
 pub mod toy;
 
