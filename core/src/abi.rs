@@ -70,6 +70,8 @@ pub const LAYOUT: u64 = layout!(
     InputSpec,
     Projection,
     Skills<'static>,
+    TextSide<'static>,
+    Captioning,
     Caption,
     Sample,
     Metric,

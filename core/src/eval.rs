@@ -8,7 +8,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::{Encoded, Result};
+use crate::{Encoded, Error, Result};
 
 /// Measures a model. Knows metrics; knows nothing of towers, tokenizers, files or devices.
 pub trait EvalSuite: Debug + Send {
@@ -28,6 +28,13 @@ pub trait Model {
     fn texts(&self, texts: &[String], tokens: bool) -> Result<Encoded>;
     /// Which towers there are, and what the objectives can do beyond cosine similarity.
     fn skills(&self) -> Skills<'_>;
+    /// Writes a caption for each picture.
+    ///
+    /// # Errors
+    /// When no objective writes captions.
+    fn captions(&self, _images: &[RgbImage], _how: &Captioning) -> Result<Vec<String>> {
+        Err(Error::invalid("this model writes no captions; the objective `caption` does"))
+    }
 }
 
 /// What a model can do.
@@ -67,8 +74,73 @@ pub trait Scorer {
 
 /// Writes captions.
 pub trait Captioner {
-    /// Token ids `[B, L]` for encoded images.
-    fn caption(&self, images: &Encoded, longest: i64) -> Result<Tensor>;
+    /// Token ids `[B, L]`, int64, for encoded images with their tokens: each row from the start to the end token, then filled up with padding;
+    /// L is at most `how.longest`. Row b draws from `seeds[b]` alone, so a caption does not depend on the rows beside it.
+    ///
+    /// # Errors
+    /// Settings that mean nothing, or images without tokens.
+    fn caption(&self, images: &Encoded, seeds: &[u64], text: &TextSide<'_>, how: &Captioning) -> Result<Tensor>;
+}
+
+/// What a captioner may know of the text tower and its tokenizer.
+#[derive(Clone, Copy)]
+pub struct TextSide<'a> {
+    /// Encodes token ids `[B, L]`, with tokens, as in evaluation.
+    pub encode: &'a dyn Fn(&Tensor) -> Result<Encoded>,
+    /// The id with which a text starts.
+    pub start: i64,
+    /// The id with which it ends.
+    pub end: i64,
+}
+
+impl Debug for TextSide<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextSide").field("start", &self.start).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+/// How captions are written. The defaults write the likeliest token each time, as open_clip's `top_k` of 1 does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Captioning {
+    /// How each token is chosen.
+    pub method: Decoding,
+    /// Most tokens of a caption, start and end included (open_clip: `seq_len`).
+    pub longest: i64,
+    /// Tokens before which a caption does not end, the start included (open_clip: `min_seq_len`).
+    pub shortest: i64,
+    /// Divides the positive logits of tokens that the caption has, and multiplies the negative ones; 1 changes nothing (CTRL, arXiv 1909.05858).
+    pub repetition_penalty: f64,
+    /// Seed of whatever is drawn; each picture makes its own of it.
+    pub seed: u64,
+}
+
+impl Default for Captioning {
+    fn default() -> Self {
+        Self { method: Decoding::Greedy, longest: 30, shortest: 5, repetition_penalty: 1.0, seed: 0 }
+    }
+}
+
+/// How the next token is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decoding {
+    /// The likeliest.
+    Greedy,
+    /// Drawn among the likeliest.
+    Sample {
+        /// Divides the logits of those that are left; above 1 evens them out.
+        temperature: f64,
+        /// Only so many of the likeliest; 0 takes all.
+        top_k: i64,
+        /// Only the likeliest that together have this probability (arXiv 1904.09751); 1 takes all.
+        top_p: f64,
+    },
+    /// Several captions are carried on, and the one of the largest mean logit is taken.
+    Beam {
+        /// Captions that are carried on (open_clip: `num_beams`).
+        beams: i64,
+        /// Groups of equal size into which they are cut (open_clip: `num_beam_groups`).
+        groups: i64,
+    },
 }
 
 /// Predicts classes.

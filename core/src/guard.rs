@@ -193,8 +193,8 @@ impl Scorer for Guarded<dyn Objective, AboutObjective> {
 }
 
 impl Captioner for Guarded<dyn Objective, AboutObjective> {
-    fn caption(&self, images: &Encoded, longest: i64) -> Result<Tensor> {
-        self.skilled(|skills| skills.captioner.map(|captioner| captioner.caption(images, longest)))
+    fn caption(&self, images: &Encoded, seeds: &[u64], text: &TextSide<'_>, how: &Captioning) -> Result<Tensor> {
+        self.skilled(|skills| skills.captioner.map(|captioner| captioner.caption(images, seeds, text, how)))
     }
 }
 

@@ -25,7 +25,8 @@ pub use batch::Batch;
 pub use caption::{Caption, CaptionCx, CaptionTransform};
 pub use error::{Error, Result, suggest};
 pub use eval::{
-    Captioner, Classifier, Dataset, Datasets, EvalCx, EvalSuite, Matrix, Metric, Model, Report, Requires, Sample, Scorer, Skills,
+    Captioner, Captioning, Classifier, Dataset, Datasets, Decoding, EvalCx, EvalSuite, Matrix, Metric, Model, Report, Requires, Sample,
+    Scorer, Skills, TextSide,
 };
 pub use features::{Encoded, Features, Tokens};
 pub use noise::Noise;

@@ -8,12 +8,23 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "vlhub", version, disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// A plugin library to load; may be given more than once.
-    #[arg(long, global = true, value_name = "PATH")]
-    pub library: Vec<PathBuf>,
+    /// What every command takes.
+    #[command(flatten)]
+    pub shared: Shared,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Default, Args)]
+pub struct Shared {
+    /// A plugin library to load; may be given more than once.
+    #[arg(long = "library", global = true, value_name = "PATH")]
+    pub libraries: Vec<PathBuf>,
+    /// A folder of model configs of your own, `NAME.json` in open_clip's format; may be given more than once.
+    #[arg(long, global = true, value_name = "FOLDER", env = "VLHUB_MODEL_CONFIGS", value_delimiter = ':')]
+    pub model_configs: Vec<PathBuf>,
 }
 
 /// What to do.
@@ -27,6 +38,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Write embeddings of images and texts.
     Embed(EmbedArgs),
+    /// Write captions of images.
+    Caption(CaptionArgs),
     /// What this build has: list, show, schema, try.
     #[command(subcommand)]
     Plugins(PluginsCommand),
@@ -78,9 +91,9 @@ pub struct EvalArgs {
     /// Options laid over the file.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// A checkpoint folder, a run folder (its newest valid checkpoint), or a safetensors file.
+    /// A run folder (its newest valid checkpoint), a checkpoint, or any weights that `embed` takes.
     #[arg(long)]
-    pub checkpoint: PathBuf,
+    pub checkpoint: String,
     /// Only these suites, by key.
     #[arg(long)]
     pub suite: Vec<String>,
@@ -108,18 +121,25 @@ pub struct CheckArgs {
 /// `vlhub embed`.
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
-    /// A model name (`vlhub models list`) or a run file.
+    /// Options laid over the model or run file.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// A model name (`vlhub models list`), `hf-hub:…`, `local-dir:…`, a model config (`.json`) or a run file (`.toml`).
     #[arg(long)]
     pub model: String,
-    /// Weights: a checkpoint folder, a run folder, or a safetensors file with open_clip's names. Random weights without it.
-    #[arg(long)]
-    pub checkpoint: Option<PathBuf>,
+    /// Weights: a run folder, a checkpoint, a file or folder of open_clip, timm or Hugging Face, `hf-hub:…` or a tag of the model. Without it
+    /// those that the model names, else random ones.
+    #[arg(long, alias = "pretrained")]
+    pub checkpoint: Option<String>,
     /// Pictures, or folders of pictures.
     #[arg(long, num_args = 1..)]
     pub images: Vec<PathBuf>,
     /// A text file with one text a line.
     #[arg(long)]
     pub texts: Option<PathBuf>,
+    /// A safetensors file with token ids `ids` [M, L], int64, instead of texts.
+    #[arg(long, conflicts_with = "texts")]
+    pub text_ids: Option<PathBuf>,
     /// The safetensors file to write: `image` [N, D] and `text` [M, D] of unit length, `logit_scale`.
     #[arg(long)]
     pub out: PathBuf,
@@ -132,6 +152,74 @@ pub struct EmbedArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `vlhub caption`.
+#[derive(Debug, Args)]
+pub struct CaptionArgs {
+    /// Pictures, or folders of pictures.
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// A model that writes captions (`vlhub models list coca`), `hf-hub:…`, `local-dir:…`, a model config (`.json`) or a run file (`.toml`).
+    #[arg(long)]
+    pub model: String,
+    /// Weights: a run folder, a checkpoint, a file or folder of open_clip, `hf-hub:…` or a tag of the model; by default those that the model or
+    /// run file names.
+    #[arg(long, alias = "pretrained")]
+    pub checkpoint: Option<String>,
+    /// An option laid over the model or run file; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// How each token is chosen.
+    #[arg(long, value_enum, default_value_t = CaptionMethod::Greedy)]
+    pub method: CaptionMethod,
+    /// Draw among so many of the likeliest tokens; 0 for all (`sample`).
+    #[arg(long, default_value_t = 0)]
+    pub top_k: i64,
+    /// Draw among the likeliest tokens that together have this probability (`sample`).
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Below 1 prefers what is likely, above 1 evens out (`sample`).
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Captions that are carried on (`beam`).
+    #[arg(long, default_value_t = 6)]
+    pub beams: i64,
+    /// Groups of the beams. They know nothing of each other, as in open_clip, so beams divided by groups are searched (`beam`).
+    #[arg(long, default_value_t = 3)]
+    pub beam_groups: i64,
+    /// Most tokens of a caption, start and end included.
+    #[arg(long, default_value_t = 30)]
+    pub max_length: i64,
+    /// Tokens before which a caption does not end, the start included.
+    #[arg(long, default_value_t = 5)]
+    pub min_length: i64,
+    /// Above 1 makes tokens less likely that a caption already has.
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Seed of what is drawn; each picture makes its own of it (`sample`).
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Pictures at a time; changes no caption.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// `auto`, `cpu`, `cuda`, `cuda:N`; the run file's by default.
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How captions are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CaptionMethod {
+    /// The likeliest token each time.
+    Greedy,
+    /// Drawn tokens.
+    Sample,
+    /// Beam search.
+    Beam,
 }
 
 /// `vlhub plugins`.
@@ -188,7 +276,7 @@ pub enum PluginsCommand {
 /// `vlhub models`.
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// Names.
+    /// Names, with parameters and operations.
     List {
         /// Only names that match this pattern.
         pattern: Option<String>,
@@ -196,14 +284,33 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// One model: towers, parameters, input, and the tables that its name stands for.
+    /// One model: towers, parameters, operations, tokenizer, weights, and the tables that its name stands for.
     Show {
-        /// Its name.
+        /// Its name, a model config (`.json`), `hf-hub:…` or `local-dir:…`.
         name: String,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
+    /// Write weights of any kind as open_clip reads them: a safetensors file, a `.pt` file, or a folder with config and model card.
+    Convert(ConvertArgs),
+}
+
+/// `vlhub models convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// A run folder, a checkpoint, or any weights that `embed` takes.
+    #[arg(value_name = "IN")]
+    pub input: String,
+    /// A `.safetensors`, `.pt`, `.pth` or `.bin` file, or a folder.
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Options laid over the model or run file.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// The model whose weights these are; a run's own by default.
+    #[arg(long)]
+    pub model: Option<String>,
 }
 
 /// `vlhub data`.

@@ -8,11 +8,14 @@ pub mod config;
 pub mod data;
 pub mod engine;
 pub mod failure;
+pub mod hub;
 mod linked;
 pub mod loader;
 pub mod model;
+pub mod models;
 pub mod run;
 pub mod session;
+pub mod weights;
 
 use std::process::ExitCode;
 
@@ -58,14 +61,15 @@ pub fn registry(libraries: &[std::path::PathBuf]) -> Outcome<Registry> {
 }
 
 fn dispatch(cli: cli::Cli) -> Outcome {
-    let libraries = cli.library;
+    let shared = cli.shared;
     match cli.command {
-        Command::Train(args) => command::train::train(&libraries, &args),
-        Command::Eval(args) => command::eval::eval(&libraries, &args),
-        Command::Check(args) => command::check::check(&libraries, &args),
-        Command::Embed(args) => command::embed::embed(&libraries, &args),
-        Command::Plugins(command) => command::plugins::plugins(&libraries, command),
-        Command::Models(command) => command::models::models(&libraries, command),
+        Command::Train(args) => command::train::train(&shared, &args),
+        Command::Eval(args) => command::eval::eval(&shared, &args),
+        Command::Check(args) => command::check::check(&shared, &args),
+        Command::Embed(args) => command::embed::embed(&shared, &args),
+        Command::Caption(args) => command::caption::caption(&shared, &args),
+        Command::Plugins(command) => command::plugins::plugins(&shared, command),
+        Command::Models(command) => command::models::models(&shared, command),
         Command::Data(command) => command::data::data(command),
         Command::Compare(args) => command::compare::compare(&args),
         Command::Report(args) => command::compare::report(&args),

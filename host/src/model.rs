@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use tch::{Device, Tensor};
-use vlhub_core::{Encoded, Error, InputSpec, Modality, Model, Result, Skills};
+use vlhub_core::guard::catch;
+use vlhub_core::{Captioning, Encoded, Error, InputSpec, Modality, Model, Result, Skills, TextSide};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::data::levels::Levels;
 use crate::data::tokens::Tokenizer;
@@ -30,35 +32,23 @@ impl EvalModel<'_> {
 
 impl Model for EvalModel<'_> {
     fn images(&self, images: &[RgbImage], tokens: bool) -> Result<Encoded> {
-        let net = self.towers.net(Modality::Image)?;
-        let InputSpec::Image { size, mean, std } = net.input else { return Err(Error::invalid("the image tower reads no images")) };
+        self.towers.net(Modality::Image)?;
+        let Some(input) = self.towers.pictures else { return Err(Error::invalid("the image tower reads no images")) };
         let _no_grad = tch::no_grad_guard();
-        let levels = Levels::new(mean.map(|value| value as f32), std.map(|value| value as f32));
-        let each = 3 * (size.0 * size.1) as usize;
+        let levels = Levels::new(input.mean, input.std);
+        let each = 3 * (input.size.0 * input.size.1) as usize;
         let mut pixels = vec![0.0; images.len() * each];
         for (image, out) in images.iter().zip(pixels.chunks_exact_mut(each)) {
-            levels.write(&vlhub_sdk::pixels::eval_transform(image, (size.0 as u32, size.1 as u32)), out);
+            levels.write(&input.prepare(image), out);
         }
-        let input = Tensor::f_from_slice(&pixels)?.f_view([images.len() as i64, 3, size.0, size.1])?.f_to_device(self.device())?;
-        self.towers.encode(Modality::Image, &input, tokens, None)
+        let pictures = Tensor::f_from_slice(&pixels)?.f_view([images.len() as i64, 3, input.size.0.into(), input.size.1.into()])?.f_to_device(self.device())?;
+        self.towers.encode(Modality::Image, &pictures, tokens, None)
     }
 
     fn texts(&self, texts: &[String], tokens: bool) -> Result<Encoded> {
-        let net = self.towers.net(Modality::Text)?;
+        self.towers.net(Modality::Text)?;
         let tokenizer = self.tokenizer.as_ref().ok_or_else(|| Error::invalid("the run has no tokenizer"))?;
-        let InputSpec::Text { context, pad, truncates, .. } = net.input else {
-            return Err(Error::invalid("the text tower reads no texts"));
-        };
-        let _no_grad = tch::no_grad_guard();
-        let ids: Vec<Vec<i64>> = texts.iter().map(|text| tokenizer.encode(text)).collect();
-        let longest = ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
-        let length = if truncates { longest } else { context as usize };
-        let mut flat = vec![pad; texts.len() * length];
-        for (row, ids) in flat.chunks_mut(length).zip(&ids) {
-            row[..ids.len()].copy_from_slice(ids);
-        }
-        let input = Tensor::f_from_slice(&flat)?.f_view([texts.len() as i64, length as i64])?.f_to_device(self.device())?;
-        self.towers.encode(Modality::Text, &input, tokens, None)
+        self.token_ids(&texts.iter().map(|text| tokenizer.encode(text)).collect::<Vec<_>>(), tokens)
     }
 
     fn skills(&self) -> Skills<'_> {
@@ -70,5 +60,55 @@ impl Model for EvalModel<'_> {
             skills.classifier = skills.classifier.or(of.classifier);
         }
         skills
+    }
+
+    fn captions(&self, images: &[RgbImage], how: &Captioning) -> Result<Vec<String>> {
+        let lacks = || Error::Options("this model writes no captions: no objective of it can, as `[objective.caption]` does".into());
+        let captioner = self.skills().captioner.ok_or_else(lacks)?;
+        let tokenizer = self.tokenizer.as_ref().ok_or_else(|| Error::invalid("the run has no tokenizer"))?;
+        let frame: Vec<i64> = tokenizer.encode("").into_iter().filter(|id| *id != tokenizer.pad()).collect();
+        let [start, .., end] = frame[..] else {
+            return Err(Error::invalid("captions need a tokenizer that marks the start and the end of a text; this one does not"));
+        };
+        let encoded = self.images(images, true)?;
+        // What is drawn for a picture depends on the picture alone, not on its place among others.
+        let seeds: Vec<u64> = images.iter().map(|image| xxh3_64_with_seed(image.as_raw(), how.seed)).collect();
+        // The captioner may be part of a library, which no panic of this program may reach.
+        let encode = |ids: &Tensor| catch("the text tower", || self.towers.encode(Modality::Text, ids, true, None));
+        let _no_grad = tch::no_grad_guard();
+        let ids = captioner.caption(&encoded, &seeds, &TextSide { encode: &encode, start, end }, how)?;
+        let rows = ids.f_to_device(Device::Cpu)?;
+        let text = |row: i64| {
+            let mut ids = Vec::<i64>::try_from(rows.f_get(row)?)?;
+            // A caption that broke off has no end token, and CLIP's padding is a word (`!`).
+            ids.truncate(ids.iter().rposition(|id| *id != tokenizer.pad()).map_or(0, |last| last + 1));
+            Ok(tokenizer.decode(&ids).trim().to_owned())
+        };
+        (0..images.len() as i64).map(text).collect()
+    }
+}
+
+impl EvalModel<'_> {
+    /// Encodes rows of token ids, filled up with the text tower's padding.
+    ///
+    /// # Errors
+    /// Ids that the text tower does not take.
+    pub fn token_ids(&self, ids: &[Vec<i64>], tokens: bool) -> Result<Encoded> {
+        let net = self.towers.net(Modality::Text)?;
+        let InputSpec::Text { context, pad, truncates, .. } = net.input else {
+            return Err(Error::invalid("the text tower reads no texts"));
+        };
+        let _no_grad = tch::no_grad_guard();
+        let longest = ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let length = if truncates { longest } else { context as usize };
+        if longest > length {
+            return Err(Error::invalid(format!("a text has {longest} token ids; the text tower takes {context}")));
+        }
+        let mut flat = vec![pad; ids.len() * length];
+        for (row, ids) in flat.chunks_mut(length).zip(ids) {
+            row[..ids.len()].copy_from_slice(ids);
+        }
+        let input = Tensor::f_from_slice(&flat)?.f_view([ids.len() as i64, length as i64])?.f_to_device(self.device())?;
+        self.towers.encode(Modality::Text, &input, tokens, None)
     }
 }

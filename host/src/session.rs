@@ -7,11 +7,14 @@ use tch::{Device, Tensor};
 use vlhub_core::{InputSpec, Modality, ObjectiveCx};
 
 use crate::config::RunConfig;
+use crate::config::sections::TokenizerConfig;
 use crate::data::loader::{ImageInput, ImageView, TextView, Views};
-use crate::data::tokens::{self, Tokenizer};
+use crate::data::tokens::{self, Tokenizer, TokenizerOptions};
 use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
+use crate::weights::fit::{self, Fitted, Part};
+use crate::weights::{self, locate};
 
 /// What `auto`, `cpu`, `cuda` or `cuda:N` asks for: nothing in particular, the CPU, or a GPU.
 ///
@@ -63,6 +66,8 @@ pub struct Session {
     pub terms: Vec<Term>,
     /// Turns texts into ids, when there is a text tower.
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
+    /// The logit scale of `pretrained`.
+    pub logit_scale: Option<Tensor>,
 }
 
 /// Builds what a run file names. The same seed gives the same initial weights.
@@ -75,12 +80,44 @@ pub fn build(config: &RunConfig, device: Device) -> Outcome<Session> {
     Ok(session)
 }
 
+/// [`build_without_tokenizer`] without weights: for shapes.
+pub(crate) fn on_shapes(config: &RunConfig) -> Outcome<Session> {
+    build_weightless(config, Device::Cpu)
+}
+
 /// [`build`] for towers that are given token ids.
 pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Session> {
+    let mut session = build_weightless(config, device)?;
+    let partial = config.top.pretrained_partial;
+    if !config.top.pretrained.is_empty() {
+        let file = locate::locate(&config.top.pretrained, &config.folder, &config.top.model)?;
+        session.logit_scale = load_file(&session.towers, &file, Part::Whole, partial)?.scale;
+    }
+    for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
+        if let Some(tower) = tower.as_ref().filter(|tower| !tower.init.is_empty()) {
+            let file = locate::locate(&tower.init, &config.folder, "")?;
+            load_file(&session.towers, &file, Part::Tower(modality), partial)?;
+        }
+    }
+    for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
+        if let Some(tower) = tower.as_ref().filter(|tower| !tower.freeze.is_empty()) {
+            session.towers.freeze(modality, &tower.freeze)?;
+        }
+    }
+    Ok(session)
+}
+
+fn build_weightless(config: &RunConfig, device: Device) -> Outcome<Session> {
     tch::manual_seed(config.top.seed as i64);
     let image = config.image.as_ref().map(|tower| tower.chosen.config.as_ref());
     let text = config.text.as_ref().map(|tower| tower.chosen.config.as_ref());
     let mut towers = Towers::build(device, config.top.embed, config.top.custom_text, image, text)?;
+    towers.pictures = pictures(config, &towers);
+    for (net, tower) in [(&mut towers.image, &config.image), (&mut towers.text, &config.text)] {
+        if let (Some(net), Some(tower)) = (net, tower) {
+            net.drop = tower.drop;
+        }
+    }
     let mut terms = Vec::new();
     for term in &config.objectives {
         let cx = ObjectiveCx {
@@ -98,28 +135,60 @@ pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Se
         }
         terms.push(Term::new(&term.key, term.weight, objective));
     }
-    if !config.top.pretrained.is_empty() {
-        load_weights(&towers, &config.folder.join(&config.top.pretrained))?;
-    }
-    for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
-        if let Some(tower) = tower.as_ref().filter(|tower| !tower.freeze.is_empty()) {
-            towers.freeze(modality, &tower.freeze)?;
-        }
-    }
-    Ok(Session { towers, terms, tokenizer: None })
+    Ok(Session { towers, terms, tokenizer: None, logit_scale: None })
 }
 
-fn tokenizer(config: &RunConfig, towers: &Towers) -> Outcome<Option<Arc<dyn Tokenizer>>> {
+/// What becomes of a picture: the tower's size; the run file's word, else the tower's, on everything else.
+fn pictures(config: &RunConfig, towers: &Towers) -> Option<ImageInput> {
+    let Some(InputSpec::Image { size, mean, std }) = towers.image.as_ref().map(|net| net.input.clone()) else { return None };
+    let own = &config.preprocess;
+    let channels = |given: Option<[f64; 3]>, towers: [f64; 3]| given.unwrap_or(towers).map(|value| value as f32);
+    Some(ImageInput {
+        size: (size.0 as u32, size.1 as u32),
+        mean: channels(own.mean, mean),
+        std: channels(own.std, std),
+        fit: own.resize_mode,
+        filter: own.interpolation,
+        fill: own.fill_color,
+    })
+}
+
+/// The `tokenizer.json` of a run's tokenizer; none for CLIP's, which is part of the program.
+///
+/// # Errors
+/// Where it was looked for.
+pub fn tokenizer_file(config: &RunConfig) -> Outcome<Option<std::path::PathBuf>> {
+    let source = config.top.tokenizer.source.as_str();
+    if source == "clip" {
+        return Ok(None);
+    }
+    if let Some(published) = crate::hub::Source::parse(source) {
+        let found = published.file(&config.folder, "tokenizer.json");
+        return found.map(Some).map_err(|why| {
+            Failure::usage(format!("the tokenizer `{source}`: {why}; with the file at hand, set `tokenizer` to its path"))
+        });
+    }
+    let path = config.folder.join(source);
+    Ok(Some(if path.is_dir() { path.join("tokenizer.json") } else { path }))
+}
+
+/// The run's tokenizer; none without a text tower.
+///
+/// # Errors
+/// A file that cannot be read, or ids that the text tower does not take.
+pub fn tokenizer(config: &RunConfig, towers: &Towers) -> Outcome<Option<Arc<dyn Tokenizer>>> {
     let Some(net) = &towers.text else { return Ok(None) };
     let InputSpec::Text { context, vocab, pad, .. } = net.input else { return Ok(None) };
-    let tokenizer = match config.top.tokenizer.as_str() {
-        "clip" => tokens::clip(context as usize)?,
-        path => tokens::from_file(&config.folder.join(path), context as usize)?,
+    let TokenizerConfig { clean, strip_sep, language, mode, .. } = config.top.tokenizer.clone();
+    let options = TokenizerOptions { context: context as usize, clean, strip_sep, language, mode };
+    let tokenizer = match tokenizer_file(config)? {
+        None => tokens::clip_with(&options)?,
+        Some(file) => tokens::from_file_with(&file, &options)?,
     };
     if tokenizer.pad() != pad {
         return Err(Failure::usage(format!(
             "the tokenizer `{}` fills up with id {} and the text tower expects {pad}; set `backbone.text.pad={}`",
-            config.top.tokenizer,
+            config.top.tokenizer.source,
             tokenizer.pad(),
             tokenizer.pad()
         )));
@@ -127,7 +196,7 @@ fn tokenizer(config: &RunConfig, towers: &Towers) -> Outcome<Option<Arc<dyn Toke
     if tokenizer.vocab() as i64 > vocab {
         return Err(Failure::usage(format!(
             "the tokenizer `{}` has {} ids and the text tower takes {vocab}; set `backbone.text.vocab={}`",
-            config.top.tokenizer,
+            config.top.tokenizer.source,
             tokenizer.vocab(),
             tokenizer.vocab()
         )));
@@ -135,44 +204,43 @@ fn tokenizer(config: &RunConfig, towers: &Towers) -> Outcome<Option<Arc<dyn Toke
     Ok(Some(tokenizer))
 }
 
-/// Copies weights with open_clip's names out of a safetensors file. Every tower parameter must be there and fit; parameters of objectives may
-/// be missing. Returns what the file holds.
+/// Weights that were loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What became of the file.
+    pub fitted: Fitted,
+    /// `logit_scale` of the file: models without an objective have no place for it.
+    pub scale: Option<Tensor>,
+}
+
+/// Loads what `source` stands for ([`locate::locate`]); relative paths start where the program was started.
 ///
 /// # Errors
-/// The missing, unexpected and misshapen names.
-pub fn load_weights(towers: &Towers, path: &Path) -> Outcome<Vec<(String, Tensor)>> {
-    let file = crate::checkpoint::read_safetensors(path).map_err(|error| Failure::new(Failure::RESUME, error.to_string()))?;
-    let _no_grad = tch::no_grad_guard();
-    let mut wrong = Vec::new();
-    let variables = towers.variables();
-    for (name, tensor) in &variables {
-        match file.iter().find(|(known, _)| known.strip_prefix("module.").unwrap_or(known) == name) {
-            Some((_, found)) if found.size() == tensor.size() => {
-                tensor.shallow_clone().f_copy_(found).map_err(vlhub_core::Error::from)?;
-            }
-            Some((_, found)) => {
-                wrong.push(format!("`{name}` has shape {:?} in the file and {:?} in the model", found.size(), tensor.size()))
-            }
-            None if name.starts_with("objective.") || name.starts_with("logit_") => {}
-            None => wrong.push(format!("`{name}` is missing")),
+/// As [`load_file`].
+pub fn load(towers: &Towers, config: &RunConfig, source: &str, part: Part) -> Outcome<Loaded> {
+    let file = locate::locate(source, Path::new("."), &config.top.model)?;
+    load_file(towers, &file, part, config.top.pretrained_partial)
+}
+
+/// Loads a file or folder of weights of any kind and maker that is known.
+///
+/// # Errors
+/// What is wrong with the file, or what is missing, unexpected or of another shape.
+pub fn load_file(towers: &Towers, path: &Path, part: Part, partial: bool) -> Outcome<Loaded> {
+    let refused = |error: vlhub_core::Error| Failure::new(Failure::RESUME, error.to_string());
+    let file = weights::read(path, &weights::Limits::default()).map_err(refused)?;
+    let tensors = file.tensors.into_iter().collect();
+    let fitted = fit::fit(towers, &tensors, part, partial, &path.display().to_string())?;
+    for (name, from, to) in &fitted.resized {
+        tracing::info!("{}: `{name}` was resized from {from:?} to {to:?}", path.display());
+    }
+    for (what, names) in [("kept as initialised, the weights lack", &fitted.missing), ("left out, the model lacks", &fitted.unexpected)] {
+        if !names.is_empty() {
+            tracing::warn!("{}: {what} {}: {}", path.display(), names.len(), names.join(" "));
         }
     }
-    // A whole training checkpoint may be named here; only what looks like a tower's parameter is unexpected.
-    let known = |name: &str| variables.iter().any(|(variable, _)| variable == name);
-    let aside =
-        |name: &str| name.starts_with("optimizer.") || name.starts_with("objective.") || name.starts_with("logit_") || name == "attn_mask";
-    for (name, _) in &file {
-        let name = name.strip_prefix("module.").unwrap_or(name);
-        if !known(name) && !aside(name) {
-            wrong.push(format!("`{name}` is not in the model"));
-        }
-    }
-    if wrong.is_empty() {
-        return Ok(file);
-    }
-    let more = if wrong.len() > 10 { format!("\n  and {} more", wrong.len() - 10) } else { String::new() };
-    wrong.truncate(10);
-    Err(Failure::new(Failure::RESUME, format!("the weights of `{}` do not fit the model:\n  {}{more}", path.display(), wrong.join("\n  "))))
+    let scale = tensors.get("logit_scale").map(Tensor::shallow_clone);
+    Ok(Loaded { fitted, scale })
 }
 
 /// The views that the loader makes: those of the run file, and `main` for each tower; class labels too where the data has classes.
@@ -181,10 +249,8 @@ pub fn load_weights(towers: &Towers, path: &Path) -> Outcome<Vec<(String, Tensor
 /// Whatever a plugin refuses.
 pub fn views(config: &RunConfig, towers: &Towers, labels: bool) -> Outcome<(Views, Option<ImageInput>)> {
     let mut views = Views { labels, ..Views::default() };
-    let mut input = None;
-    if let Some(InputSpec::Image { size, mean, std }) = towers.image.as_ref().map(|net| net.input.clone()) {
-        let size = (size.0 as u32, size.1 as u32);
-        input = Some(ImageInput { size, mean: mean.map(|value| value as f32), std: std.map(|value| value as f32) });
+    let input = towers.pictures;
+    if let Some(ImageInput { size, .. }) = input {
         for view in &config.image_views {
             let mut augment = Vec::new();
             for (index, step) in view.steps.iter().enumerate() {

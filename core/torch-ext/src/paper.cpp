@@ -42,7 +42,8 @@ double inputs_share(const std::string &name, const std::vector<c10::IValue> &inp
 }
 
 bool keeps_shape(const std::string &name) {
-  for (auto known : {"aten::layer_norm", "aten::group_norm", "aten::batch_norm", "aten::bucketize", "aten::hardswish", "aten::roll"})
+  for (auto known : {"aten::layer_norm", "aten::group_norm", "aten::batch_norm", "aten::bucketize", "aten::hardswish",
+                     "aten::hardsigmoid", "aten::relu", "aten::roll"})
     if (name == known) return true;
   return false;
 }

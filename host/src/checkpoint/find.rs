@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::fs::Fs;
 use super::manifest::{Manifest, hex};
 use super::{State, Store, tensors};
+use crate::weights::source::Source;
 
 /// The newest valid checkpoint.
 #[derive(Clone, Debug)]
@@ -134,7 +135,7 @@ pub(super) fn load(fs: &dyn Fs, path: &Path) -> Result<State> {
     let config = read(fs, path, "config.toml", &manifest).map_err(bad)?;
     let data = read(fs, path, "rank-0.safetensors", &manifest).map_err(bad)?;
     Ok(State {
-        tensors: tensors::parse(&data).map_err(|why| bad(format!("rank-0.safetensors: {why}")))?,
+        tensors: tensors::parse(&Source::Bytes(&data)).map_err(|why| bad(format!("rank-0.safetensors: {why}")))?,
         progress: manifest.progress,
         config_hash: manifest.config_hash,
         config: String::from_utf8_lossy(&config).into_owned(),

@@ -27,6 +27,7 @@ pub use find::Found;
 pub use lock::RunLock;
 pub(crate) use lock::host;
 pub use manifest::{FileEntry, Manifest, Progress};
+pub(crate) use tensors::{pieces, replace};
 pub use tensors::{read_safetensors, write_safetensors};
 
 /// What a checkpoint holds.

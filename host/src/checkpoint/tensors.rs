@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 use vlhub_core::{Error, Result};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::fs::{Fs, RealFs};
+use crate::weights::safetensors::KINDS;
+use crate::weights::source::Source;
+use crate::weights::{Budget, Limits};
 
 /// Bytes that are copied out of libtorch at a time.
 const PIECE: usize = 4 << 20;
@@ -19,8 +21,7 @@ const PIECE: usize = 4 << 20;
 /// # Errors
 /// The file, and what is wrong with it: a cut or oversized header, offsets that overlap or leave gaps, a type that libtorch does not have.
 pub fn read_safetensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let bytes = RealFs.read(path).map_err(|error| Error::io(path, error))?;
-    parse(&bytes).map_err(|why| Error::invalid(format!("{}: not a valid safetensors file: {why}", path.display())))
+    parse(&Source::open(path)?).map_err(|why| Error::invalid(format!("{}: not a valid safetensors file: {why}", path.display())))
 }
 
 /// Writes tensors as one safetensors file that replaces `path` only once it is complete and on disk.
@@ -28,14 +29,22 @@ pub fn read_safetensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
 /// # Errors
 /// The file; two tensors of one name; a type that safetensors does not have.
 pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<()> {
-    crate::checkpoint::replaceable(path)?;
     let layout = Layout::new(tensors, metadata).map_err(|error| error.within(path.display().to_string()))?;
+    replace(path, layout.size(), &mut |to| layout.write(tensors, to).map(drop))
+}
+
+/// Writes a file of about `size` bytes under another name, and renames it to `path` once it is on disk.
+///
+/// # Errors
+/// The file, and why it cannot be written; then `path` is as it was.
+pub(crate) fn replace(path: &Path, size: u64, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    crate::checkpoint::replaceable(path)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".tmp-{}", super::commit::nonce()));
     let temporary = path.with_file_name(name);
     let written = (|| {
-        let mut file = RealFs.create(&temporary, layout.size())?;
-        layout.write(tensors, &mut file)?;
+        let mut file = RealFs.create(&temporary, size)?;
+        write(&mut file)?;
         file.sync()?;
         RealFs.rename(&temporary, path)?;
         match path.parent() {
@@ -49,23 +58,11 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &B
     })
 }
 
-/// The tensors in the bytes of a safetensors file, sorted by name.
-pub(super) fn parse(bytes: &[u8]) -> std::result::Result<Vec<(String, Tensor)>, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let mut tensors = Vec::with_capacity(file.len());
-    for (name, view) in file.iter() {
-        let kind =
-            kind(view.dtype()).ok_or_else(|| format!("tensor `{name}` has type {:?}, which libtorch does not have", view.dtype()))?;
-        let shape: Vec<i64> = view
-            .shape()
-            .iter()
-            .map(|&n| i64::try_from(n).map_err(|_| format!("tensor `{name}` is too large")))
-            .collect::<Result<_, _>>()?;
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).map_err(|error| format!("tensor `{name}`: {error}"))?;
-        tensors.push((name.to_owned(), tensor));
-    }
-    tensors.sort_by(|(left, _), (right, _)| left.cmp(right));
-    Ok(tensors)
+/// The tensors of a safetensors file, sorted by name.
+pub(super) fn parse(source: &Source<'_>) -> std::result::Result<Vec<(String, Tensor)>, String> {
+    // A file of ours, or one that was named as such: as large as it is.
+    let limits = Limits { bytes: u64::MAX, ..Limits::default() };
+    crate::weights::safetensors::read(source, &mut Budget::new(&limits)).map(|(tensors, _)| tensors)
 }
 
 /// Where each tensor goes in a file.
@@ -118,46 +115,34 @@ impl Layout {
         };
         put(&(self.header.len() as u64).to_le_bytes())?;
         put(&self.header)?;
-        let mut piece = Vec::new();
         for &at in &self.order {
-            let flat =
-                tch::no_grad(|| tensors[at].1.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])).map_err(of_torch)?;
-            let width = flat.kind().elt_size_in_bytes();
-            let (count, step) = (flat.numel(), PIECE / width);
-            for start in (0..count).step_by(step) {
-                let length = step.min(count - start);
-                piece.resize(length * width, 0);
-                let part = flat.f_narrow(0, start as i64, length as i64).map_err(of_torch)?;
-                part.f_copy_data_u8(&mut piece, length).map_err(of_torch)?;
-                put(&piece)?;
-            }
+            pieces(&tensors[at].1, &mut put)?;
         }
         Ok(hash.digest128())
     }
+}
+
+/// Gives the bytes of a tensor to `put`, row by row, [`PIECE`] at a time.
+pub(crate) fn pieces(tensor: &Tensor, put: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let flat = tch::no_grad(|| tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])).map_err(of_torch)?;
+    let width = flat.f_kind().map_err(of_torch)?.elt_size_in_bytes();
+    let (count, step) = (flat.numel(), PIECE / width);
+    let mut piece = Vec::new();
+    for start in (0..count).step_by(step) {
+        let length = step.min(count - start);
+        piece.resize(length * width, 0);
+        let part = flat.f_narrow(0, start as i64, length as i64).map_err(of_torch)?;
+        part.f_copy_data_u8(&mut piece, length).map_err(of_torch)?;
+        put(&piece)?;
+    }
+    Ok(())
 }
 
 fn of_torch(error: tch::TchError) -> io::Error {
     io::Error::other(Error::from(error).to_string())
 }
 
-const KINDS: &[(Kind, Dtype)] = &[
-    (Kind::Float, Dtype::F32),
-    (Kind::Double, Dtype::F64),
-    (Kind::Half, Dtype::F16),
-    (Kind::BFloat16, Dtype::BF16),
-    (Kind::Int64, Dtype::I64),
-    (Kind::Int, Dtype::I32),
-    (Kind::Int16, Dtype::I16),
-    (Kind::Int8, Dtype::I8),
-    (Kind::Uint8, Dtype::U8),
-    (Kind::Bool, Dtype::BOOL),
-];
-
-fn kind(dtype: Dtype) -> Option<Kind> {
-    KINDS.iter().find(|(_, known)| *known == dtype).map(|(kind, _)| *kind)
-}
-
-fn dtype(kind: Kind) -> Option<Dtype> {
+fn dtype(kind: Kind) -> Option<&'static str> {
     KINDS.iter().find(|(known, _)| *known == kind).map(|(_, dtype)| *dtype)
 }
 
@@ -211,7 +196,7 @@ mod tests {
             bytes
         };
         let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        assert!(parse(&file(one, 8)).is_ok(), "the base of the cases below is sound");
+        assert!(parse(&Source::Bytes(&file(one, 8))).is_ok(), "the base of the cases below is sound");
         for (why, bytes) in [
             ("an empty file", Vec::new()),
             ("a cut length", vec![1, 2, 3]),

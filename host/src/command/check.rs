@@ -1,23 +1,22 @@
 //! `vlhub check`.
 
-use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::{print_json, registry_of};
-use crate::cli::CheckArgs;
+use crate::cli::{CheckArgs, Shared};
 use crate::config::RunConfig;
 use crate::config::document::Document;
 use crate::config::problems::Problems;
 use crate::failure::{Failure, Outcome};
 
 /// Checks a run file: nothing is allocated, no data is opened.
-pub fn check(libraries: &[PathBuf], args: &CheckArgs) -> Outcome {
+pub fn check(shared: &Shared, args: &CheckArgs) -> Outcome {
     let mut document = Document::read(&args.file)?;
     for argument in &args.overrides {
         document.set(argument)?;
     }
-    let registry = registry_of(libraries, &document)?;
+    let registry = registry_of(shared, &document)?;
     match RunConfig::resolve(&document, &registry) {
         Ok(config) if args.json => print_json(&json!({"ok": true, "problems": [], "resolved": config.resolved})),
         Ok(config) => {

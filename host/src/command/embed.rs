@@ -8,36 +8,29 @@ use tch::{Kind, Tensor};
 use vlhub_core::{Encoded, Model};
 use vlhub_sdk::ops::normalize;
 
-use super::{print_json, registry_of};
+use super::print_json;
 use crate::checkpoint::write_safetensors;
-use crate::cli::EmbedArgs;
-use crate::config::RunConfig;
-use crate::config::document::Document;
+use crate::cli::{EmbedArgs, Shared};
 use crate::data::decode::{MAX_PIXELS, decode};
 use crate::failure::{Failure, Outcome};
 use crate::model::EvalModel;
 use crate::session;
+use crate::weights::fit::Part;
 
 /// Writes unit-length embeddings of pictures and texts.
-pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
-    if args.images.is_empty() && args.texts.is_none() {
-        return Err(Failure::usage("nothing to embed; name pictures with `--images` or a file of texts with `--texts`"));
+pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
+    if args.images.is_empty() && args.texts.is_none() && args.text_ids.is_none() {
+        return Err(Failure::usage("nothing to embed; name pictures with `--images`, a file of texts with `--texts` or of ids with `--text-ids`"));
     }
-    let document = match args.model.ends_with(".toml") {
-        true => Document::read(Path::new(&args.model))?,
-        false => Document::of_model(&args.model),
-    };
-    let config = RunConfig::of(&document, &registry_of(libraries, &document)?)?;
+    let config = super::model_or_run(shared, &args.model, &args.overrides)?;
     let device = session::device(args.device.as_deref().unwrap_or(&config.top.device))?;
-    let session = session::build(&config, device)?;
+    let mut session = session::build_without_tokenizer(&config, device)?;
+    if args.texts.is_some() {
+        session.tokenizer = session::tokenizer(&config, &session.towers)?;
+    }
     let logit_scale = match &args.checkpoint {
-        Some(path) => {
-            let file = super::weights_file(path)?;
-            let weights = session::load_weights(&session.towers, &file)?;
-            let scale = weights.into_iter().find(|(name, _)| name.strip_prefix("module.").unwrap_or(name) == "logit_scale");
-            scale.map(|(_, tensor)| tensor)
-        }
-        None => None,
+        Some(source) => session::load(&session.towers, &config, source, Part::Whole)?.scale,
+        None => session.logit_scale.take(),
     };
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
     let mut out: Vec<(String, Tensor)> = Vec::new();
@@ -57,10 +50,10 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
     if args.texts.is_some() && texts.is_empty() {
         return Err(Failure::usage("the file of texts is empty; it holds one text a line"));
     }
-    let mut rows = Vec::new();
-    for texts in texts.chunks(usize::from(args.batch)) {
-        rows.push(unit(model.texts(texts, false)?));
-    }
+    let ids = args.text_ids.as_deref().map(read_ids).transpose()?.unwrap_or_default();
+    let batch = usize::from(args.batch);
+    let mut rows = texts.chunks(batch).map(|texts| Ok(unit(model.texts(texts, false)?))).collect::<Outcome<Vec<_>>>()?;
+    rows.extend(ids.chunks(batch).map(|ids| Ok(unit(model.token_ids(ids, false)?))).collect::<Outcome<Vec<_>>>()?);
     if !rows.is_empty() {
         out.push(("text".into(), Tensor::cat(&rows, 0)));
     }
@@ -72,9 +65,9 @@ pub fn embed(libraries: &[PathBuf], args: &EmbedArgs) -> Outcome {
     let metadata = BTreeMap::from([("model".to_owned(), args.model.clone()), ("images".to_owned(), json!(names).to_string())]);
     write_safetensors(&args.out, &out, &metadata)?;
     if args.json {
-        return print_json(&json!({"out": args.out, "images": names, "texts": texts.len(), "width": config.top.embed}));
+        return print_json(&json!({"out": args.out, "images": names, "texts": texts.len() + ids.len(), "width": config.top.embed}));
     }
-    say!("wrote {}: {} images, {} texts, width {}", args.out.display(), pictures.len(), texts.len(), config.top.embed);
+    say!("wrote {}: {} images, {} texts, width {}", args.out.display(), pictures.len(), texts.len() + ids.len(), config.top.embed);
     Ok(())
 }
 
@@ -88,8 +81,18 @@ fn read_lines(path: &Path) -> Outcome<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
+/// `ids` `[M, L]` of a safetensors file.
+fn read_ids(path: &Path) -> Outcome<Vec<Vec<i64>>> {
+    let tensors = crate::checkpoint::read_safetensors(path)?;
+    let wrong = |why: String| Failure::usage(format!("`{}`: {why}", path.display()));
+    let ids = tensors.into_iter().find(|(name, _)| name == "ids").ok_or_else(|| wrong("there is no tensor `ids`".into()))?.1;
+    let &[rows, length] = &ids.size()[..] else { return Err(wrong(format!("`ids` has shape {:?}; [M, L] is wanted", ids.size()))) };
+    let flat = Vec::<i64>::try_from(ids.to_kind(Kind::Int64).reshape([-1])).map_err(vlhub_core::Error::from)?;
+    Ok((0..rows as usize).map(|row| flat[row * length as usize..][..length as usize].to_vec()).collect())
+}
+
 /// Files as they are named; of folders, the pictures in them and below, sorted.
-fn pictures(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
+pub(super) fn pictures(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
@@ -125,7 +128,7 @@ fn is_picture(path: &Path) -> bool {
     extension.is_some_and(|extension| ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&extension.as_str()))
 }
 
-fn read_picture(path: &Path) -> Outcome<image::RgbImage> {
+pub(super) fn read_picture(path: &Path) -> Outcome<image::RgbImage> {
     let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read the picture `{}`: {error}", path.display())))?;
     decode(&bytes, MAX_PIXELS)
         .map_err(|flaw| Failure::new(Failure::DATA, format!("cannot decode the picture `{}`: {}", path.display(), flaw.detail)))

@@ -1,19 +1,19 @@
 //! `vlhub eval`.
 
-use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{load, print_json, weights_file};
-use crate::cli::EvalArgs;
+use super::{load, print_json};
+use crate::cli::{EvalArgs, Shared};
 use crate::config::problems::hint;
 use crate::failure::{Failure, Outcome};
 use crate::model::EvalModel;
+use crate::weights::fit::Part;
 use crate::{engine, session};
 
 /// Runs the suites of a run file on trained weights.
-pub fn eval(libraries: &[PathBuf], args: &EvalArgs) -> Outcome {
-    let config = load(libraries, &args.file, &args.overrides)?;
+pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
+    let config = load(shared, &args.file, &args.overrides)?;
     let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
     if known.is_empty() {
         return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.file.display())));
@@ -23,13 +23,14 @@ pub fn eval(libraries: &[PathBuf], args: &EvalArgs) -> Outcome {
             return Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known))));
         }
     }
-    let file = weights_file(&args.checkpoint)?;
+    // Found before anything is built.
+    let file = crate::weights::locate::locate(&args.checkpoint, std::path::Path::new("."), &config.top.model)?;
     let device = session::device(&config.top.device)?;
     if config.train.torch_threads > 0 {
         tch::set_num_threads(config.train.torch_threads);
     }
     let session = session::build(&config, device)?;
-    session::load_weights(&session.towers, &file)?;
+    session::load_file(&session.towers, &file, Part::Whole, config.top.pretrained_partial)?;
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {

@@ -8,8 +8,10 @@ macro_rules! say {
     };
 }
 
+pub mod caption;
 pub mod check;
 pub mod compare;
+pub mod convert;
 pub mod data;
 pub mod embed;
 pub mod eval;
@@ -19,10 +21,11 @@ pub mod plugins;
 pub mod train;
 pub mod try_plugin;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
+use crate::cli::Shared;
 use crate::config::RunConfig;
 use crate::config::document::Document;
 use crate::failure::{Failure, Outcome};
@@ -54,18 +57,32 @@ fn print_json(value: &impl Serialize) -> Outcome {
 }
 
 /// Reads a run file, loads the libraries that it and the command line name, and checks it.
-fn load(libraries: &[PathBuf], file: &Path, overrides: &[String]) -> Outcome<RunConfig> {
+fn load(shared: &Shared, file: &Path, overrides: &[String]) -> Outcome<RunConfig> {
     let mut document = Document::read(file)?;
+    document.add_model_configs(&shared.model_configs);
     for argument in overrides {
         document.set(argument)?;
     }
-    RunConfig::of(&document, &registry_of(libraries, &document)?)
+    RunConfig::of(&document, &registry_of(shared, &document)?)
+}
+
+/// What a model's name, a model config or a run file describes.
+fn model_or_run(shared: &Shared, name: &str, overrides: &[String]) -> Outcome<RunConfig> {
+    if name.ends_with(".toml") {
+        return load(shared, Path::new(name), overrides);
+    }
+    let mut document = Document::of_model(name);
+    document.add_model_configs(&shared.model_configs);
+    for argument in overrides {
+        document.set(argument)?;
+    }
+    RunConfig::of(&document, &registry_of(shared, &document)?)
 }
 
 /// The plugins for a document: those of its own `libraries` too, relative to its folder.
-fn registry_of(libraries: &[PathBuf], document: &Document) -> Outcome<vlhub_core::Registry> {
+fn registry_of(shared: &Shared, document: &Document) -> Outcome<vlhub_core::Registry> {
     let named = document.tree.get("libraries").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
-    let mut all = libraries.to_vec();
+    let mut all = shared.libraries.clone();
     for name in named.iter().filter_map(serde_json::Value::as_str) {
         let path = document.folder.join(name);
         if !all.contains(&path) {
@@ -81,22 +98,4 @@ fn fits(pattern: &str, name: &str) -> bool {
         return name.contains(pattern);
     }
     glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
-}
-
-/// The safetensors file that a checkpoint folder, a run folder or a plain path stands for.
-fn weights_file(path: &Path) -> Outcome<PathBuf> {
-    if path.is_file() {
-        return Ok(path.to_path_buf());
-    }
-    let missing = |why: &str| Failure::new(Failure::RESUME, format!("no weights at `{}`: {why}", path.display()));
-    if !path.exists() {
-        return Err(missing("there is no such file or folder"));
-    }
-    let file = path.join("rank-0.safetensors");
-    if file.is_file() {
-        return Ok(file);
-    }
-    let checkpoints = if path.join("checkpoints").is_dir() { path.join("checkpoints") } else { path.to_path_buf() };
-    let found = crate::checkpoint::Store::open(&checkpoints)?.latest().map_err(|error| missing(&error.to_string()))?;
-    found.map(|found| found.path.join("rank-0.safetensors")).ok_or_else(|| missing("it holds no valid checkpoint"))
 }

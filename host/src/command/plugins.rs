@@ -1,19 +1,18 @@
 //! `vlhub plugins`.
 
-use std::path::PathBuf;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use vlhub_core::Registry;
 
 use super::{fits, print_json};
 use crate::catalog::{self, Plugin};
-use crate::cli::PluginsCommand;
+use crate::cli::{PluginsCommand, Shared};
 use crate::config::problems::hint;
 use crate::failure::{Failure, Outcome};
 
 /// Lists, shows, describes or tries plugins.
-pub fn plugins(libraries: &[PathBuf], command: PluginsCommand) -> Outcome {
-    let registry = crate::registry(libraries)?;
+pub fn plugins(shared: &Shared, command: PluginsCommand) -> Outcome {
+    let registry = crate::registry(&shared.libraries)?;
     match command {
         PluginsCommand::List { filter, json, markdown } => list(&catalog::plugins(&registry), &filter, json, markdown),
         PluginsCommand::Show { name, json } => show(&registry, &name, json),

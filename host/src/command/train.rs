@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use super::load;
-use crate::cli::TrainArgs;
+use crate::cli::{Shared, TrainArgs};
 use crate::config::RunConfig;
 use crate::config::document::flat;
 use crate::data::skipped::SkipLog;
@@ -16,7 +16,7 @@ use crate::failure::{Failure, Outcome};
 use crate::run::{self, Progress, Recorder, RunFolder};
 
 /// Trains what a run file describes.
-pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
+pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     // `--resume train.steps=4`: the word after a flag without a value is an override.
     let (resume, mut overrides) = (args.resume.clone(), args.overrides.clone());
     let resume = resume.map(|value| match value.contains('=') && !Path::new(&value).exists() {
@@ -26,7 +26,7 @@ pub fn train(libraries: &[PathBuf], args: &TrainArgs) -> Outcome {
         }
         false => value,
     });
-    let mut config = load(libraries, &args.file, &overrides)?;
+    let mut config = load(shared, &args.file, &overrides)?;
     let resume = match resume.as_deref() {
         None => Resume::No,
         Some("latest") => Resume::Latest,

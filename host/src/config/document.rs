@@ -29,6 +29,14 @@ impl Document {
         Self { tree, folder: PathBuf::from("."), name: name.to_owned(), ..Self::default() }
     }
 
+    /// Adds folders of model configs, relative to the working directory, after those that the file names.
+    pub fn add_model_configs(&mut self, folders: &[PathBuf]) {
+        let list = self.tree.entry("model_configs").or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.extend(folders.iter().map(|folder| Value::from(std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string())));
+        }
+    }
+
     /// Reads a run file.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! Run files: read, checked as a whole, laid over the plugins' defaults, and written back complete.
 
 pub mod document;
-pub mod models;
 pub mod problems;
 mod reader;
 pub mod sections;
@@ -16,7 +15,7 @@ use crate::engine::schedule::ScheduleConfig;
 use crate::failure::Outcome;
 use document::Document;
 use problems::{Problem, Problems};
-use sections::{Every, TopConfig, TrainConfig};
+use sections::{Every, PreprocessConfig, TopConfig, TrainConfig};
 
 /// A plugin that a run file names, with its complete options.
 #[derive(Debug)]
@@ -34,6 +33,10 @@ pub struct TowerConfig {
     pub chosen: Chosen<dyn Backbone>,
     /// Stages that are not trained; `all` for the whole tower.
     pub freeze: Vec<String>,
+    /// Weights for this tower alone, over those of `pretrained`; empty for none.
+    pub init: String,
+    /// Share of the pooled output that is zeroed before the projection while training.
+    pub drop: f64,
 }
 
 /// `[objective.KEY]`.
@@ -72,6 +75,8 @@ pub struct ViewConfig<K: Kind + ?Sized> {
 pub struct RunConfig {
     /// Top-level keys.
     pub top: TopConfig,
+    /// `[preprocess]`.
+    pub preprocess: PreprocessConfig,
     /// `[train]`.
     pub train: TrainConfig,
     /// `[optimizer]`.

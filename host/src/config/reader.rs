@@ -9,12 +9,13 @@ use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Obje
 
 use super::document::Document;
 use super::problems::{Problems, hint};
-use super::sections::{Every, TopConfig, TrainConfig};
-use super::{Chosen, RunConfig, SuiteConfig, TermConfig, TowerConfig, ViewConfig, models};
+use super::sections::{Every, PreprocessConfig, TopConfig, TrainConfig};
+use super::{Chosen, RunConfig, SuiteConfig, TermConfig, TowerConfig, ViewConfig};
+use crate::models::Models;
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
 
-const TABLES: [&str; 8] = ["backbone", "view", "objective", "eval", "data", "train", "optimizer", "schedule"];
+const TABLES: [&str; 9] = ["backbone", "preprocess", "view", "objective", "eval", "data", "train", "optimizer", "schedule"];
 
 /// What is read so far.
 pub struct Reader<'a> {
@@ -37,17 +38,16 @@ impl<'a> Reader<'a> {
             tree.iter().filter(|(key, _)| !TABLES.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
         let top: TopConfig = self.top(&top_only);
         let train: TrainConfig = self.section(&tree, "train");
-        // `clip` is a tokenizer of the program, not a file.
-        let tokenizer = Some(&top.tokenizer).filter(|name| *name != "clip");
-        let files = [("pretrained", Some(&top.pretrained).filter(|path| !path.is_empty())), ("tokenizer", tokenizer)];
-        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path?))) {
-            if !self.folder.join(path).exists() {
-                self.problems.add(key, format!("there is no file `{}`", self.folder.join(path).display()));
-            }
+        self.check_weights("pretrained", &top.pretrained, &top.model);
+        // `clip` is a tokenizer of the program; published ones are looked for when they are needed.
+        let tokenizer = &top.tokenizer.source;
+        if tokenizer != "clip" && !tokenizer.starts_with("hf-hub:") && !self.folder.join(tokenizer).exists() {
+            self.problems.add("tokenizer", format!("there is no file `{}`", self.folder.join(tokenizer).display()));
         }
         if let Err(failure) = crate::session::device_name(&top.device) {
             self.problems.add("device", failure.message);
         }
+        let preprocess: PreprocessConfig = self.section(&tree, "preprocess");
         let optimizer: OptimizerConfig = self.section(&tree, "optimizer");
         let schedule: ScheduleConfig = self.section(&tree, "schedule");
         self.check_numbers(&top, &train, &optimizer);
@@ -65,6 +65,7 @@ impl<'a> Reader<'a> {
         let data = self.data(&tree);
         Some(RunConfig {
             top,
+            preprocess,
             train,
             optimizer,
             schedule,
@@ -83,7 +84,8 @@ impl<'a> Reader<'a> {
     /// `model = "ViT-B-32"` stands for tables; what the file says itself goes first.
     fn expand_model(&mut self, tree: &mut Map<String, Value>) {
         let Some(name) = tree.get("model").and_then(Value::as_str).filter(|name| !name.is_empty()).map(str::to_owned) else { return };
-        let expansion = match models::expand(&name) {
+        let folders = tree.get("model_configs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(Into::into);
+        let expansion = match Models::new(folders.collect(), self.folder).expand(&name) {
             Ok(expansion) => expansion,
             Err(message) => return self.problems.add("model", message),
         };
@@ -167,11 +169,40 @@ impl<'a> Reader<'a> {
                 Vec::new()
             }),
         };
+        let init = match user.remove("init") {
+            None => String::new(),
+            Some(Value::String(source)) => source,
+            Some(_) => {
+                self.problems.add(format!("{key}.init"), "is a file or folder of weights, or `hf-hub:…`");
+                String::new()
+            }
+        };
+        self.check_weights(&format!("{key}.init"), &init, "");
+        let drop = match user.remove("drop") {
+            None => 0.0,
+            Some(value) => value.as_f64().filter(|share| (0.0..1.0).contains(share)).unwrap_or_else(|| {
+                self.problems.add(format!("{key}.drop"), format!("is a share from 0 to below 1, not `{value}`"));
+                0.0
+            }),
+        };
         let mut extra = Map::new();
         extra.insert("freeze".into(), freeze.clone().into());
+        extra.insert("init".into(), init.clone().into());
+        extra.insert("drop".into(), drop.into());
         let (chosen, resolved) = self.plugin::<dyn Backbone>(&key, None, user, extra)?;
         self.resolve_into(&["backbone", which], resolved);
-        Some(TowerConfig { chosen, freeze })
+        Some(TowerConfig { chosen, freeze, init, drop })
+    }
+
+    /// A file or folder of weights must be there; published ones are looked for when they are needed.
+    fn check_weights(&mut self, key: &str, source: &str, model: &str) {
+        let published = source.starts_with("hf-hub:") || source.starts_with("local-dir:");
+        let there = source.is_empty() || published || self.folder.join(source).exists();
+        if !there && crate::models::pretrained::tag(model, source).is_none() {
+            let tags = crate::models::pretrained::tags(model);
+            let near = if tags.is_empty() { String::new() } else { format!(", and no tag of `{model}`{}", hint(source, &tags)) };
+            self.problems.add(key, format!("there is no file `{}`{near}", self.folder.join(source).display()));
+        }
     }
 
     fn terms(&mut self, tree: &Map<String, Value>) -> Vec<TermConfig> {

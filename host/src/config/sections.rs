@@ -1,6 +1,9 @@
 //! The tables of a run file that the host owns.
 
 use serde::{Deserialize, Serialize};
+use vlhub_sdk::pixels::{Filter, Fit};
+
+use crate::data::tokens::{Clean, Mode};
 
 /// Top-level keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,16 +19,20 @@ pub struct TopConfig {
     pub embed: i64,
     /// Keep the text tower's parameters under `text.`, as open_clip does with what it calls custom text towers.
     pub custom_text: bool,
-    /// An open_clip model name, which stands for the two `backbone` tables and `embed`.
+    /// Folders of model configs of the user's own, searched before those that the program ships.
+    pub model_configs: Vec<String>,
+    /// A model name (`vlhub models list`), a config file, `hf-hub:…` or `local-dir:…`, which stands for the two `backbone` tables and `embed`.
     pub model: String,
-    /// Weights to start from: a safetensors file with open_clip's names.
+    /// Weights to start from: a file or folder, `hf-hub:…`, or a tag of the named model (`vlhub models show`).
     pub pretrained: String,
+    /// Keep what the weights lack as it was initialised, and leave out what the model lacks; otherwise either is an error.
+    pub pretrained_partial: bool,
     /// Plugin libraries to load.
     pub libraries: Vec<String>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
-    /// Where token ids come from: `clip`, or a `tokenizer.json`.
-    pub tokenizer: String,
+    /// Where token ids come from: `clip`, or a `tokenizer.json`, its folder, or `hf-hub:…`, alone or in a table with options.
+    pub tokenizer: TokenizerConfig,
 }
 
 impl Default for TopConfig {
@@ -36,13 +43,86 @@ impl Default for TopConfig {
             seed: 0,
             embed: 512,
             custom_text: false,
+            model_configs: Vec::new(),
             model: String::new(),
             pretrained: String::new(),
+            pretrained_partial: false,
             libraries: Vec::new(),
             device: "auto".into(),
-            tokenizer: "clip".into(),
+            tokenizer: TokenizerConfig::default(),
         }
     }
+}
+
+/// `tokenizer = "clip"`, or a table with options.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+pub struct TokenizerConfig {
+    /// `clip`, a `tokenizer.json` or its folder, or `hf-hub:ORGANISATION/NAME`.
+    #[serde(rename = "use")]
+    pub source: String,
+    /// How texts are cleaned first: `whitespace`, `lower` or `canonicalize`; open_clip's choice for the tokenizer without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clean: Option<Clean>,
+    /// Put id 0 in place of the separator, as CLIPA's models want it.
+    pub strip_sep: bool,
+    /// The language of the texts, where each language has a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// How ids are framed and padded.
+    pub mode: Mode,
+}
+
+impl Default for TokenizerConfig {
+    fn default() -> Self {
+        Self::from(Written::Name("clip".into()))
+    }
+}
+
+/// What may stand in a run file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Name(String),
+    Table(TokenizerTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenizerTable {
+    #[serde(rename = "use")]
+    source: String,
+    clean: Option<Clean>,
+    #[serde(default)]
+    strip_sep: bool,
+    language: Option<String>,
+    #[serde(default)]
+    mode: Mode,
+}
+
+impl From<Written> for TokenizerConfig {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Name(source) => Self { source, clean: None, strip_sep: false, language: None, mode: Mode::Standard },
+            Written::Table(TokenizerTable { source, clean, strip_sep, language, mode }) => Self { source, clean, strip_sep, language, mode },
+        }
+    }
+}
+
+/// `[preprocess]`: how pictures are brought to the size that the image tower reads. It follows the model and is kept with the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreprocessConfig {
+    /// Mean of each channel, for values in 0..1; the image tower's own when it is not given.
+    pub mean: Option<[f64; 3]>,
+    /// Standard deviation of each channel; the image tower's own when it is not given.
+    pub std: Option<[f64; 3]>,
+    /// Filter of the resize.
+    pub interpolation: Filter,
+    /// Which side fits.
+    pub resize_mode: Fit,
+    /// Grey level of the border where the longer side fits; 0 is black.
+    pub fill_color: u8,
 }
 
 /// `[train]`.

@@ -1,15 +1,22 @@
 //! Text to ids and back: CLIP's own vocabulary, and any `tokenizer.json`.
 
+mod beside;
 mod clip_bpe;
 mod entities;
+mod frame;
+#[cfg(test)]
+mod golden;
 mod json;
 mod mojibake;
+mod options;
 
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
 use vlhub_core::{Error, Result};
+
+pub use options::{Clean, Mode, TokenizerOptions};
 
 /// Turns captions into ids.
 pub trait Tokenizer: Send + Sync + Debug {
@@ -30,17 +37,51 @@ pub trait Tokenizer: Send + Sync + Debug {
 /// # Errors
 /// A context without room for the start and the end token.
 pub fn clip(context: usize) -> Result<Arc<dyn Tokenizer>> {
-    at_least_two(context)?;
-    Ok(Arc::new(clip_bpe::Clip::new(context)?))
+    clip_with(&TokenizerOptions { context, ..TokenizerOptions::default() })
 }
 
-/// A tokenizer from a `tokenizer.json`, as every model on the hub has one.
+/// [`clip`] with another cleaning: open_clip's `SimpleTokenizer`.
 ///
 /// # Errors
-/// The file cannot be read or is not a tokenizer, or the context has no room for the start and the end token.
+/// A context without room for the start and the end token, or an option that only other tokenizers have.
+pub fn clip_with(options: &TokenizerOptions) -> Result<Arc<dyn Tokenizer>> {
+    let TokenizerOptions { context, clean, strip_sep, language, mode } = options;
+    at_least_two(*context)?;
+    for (given, name) in [(*strip_sep, "strip_sep"), (language.is_some(), "language"), (*mode != Mode::Standard, "mode")] {
+        if given {
+            return Err(Error::Options(format!("`{name}` means nothing to CLIP's own tokenizer; leave it out, or name a tokenizer.json")));
+        }
+    }
+    Ok(Arc::new(clip_bpe::Clip::new(*context, clean.unwrap_or(Clean::Lower))?))
+}
+
+/// A tokenizer from a `tokenizer.json`, as every model on the hub has one, or from the folder that holds it.
+///
+/// # Errors
+/// As [`from_file_with`].
 pub fn from_file(path: &Path, context: usize) -> Result<Arc<dyn Tokenizer>> {
-    at_least_two(context)?;
-    Ok(Arc::new(json::Json::read(path, context)?))
+    from_file_with(path, &TokenizerOptions { context, ..TokenizerOptions::default() })
+}
+
+/// [`from_file`] with options: open_clip's `HFTokenizer`, and its `SigLipTokenizer` with [`Clean::Canonicalize`]. Which tokens pad, separate
+/// and frame a text is also read from `tokenizer_config.json` and `special_tokens_map.json` beside the file, where they are.
+///
+/// # Errors
+/// A file cannot be read or is not a tokenizer, a token that the options need is missing, or the context has no room for the tokens around a
+/// text.
+pub fn from_file_with(path: &Path, options: &TokenizerOptions) -> Result<Arc<dyn Tokenizer>> {
+    at_least_two(options.context)?;
+    if !path.is_dir() {
+        return Ok(Arc::new(json::Json::read(path, options)?));
+    }
+    let file = path.join("tokenizer.json");
+    if !file.exists() {
+        return Err(Error::invalid(format!(
+            "{} holds no tokenizer.json; write one with `AutoTokenizer.from_pretrained(…).save_pretrained(…)` of transformers",
+            path.display()
+        )));
+    }
+    Ok(Arc::new(json::Json::read(&file, options)?))
 }
 
 fn at_least_two(context: usize) -> Result<()> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use vlhub_core::{Augmentation, Caption, CaptionTransform, Error};
+use vlhub_sdk::pixels::{Filter, Fit};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::decode::{MAX_PIXELS, panic_text};
@@ -50,6 +51,19 @@ pub struct ImageInput {
     pub mean: [f32; 3],
     /// Standard deviation of each channel.
     pub std: [f32; 3],
+    /// How a picture is brought to this size.
+    pub fit: Fit,
+    /// With which filter.
+    pub filter: Filter,
+    /// Grey level of the border, where there is one.
+    pub fill: u8,
+}
+
+impl ImageInput {
+    /// A picture of the tower's size.
+    pub fn prepare(&self, image: &RgbImage) -> RgbImage {
+        vlhub_sdk::pixels::prepare(image, self.size, self.fit, self.filter, self.fill)
+    }
 }
 
 /// One row of a batch.
@@ -171,7 +185,7 @@ impl Maker {
             }
         }
         let (height, width) = input.size;
-        if image.dimensions() == (width, height) { Ok(image) } else { Ok(vlhub_sdk::pixels::eval_transform(&image, input.size)) }
+        if image.dimensions() == (width, height) { Ok(image) } else { Ok(input.prepare(&image)) }
     }
 }
 

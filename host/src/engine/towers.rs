@@ -3,7 +3,10 @@
 use tch::{Device, Kind, Tensor, nn};
 use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Features, InputSpec, Modality, Need, Noise, Result, Tower};
 
+use vlhub_sdk::nn::dropout;
+
 use super::head::Head;
+use crate::data::views::ImageInput;
 use super::{seed_of, seed_of_name};
 use crate::config::problems::hint;
 
@@ -18,6 +21,8 @@ pub struct TowerNet {
     prefix: String,
     /// Nothing of the tower and its projection is trained: it runs as in evaluation, without a graph.
     locked: bool,
+    /// Share of the pooled output that is zeroed before the projection while training.
+    pub drop: f64,
 }
 
 /// Both towers.
@@ -31,6 +36,8 @@ pub struct Towers {
     pub text: Option<TowerNet>,
     /// What the towers keep besides parameters, such as running statistics.
     pub buffers: Vec<Tensor>,
+    /// What becomes of a picture before the image tower sees it.
+    pub pictures: Option<ImageInput>,
     /// Width of the joint space.
     pub embed: i64,
     /// The text tower's parameters are under `text.`, as open_clip's `custom_text` puts them.
@@ -46,7 +53,7 @@ impl Towers {
         image: Option<&dyn Config<dyn Backbone>>,
         text: Option<&dyn Config<dyn Backbone>>,
     ) -> Result<Self> {
-        let mut towers = Self { vars: nn::VarStore::new(device), image: None, text: None, buffers: Vec::new(), embed, custom_text };
+        let mut towers = Self { vars: nn::VarStore::new(device), image: None, text: None, buffers: Vec::new(), pictures: None, embed, custom_text };
         towers.image = image.map(|config| towers.tower(config, Modality::Image)).transpose()?;
         towers.text = text.map(|config| towers.tower(config, Modality::Text)).transpose()?;
         // Nothing is frozen yet, so what is not trained now never is.
@@ -72,7 +79,7 @@ impl Towers {
         let width = backbone.width();
         let projection = Head::new(&path, backbone.projection(), width, self.embed).map_err(|error| error.within(&place))?;
         self.refuse_renamed(&place)?;
-        Ok(TowerNet { backbone, projection, input, prefix, locked: false })
+        Ok(TowerNet { backbone, projection, input, prefix, locked: false, drop: 0.0 })
     }
 
     /// tch renames a variable that is created twice (`weight__3`); nothing would ever be loaded into it.
@@ -104,6 +111,27 @@ impl Towers {
             Modality::Text => &self.text,
         };
         net.as_ref().ok_or_else(|| Error::Options(format!("the run has no `[backbone.{modality}]`")))
+    }
+
+    /// The tower that a parameter of this name belongs to, its projection included.
+    pub fn owner(&self, name: &str) -> Option<Modality> {
+        let of = |modality: Modality| {
+            let net = self.net(modality).ok()?;
+            let inside = name.strip_prefix(net.prefix.as_str())?;
+            let mut stages = net.backbone.stages();
+            stages.extend(net.backbone.projection().names().into_iter().map(String::from));
+            let under = |stage: &String| inside.strip_prefix(stage.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            // Buffers stand beside the parameters of their layer, in no stage.
+            (!net.prefix.is_empty() || stages.iter().any(under)).then_some(modality)
+        };
+        of(Modality::Image).or_else(|| of(Modality::Text))
+    }
+
+    /// Whether a parameter belongs to a tower's projection.
+    pub fn is_projection(&self, modality: Modality, name: &str) -> bool {
+        let Ok(net) = self.net(modality) else { return false };
+        let Some(inside) = name.strip_prefix(net.prefix.as_str()) else { return false };
+        net.backbone.projection().names().iter().any(|head| inside.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     }
 
     /// Parameters by name, sorted; buffers too.
@@ -155,7 +183,7 @@ impl Towers {
     pub fn encode(&self, modality: Modality, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Encoded> {
         let net = self.net(modality)?;
         let hidden = net.backbone.encode(input, tokens, noise).map_err(|error| error.within(format!("backbone.{modality}")))?;
-        let embed = net.projection.forward(&hidden.pooled)?;
+        let embed = net.projection.forward(&dropout(hidden.pooled.shallow_clone(), net.drop, noise))?;
         Ok(Encoded { embed, pooled: hidden.pooled, tokens: hidden.tokens })
     }
 

@@ -78,7 +78,7 @@ impl<'a> Training<'a> {
         vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
         let source = data::open(options, &config.folder).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let fingerprint = source.fingerprint();
-        let Session { towers, terms, tokenizer } = session::build(config, device)?;
+        let Session { towers, terms, tokenizer, .. } = session::build(config, device)?;
         let train = &config.train;
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites = config.suites.iter().map(|suite| build_suite(config, suite)).collect::<Outcome<_>>()?;

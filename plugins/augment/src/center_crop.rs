@@ -31,7 +31,7 @@ struct CenterCrop {
 
 impl Augmentation for CenterCrop {
     fn apply(&self, image: RgbImage, _rng: &mut dyn RngCore) -> Result<RgbImage> {
-        Ok(pixels::prepare(&image, self.size, self.mode, self.filter))
+        Ok(pixels::prepare(&image, self.size, self.mode, self.filter, 0))
     }
 }
 

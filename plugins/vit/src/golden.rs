@@ -8,7 +8,7 @@ use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::{nn::VarStore, no_grad};
 
 use crate::text::TextConfig;
-use crate::vit::{Pool, VitConfig};
+use crate::vit::{ImageSize, Pool, VitConfig};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/open_clip_tiny.safetensors");
 
@@ -62,7 +62,15 @@ impl Clip {
         let golden: HashMap<_, _> = Tensor::read_safetensors(FILE)?.into_iter().collect();
         let store = VarStore::new(Device::Cpu);
         let visual = store.root().sub("visual");
-        let sizes = VitConfig { image_size: 16, patch_size: 8, width: 16, layers: 2, heads: 2, mlp_ratio: 2.0, ..VitConfig::default() };
+        let sizes = VitConfig {
+            image_size: ImageSize::Square(16),
+            patch_size: 8,
+            width: 16,
+            layers: 2,
+            heads: 2,
+            mlp_ratio: 2.0,
+            ..VitConfig::default()
+        };
         let image = VitConfig { quick_gelu, pool, ..sizes }.build(&BackboneCx { path: visual.clone(), embed: 8 })?;
         let sizes = TextConfig { context: 8, vocab: 32, width: 16, layers: 2, heads: 2, mlp_ratio: 2.0, ..TextConfig::default() };
         let text = TextConfig { quick_gelu, ..sizes }.build(&BackboneCx { path: store.root(), embed: 8 })?;

@@ -14,7 +14,7 @@ pub enum Fit {
     /// The shorter side fits; what juts out is cut off.
     #[default]
     Shortest,
-    /// The longer side fits; the rest is black.
+    /// The longer side fits; the rest is a border.
     Longest,
     /// Both sides fit; the proportions change.
     Squash,
@@ -22,11 +22,12 @@ pub enum Fit {
 
 /// open_clip's evaluation transform: the shorter side to `size` (height, width) with the bicubic filter, then the centre.
 pub fn eval_transform(image: &RgbImage, size: (u32, u32)) -> RgbImage {
-    prepare(image, size, Fit::Shortest, Filter::Bicubic)
+    prepare(image, size, Fit::Shortest, Filter::Bicubic, 0)
 }
 
-/// [`eval_transform`] with another fit or filter, as `preprocess_cfg` of a published model may ask for. An empty image gives a black one.
-pub fn prepare(image: &RgbImage, size: (u32, u32), fit: Fit, filter: Filter) -> RgbImage {
+/// [`eval_transform`] with another fit, filter or grey level of the border, as `preprocess_cfg` of a published model may ask for. An empty
+/// image gives a black one.
+pub fn prepare(image: &RgbImage, size: (u32, u32), fit: Fit, filter: Filter, fill: u8) -> RgbImage {
     let (height, width) = size;
     let (full_height, full_width) = match fit {
         Fit::Squash => return resize(image, width, height, filter),
@@ -42,7 +43,7 @@ pub fn prepare(image: &RgbImage, size: (u32, u32), fit: Fit, filter: Filter) -> 
     if part.dimensions() == (width, height) {
         return part;
     }
-    let mut out = RgbImage::new(width, height);
+    let mut out = RgbImage::from_pixel(width, height, image::Rgb([fill; 3]));
     image::imageops::replace(&mut out, &part, left.into(), top.into());
     out
 }

@@ -58,7 +58,7 @@ fn run(case: &Case) -> RgbImage {
         }
         "prepare" => {
             let fit = serde_json::from_value(case.arguments[2].clone()).expect("a fit");
-            prepare(&image, (whole(0), whole(1)), fit, filter(3))
+            prepare(&image, (whole(0), whole(1)), fit, filter(3), 0)
         }
         "center_crop" => center_crop(&image, (whole(0), whole(1))),
         "greyscale" => greyscale(&image),
@@ -94,9 +94,9 @@ fn every_operation_equals_pillow_to_the_byte() {
 #[test]
 fn the_evaluation_transform_is_the_shorter_side_with_the_bicubic_filter() {
     let image = picture(61, 40, 3);
-    assert_eq!(eval_transform(&image, (24, 24)), prepare(&image, (24, 24), Fit::Shortest, Filter::Bicubic));
-    assert_ne!(eval_transform(&image, (24, 24)), prepare(&image, (24, 24), Fit::Squash, Filter::Bicubic));
-    assert_ne!(eval_transform(&image, (24, 24)), prepare(&image, (24, 24), Fit::Shortest, Filter::Bilinear));
+    assert_eq!(eval_transform(&image, (24, 24)), prepare(&image, (24, 24), Fit::Shortest, Filter::Bicubic, 0));
+    assert_ne!(eval_transform(&image, (24, 24)), prepare(&image, (24, 24), Fit::Squash, Filter::Bicubic, 0));
+    assert_ne!(eval_transform(&image, (24, 24)), prepare(&image, (24, 24), Fit::Shortest, Filter::Bilinear, 0));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn pictures_at_the_extremes_are_prepared_within_bounds_of_memory() {
     ] {
         let image = RgbImage::from_pixel(width, height, image::Rgb([200, 100, 50]));
         for fit in [Fit::Shortest, Fit::Longest, Fit::Squash] {
-            let out = prepare(&image, (224, 224), fit, Filter::Bicubic);
+            let out = prepare(&image, (224, 224), fit, Filter::Bicubic, 0);
             assert_eq!(out.dimensions(), (224, 224), "{width}x{height} {fit:?}: {reason}");
             let wanted = if width * height == 0 { [0; 3] } else { [200, 100, 50] };
             assert_eq!(out.get_pixel(111, 111).0, wanted, "{width}x{height} {fit:?}: {reason}");

@@ -236,7 +236,8 @@ pub fn learns(config: &Options) -> Verdict {
 /// parameters of its own is shown rows whose outputs are alike in every view; one that has projections or heads must learn first what is alike.
 pub fn aligned(config: &Options) -> Verdict {
     let toy = Toy::new(config)?;
-    let heads = toy.parameters().iter().any(|(name, _)| name.starts_with("objective."));
+    // Shared scalars (a scale, a bias) are no heads; a decoder under a published name is one.
+    let heads = toy.parameters().iter().any(|(name, value)| name.starts_with("objective.") || value.numel() > 1);
     if heads || toy.needs.len() < 2 {
         let Trained { toy, towers, .. } = train(config)?;
         let features = towers.encode(&toy.needs, &toy.batch).map_err(told("the toy towers"))?;

@@ -8,8 +8,7 @@ use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Vocab};
 use vlhub_core::{Error, Result};
 
-use super::entities::unescape;
-use super::mojibake::fix_text;
+use super::options::Clean;
 use super::{Tokenizer, bounded};
 
 const START: &str = "<start_of_text>";
@@ -28,13 +27,14 @@ pub(super) struct Clip {
     words: Regex,
     /// The character that stands for each byte in the vocabulary.
     letters: [char; 256],
+    clean: Clean,
     context: usize,
     start: i64,
     end: i64,
 }
 
 impl Clip {
-    pub(super) fn new(context: usize) -> Result<Self> {
+    pub(super) fn new(context: usize, clean: Clean) -> Result<Self> {
         let broken = |error: &dyn fmt::Display| Error::invalid(format!("the vocabulary of CLIP inside this program is damaged: {error}"));
         let letters = letters();
         let single = bytes_in_order().map(|byte| letters[usize::from(byte)].to_string());
@@ -55,7 +55,7 @@ impl Clip {
         let bpe = BPE::builder().vocab_and_merges(vocab, merges).end_of_word_suffix(WORD_END.to_owned()).build();
         let bpe = bpe.map_err(|error| broken(&error))?;
         let words = Regex::new(WORDS).map_err(|error| broken(&error))?;
-        Ok(Self { bpe, words, letters, context, start, end: start + 1 })
+        Ok(Self { bpe, words, letters, clean, context, start, end: start + 1 })
     }
 
     /// Appends the ids of one word.
@@ -88,7 +88,7 @@ impl Tokenizer for Clip {
 
     fn encode(&self, text: &str) -> Vec<i64> {
         let limit = LETTERS_PER_ID * self.context;
-        let text = clean(bounded(text, limit));
+        let text = self.clean.apply(bounded(text, limit));
         let mut ids = vec![self.start];
         for word in self.words.find_iter(&text) {
             self.word(bounded(word.as_str(), limit), &mut ids);
@@ -114,20 +114,6 @@ impl fmt::Debug for Clip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CLIP's byte-pair encoding, {} ids, context {}", self.vocab(), self.context)
     }
-}
-
-/// Mended, with HTML's references read twice, one space between words, and in small letters.
-fn clean(text: &str) -> String {
-    let mended = fix_text(text);
-    let once = unescape(&mended);
-    let twice = unescape(&once);
-    let words = twice.split(is_space).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ").to_lowercase()
-}
-
-/// White space as Python's `str.split` sees it: the four separators of ASCII count.
-fn is_space(letter: char) -> bool {
-    letter.is_whitespace() || matches!(letter, '\u{1c}'..='\u{1f}')
 }
 
 /// Bytes in the order of their ids: those that have a visible character in Latin-1 first.

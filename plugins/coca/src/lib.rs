@@ -1,0 +1,16 @@
+//! CoCa (Yu et al., 2022, arXiv 2205.01917): captions as a training signal, and captions as a result.
+//!
+//! `caption` owns the decoder that reads the text tower's tokens and looks at the image tower's. Its parameters have open_clip's names, so
+//! published CoCa weights load. At evaluation it writes captions: the likeliest token each time, drawn tokens, or beam search.
+
+mod beam;
+mod caption;
+mod decoder;
+#[cfg(test)]
+mod golden;
+mod sample;
+mod writer;
+
+pub use caption::CaptionConfig;
+
+vlhub_sdk::export!();

@@ -1,0 +1,3 @@
+use vlhub_plugin_coca as _;
+
+vlhub_sdk::conformance!();

@@ -1,0 +1,3 @@
+use vlhub_plugin_hf_text as _;
+
+vlhub_sdk::conformance!();

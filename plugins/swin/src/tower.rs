@@ -1,0 +1,65 @@
+//! What stands around each network: the check of its input, the shape of its output, and its projection.
+
+use std::fmt::Debug;
+
+use vlhub_sdk::prelude::*;
+
+use crate::options::Common;
+
+/// A network of timm without its classifier.
+pub(crate) trait Net: Debug + Send {
+    /// The pooled output `[B, width]`, and the places of the last map row by row, `[B, T, width]`.
+    fn forward(&self, images: &Tensor, noise: Option<&Noise>) -> (Tensor, Tensor);
+    /// Prefixes of its parameters, from input to output.
+    fn stages(&self) -> Vec<String>;
+}
+
+/// A network as a tower of open_clip.
+#[derive(Debug)]
+pub(crate) struct Tower<N> {
+    net: N,
+    common: Common,
+    width: i64,
+    projection: Projection,
+}
+
+impl<N: Net + 'static> Tower<N> {
+    /// `width` is that of the pooled output and of the tokens, `classifier` the name of timm's own last layer.
+    pub fn boxed(net: N, common: Common, width: i64, classifier: &'static str, embed: i64) -> Box<dyn Backbone> {
+        let projection = common.proj.projection(common.proj_bias, classifier, embed);
+        Box::new(Self { net, common, width, projection })
+    }
+}
+
+impl<N: Net> Backbone for Tower<N> {
+    fn input(&self) -> InputSpec {
+        let Common { image_size, mean, std, .. } = self.common;
+        InputSpec::Image { size: (image_size, image_size), mean, std }
+    }
+
+    fn width(&self) -> i64 {
+        self.width
+    }
+
+    fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
+        let (size, side) = (input.size(), self.common.image_size);
+        if !input.is_floating_point() || size.len() != 4 || size[1..] != [3, side, side] {
+            let kind = input.kind();
+            return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {side}, {side}], not {kind:?} {size:?}")));
+        }
+        let (pooled, values) = self.net.forward(input, noise);
+        let tokens = tokens.then(|| {
+            let size = values.size();
+            Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, values.device())), values }
+        });
+        Ok(Hidden { pooled, tokens })
+    }
+
+    fn stages(&self) -> Vec<String> {
+        self.net.stages().into_iter().map(|stage| format!("trunk.{stage}")).collect()
+    }
+
+    fn projection(&self) -> Projection {
+        self.projection.clone()
+    }
+}
