@@ -8,22 +8,22 @@ use vlhub_plugin_captions as _;
 use vlhub_plugin_clip as _;
 #[cfg(feature = "coca")]
 use vlhub_plugin_coca as _;
-#[cfg(feature = "retrieval")]
-use vlhub_plugin_retrieval as _;
-#[cfg(feature = "timm-vit")]
-use vlhub_plugin_timm_vit as _;
+#[cfg(feature = "convnet")]
+use vlhub_plugin_convnet as _;
 #[cfg(feature = "eva")]
 use vlhub_plugin_eva as _;
+#[cfg(feature = "hf-text")]
+use vlhub_plugin_hf_text as _;
 #[cfg(feature = "hybrid")]
 use vlhub_plugin_hybrid as _;
 #[cfg(feature = "resnet")]
 use vlhub_plugin_resnet as _;
-#[cfg(feature = "convnet")]
-use vlhub_plugin_convnet as _;
+#[cfg(feature = "retrieval")]
+use vlhub_plugin_retrieval as _;
 #[cfg(feature = "swin")]
 use vlhub_plugin_swin as _;
-#[cfg(feature = "hf-text")]
-use vlhub_plugin_hf_text as _;
+#[cfg(feature = "timm-vit")]
+use vlhub_plugin_timm_vit as _;
 #[cfg(feature = "vit")]
 use vlhub_plugin_vit as _;
 #[cfg(feature = "zeroshot")]

@@ -41,7 +41,9 @@ impl Model for EvalModel<'_> {
         for (image, out) in images.iter().zip(pixels.chunks_exact_mut(each)) {
             levels.write(&input.prepare(image), out);
         }
-        let pictures = Tensor::f_from_slice(&pixels)?.f_view([images.len() as i64, 3, input.size.0.into(), input.size.1.into()])?.f_to_device(self.device())?;
+        let pictures = Tensor::f_from_slice(&pixels)?
+            .f_view([images.len() as i64, 3, input.size.0.into(), input.size.1.into()])?
+            .f_to_device(self.device())?;
         self.towers.encode(Modality::Image, &pictures, tokens, None)
     }
 

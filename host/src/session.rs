@@ -164,9 +164,9 @@ pub fn tokenizer_file(config: &RunConfig) -> Outcome<Option<std::path::PathBuf>>
     }
     if let Some(published) = crate::hub::Source::parse(source) {
         let found = published.file(&config.folder, "tokenizer.json");
-        return found.map(Some).map_err(|why| {
-            Failure::usage(format!("the tokenizer `{source}`: {why}; with the file at hand, set `tokenizer` to its path"))
-        });
+        return found
+            .map(Some)
+            .map_err(|why| Failure::usage(format!("the tokenizer `{source}`: {why}; with the file at hand, set `tokenizer` to its path")));
     }
     let path = config.folder.join(source);
     Ok(Some(if path.is_dir() { path.join("tokenizer.json") } else { path }))

@@ -187,7 +187,7 @@ def one(name, config, folder):
             context = text.get("context_length", 77)
             if text.get("hf_tokenizer_name") or text.get("hf_model_name"):
                 # Published tokenizers are not here: ids of full and of short texts, the way each of them pads and ends.
-                hf = getattr(model.text, "config", None)
+                hf = getattr(getattr(model, "text", None), "config", None)
                 pad = hf.pad_token_id if hf is not None else text.get("pad_id", 0)
                 vocab = hf.vocab_size if hf is not None else text["vocab_size"]
                 ids = torch.from_numpy(random.integers(5, vocab - 1, (3, context)))

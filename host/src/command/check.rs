@@ -1,6 +1,5 @@
 //! `vlhub check`.
 
-
 use serde_json::json;
 
 use super::{print_json, registry_of};

@@ -103,8 +103,13 @@ fn plain(args: &ConvertArgs, format: Format) -> Outcome {
 
 /// The tensors that open_clip's model has: towers, logit scale and bias, CoCa's decoder; not the heads of other objectives.
 fn tensors(session: &Session, scale: Option<Tensor>) -> Vec<(String, Tensor)> {
-    let mut tensors: Vec<(String, Tensor)> =
-        session.towers.variables().into_iter().filter(|(name, _)| !name.starts_with("objective.")).map(|(name, tensor)| (name, tensor.detach())).collect();
+    let mut tensors: Vec<(String, Tensor)> = session
+        .towers
+        .variables()
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("objective."))
+        .map(|(name, tensor)| (name, tensor.detach()))
+        .collect();
     if !tensors.iter().any(|(name, _)| name == "logit_scale") {
         let scale = scale.unwrap_or_else(|| Tensor::from(LOGIT_SCALE as f32));
         tensors.push(("logit_scale".into(), scale.to_kind(Kind::Float).reshape([0i64; 0])));

@@ -20,7 +20,9 @@ use crate::weights::fit::Part;
 /// Writes unit-length embeddings of pictures and texts.
 pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
     if args.images.is_empty() && args.texts.is_none() && args.text_ids.is_none() {
-        return Err(Failure::usage("nothing to embed; name pictures with `--images`, a file of texts with `--texts` or of ids with `--text-ids`"));
+        return Err(Failure::usage(
+            "nothing to embed; name pictures with `--images`, a file of texts with `--texts` or of ids with `--text-ids`",
+        ));
     }
     let config = super::model_or_run(shared, &args.model, &args.overrides)?;
     let device = session::device(args.device.as_deref().unwrap_or(&config.top.device))?;

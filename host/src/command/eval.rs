@@ -1,6 +1,5 @@
 //! `vlhub eval`.
 
-
 use serde_json::json;
 
 use super::{load, print_json};

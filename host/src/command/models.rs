@@ -52,7 +52,11 @@ fn list(shared: &Shared, pattern: Option<&str>, json: bool) -> Outcome {
     if names.is_empty() {
         let near = vlhub_core::suggest(pattern.unwrap_or_default(), all.keys().map(String::as_str));
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        return Err(Failure::usage(format!("no model fits `{}`{near}; `vlhub models list` shows all {}", pattern.unwrap_or_default(), all.len())));
+        return Err(Failure::usage(format!(
+            "no model fits `{}`{near}; `vlhub models list` shows all {}",
+            pattern.unwrap_or_default(),
+            all.len()
+        )));
     }
     let rows: Vec<Row> = names.into_iter().map(|name| row(shared, &registry, name)).collect();
     if json {
@@ -71,7 +75,9 @@ fn list(shared: &Shared, pattern: Option<&str>, json: bool) -> Outcome {
 
 fn row(shared: &Shared, registry: &Registry, name: &str) -> Row {
     let config = RunConfig::resolve(&document(shared, name), registry);
-    let told = |problems: Vec<Problem>| problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect::<Vec<_>>().join("; ");
+    let told = |problems: Vec<Problem>| {
+        problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect::<Vec<_>>().join("; ")
+    };
     let measured = config.map_err(told).and_then(|config| sizes::measure(&config).map_err(|failure| failure.message));
     let (sizes, lacks) = match measured {
         Ok(sizes) => (Some(sizes), None),

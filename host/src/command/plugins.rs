@@ -1,6 +1,5 @@
 //! `vlhub plugins`.
 
-
 use comfy_table::{ContentArrangement, Table, presets};
 use vlhub_core::Registry;
 

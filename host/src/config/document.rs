@@ -33,7 +33,11 @@ impl Document {
     pub fn add_model_configs(&mut self, folders: &[PathBuf]) {
         let list = self.tree.entry("model_configs").or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(list) = list {
-            list.extend(folders.iter().map(|folder| Value::from(std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string())));
+            list.extend(
+                folders
+                    .iter()
+                    .map(|folder| Value::from(std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string())),
+            );
         }
     }
 

@@ -11,9 +11,9 @@ use super::document::Document;
 use super::problems::{Problems, hint};
 use super::sections::{Every, PreprocessConfig, TopConfig, TrainConfig};
 use super::{Chosen, RunConfig, SuiteConfig, TermConfig, TowerConfig, ViewConfig};
-use crate::models::Models;
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
+use crate::models::Models;
 
 const TABLES: [&str; 9] = ["backbone", "preprocess", "view", "objective", "eval", "data", "train", "optimizer", "schedule"];
 

@@ -104,7 +104,9 @@ impl From<Written> for TokenizerConfig {
     fn from(written: Written) -> Self {
         match written {
             Written::Name(source) => Self { source, clean: None, strip_sep: false, language: None, mode: Mode::Standard },
-            Written::Table(TokenizerTable { source, clean, strip_sep, language, mode }) => Self { source, clean, strip_sep, language, mode },
+            Written::Table(TokenizerTable { source, clean, strip_sep, language, mode }) => {
+                Self { source, clean, strip_sep, language, mode }
+            }
         }
     }
 }

@@ -6,9 +6,9 @@ use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Features, 
 use vlhub_sdk::nn::dropout;
 
 use super::head::Head;
-use crate::data::views::ImageInput;
 use super::{seed_of, seed_of_name};
 use crate::config::problems::hint;
+use crate::data::views::ImageInput;
 
 /// One tower with its projection into the joint space.
 #[derive(Debug)]
@@ -53,7 +53,8 @@ impl Towers {
         image: Option<&dyn Config<dyn Backbone>>,
         text: Option<&dyn Config<dyn Backbone>>,
     ) -> Result<Self> {
-        let mut towers = Self { vars: nn::VarStore::new(device), image: None, text: None, buffers: Vec::new(), pictures: None, embed, custom_text };
+        let mut towers =
+            Self { vars: nn::VarStore::new(device), image: None, text: None, buffers: Vec::new(), pictures: None, embed, custom_text };
         towers.image = image.map(|config| towers.tower(config, Modality::Image)).transpose()?;
         towers.text = text.map(|config| towers.tower(config, Modality::Text)).transpose()?;
         // Nothing is frozen yet, so what is not trained now never is.
@@ -131,7 +132,11 @@ impl Towers {
     pub fn is_projection(&self, modality: Modality, name: &str) -> bool {
         let Ok(net) = self.net(modality) else { return false };
         let Some(inside) = name.strip_prefix(net.prefix.as_str()) else { return false };
-        net.backbone.projection().names().iter().any(|head| inside.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        net.backbone
+            .projection()
+            .names()
+            .iter()
+            .any(|head| inside.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     }
 
     /// Parameters by name, sorted; buffers too.

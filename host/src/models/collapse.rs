@@ -24,13 +24,25 @@ pub fn collapse(config: &RunConfig, registry: &Registry) -> Result<Value, String
             out["custom_text"] = json!(true);
         }
     }
-    let quick = |tower: Option<&Map<String, Value>>| tower.and_then(|options| options.get("quick_gelu")).and_then(Value::as_bool) == Some(true);
+    let quick =
+        |tower: Option<&Map<String, Value>>| tower.and_then(|options| options.get("quick_gelu")).and_then(Value::as_bool) == Some(true);
     if quick(tower("image")) || quick(tower("text")) {
         out["quick_gelu"] = json!(true);
     }
     if let Some(caption) = config.resolved.get("objective").and_then(|all| all.get("caption")) {
-        let kept = [("context", "context_length"), ("vocab", "vocab_size"), ("width", "width"), ("layers", "layers"), ("heads", "heads"), ("mlp_ratio", "mlp_ratio")];
-        out["multimodal_cfg"] = kept.iter().map(|(ours, theirs)| ((*theirs).to_owned(), caption.get(ours).cloned().unwrap_or_default())).collect::<Map<_, _>>().into();
+        let kept = [
+            ("context", "context_length"),
+            ("vocab", "vocab_size"),
+            ("width", "width"),
+            ("layers", "layers"),
+            ("heads", "heads"),
+            ("mlp_ratio", "mlp_ratio"),
+        ];
+        out["multimodal_cfg"] = kept
+            .iter()
+            .map(|(ours, theirs)| ((*theirs).to_owned(), caption.get(ours).cloned().unwrap_or_default()))
+            .collect::<Map<_, _>>()
+            .into();
     }
     if config.objectives.iter().any(|term| term.chosen.plugin == "siglip") {
         out["init_logit_bias"] = json!(-10);
@@ -60,12 +72,16 @@ fn vision(options: &Map<String, Value>) -> Value {
         };
         let pool = options.get("pool").and_then(Value::as_str).unwrap_or_default();
         table.extend([("timm_model_name".to_owned(), get("use")), ("timm_pool".to_owned(), json!(pool)), ("timm_proj".to_owned(), proj)]);
-        moved(options, &mut table, &[
-            ("proj_bias", "timm_proj_bias", json!(false)),
-            ("drop_path", "timm_drop_path", json!(0.0)),
-            ("patch_drop", "patch_dropout", json!(0.0)),
-            ("drop", "timm_drop", json!(0.0)),
-        ]);
+        moved(
+            options,
+            &mut table,
+            &[
+                ("proj_bias", "timm_proj_bias", json!(false)),
+                ("drop_path", "timm_drop_path", json!(0.0)),
+                ("patch_drop", "patch_dropout", json!(0.0)),
+                ("drop", "timm_drop", json!(0.0)),
+            ],
+        );
         return table.into();
     }
     table.extend([("layers".to_owned(), get("layers")), ("width".to_owned(), get("width"))]);
@@ -76,20 +92,27 @@ fn vision(options: &Map<String, Value>) -> Value {
     table.insert("patch_size".into(), get("patch_size"));
     table.insert("head_width".into(), json!(number("width") / number("heads")));
     let pooler = !matches!(get("attentional_pool"), Value::Null | Value::Bool(false));
-    moved(options, &mut table, &[
-        ("mlp_ratio", "mlp_ratio", json!(4.0)),
-        ("layer_scale", "ls_init_value", json!(0.0)),
-        ("patch_dropout", "patch_dropout", json!(0.0)),
-        ("no_ln_pre", "no_ln_pre", json!(false)),
-        ("final_ln_after_pool", "final_ln_after_pool", json!(false)),
-        ("pool", "pool_type", json!("tok")),
-        ("attentional_pool", "attentional_pool", json!(false)),
-    ]);
+    moved(
+        options,
+        &mut table,
+        &[
+            ("mlp_ratio", "mlp_ratio", json!(4.0)),
+            ("layer_scale", "ls_init_value", json!(0.0)),
+            ("patch_dropout", "patch_dropout", json!(0.0)),
+            ("no_ln_pre", "no_ln_pre", json!(false)),
+            ("final_ln_after_pool", "final_ln_after_pool", json!(false)),
+            ("pool", "pool_type", json!("tok")),
+            ("attentional_pool", "attentional_pool", json!(false)),
+        ],
+    );
     if get("position").as_str().is_some_and(|position| position != "learnable" && position != "learned") {
         table.insert("pos_embed_type".into(), get("position"));
     }
     if pooler {
-        table.extend([("attn_pooler_queries".to_owned(), get("attn_pooler_queries")), ("attn_pooler_heads".to_owned(), get("attn_pooler_heads"))]);
+        table.extend([
+            ("attn_pooler_queries".to_owned(), get("attn_pooler_queries")),
+            ("attn_pooler_heads".to_owned(), get("attn_pooler_heads")),
+        ]);
     }
     layers_of(options, &mut table);
     table.into()
@@ -112,14 +135,18 @@ fn text(options: &Map<String, Value>, config: &RunConfig) -> Value {
     } else {
         table.extend(["width", "heads", "layers"].map(|key| (key.to_owned(), get(key))));
         table.insert("vocab_size".into(), get("vocab"));
-        moved(options, &mut table, &[
-            ("mlp_ratio", "mlp_ratio", json!(4.0)),
-            ("embed_cls", "embed_cls", json!(false)),
-            ("pad", "pad_id", json!(0)),
-            ("eos_id", "eos_id", json!(2)),
-            ("no_causal_mask", "no_causal_mask", json!(false)),
-            ("pool", "pool_type", json!("argmax")),
-        ]);
+        moved(
+            options,
+            &mut table,
+            &[
+                ("mlp_ratio", "mlp_ratio", json!(4.0)),
+                ("embed_cls", "embed_cls", json!(false)),
+                ("pad", "pad_id", json!(0)),
+                ("eos_id", "eos_id", json!(2)),
+                ("no_causal_mask", "no_causal_mask", json!(false)),
+                ("pool", "pool_type", json!("argmax")),
+            ],
+        );
         match get("projection").as_str() {
             Some("linear") => table.insert("proj_bias".into(), json!(true)),
             Some("none") => table.insert("proj_type".into(), json!("none")),
@@ -157,12 +184,20 @@ fn layers_of(options: &Map<String, Value>, table: &mut Map<String, Value>) {
 fn same_towers(made: &Value, config: &RunConfig, registry: &Registry) -> Result<(), String> {
     let mut document = Document::of_model("");
     document.tree = Expansion::of("this run", made)?.tables(None);
-    let again = RunConfig::resolve(&document, registry).map_err(|list| format!("open_clip's format cannot say this model: {}", list.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ")))?;
+    let again = RunConfig::resolve(&document, registry).map_err(|list| {
+        format!(
+            "open_clip's format cannot say this model: {}",
+            list.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ")
+        )
+    })?;
     let mut lost = Vec::new();
     for which in ["image", "text"] {
-        let of = |config: &RunConfig| config.resolved.get("backbone").and_then(|towers| towers.get(which)).and_then(Value::as_object).cloned().unwrap_or_default();
+        let of = |config: &RunConfig| {
+            config.resolved.get("backbone").and_then(|towers| towers.get(which)).and_then(Value::as_object).cloned().unwrap_or_default()
+        };
         let (ours, theirs) = (of(config), of(&again));
-        let differs = |key: &String, value: &Value| !OF_TRAINING.contains(&key.as_str()) && !equal(theirs.get(key).unwrap_or(&Value::Null), value);
+        let differs =
+            |key: &String, value: &Value| !OF_TRAINING.contains(&key.as_str()) && !equal(theirs.get(key).unwrap_or(&Value::Null), value);
         lost.extend(ours.iter().filter(|(key, value)| differs(key, value)).map(|(key, value)| format!("backbone.{which}.{key} = {value}")));
     }
     if lost.is_empty() { Ok(()) } else { Err(format!("open_clip's model configs cannot say {}", lost.join(", "))) }

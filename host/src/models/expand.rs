@@ -170,7 +170,8 @@ impl Expansion {
         let broken = |place: &str, error: serde_json::Error| format!("the model config of `{name}`{place}: {error}");
         let config = Config::deserialize(config).map_err(|error| broken("", error))?;
         let vision = Vision::deserialize(&config.vision_cfg).map_err(|error| broken(", `vision_cfg`", error))?;
-        let text = config.text_cfg.as_ref().map(|text| Text::deserialize(text).map_err(|error| broken(", `text_cfg`", error))).transpose()?;
+        let text =
+            config.text_cfg.as_ref().map(|text| Text::deserialize(text).map_err(|error| broken(", `text_cfg`", error))).transpose()?;
         let mut lacking: Vec<String> = config.other.keys().cloned().collect();
         lacking.extend(vision.other.keys().map(|key| format!("vision_cfg.{key}")));
         if let Some(text) = &text {
@@ -179,10 +180,19 @@ impl Expansion {
                 lacking.push("text_cfg.ls_init_value".into());
             }
         }
-        for (place, options) in [("vision_cfg", &vision.act_kwargs), ("text_cfg", text.as_ref().map_or(&config.other, |text| &text.act_kwargs))] {
-            lacking.extend(options.iter().filter(|(key, value)| !(*key == "approximate" && *value == "tanh")).map(|(key, _)| format!("{place}.act_kwargs.{key}")));
+        for (place, options) in
+            [("vision_cfg", &vision.act_kwargs), ("text_cfg", text.as_ref().map_or(&config.other, |text| &text.act_kwargs))]
+        {
+            lacking.extend(
+                options
+                    .iter()
+                    .filter(|(key, value)| !(*key == "approximate" && *value == "tanh"))
+                    .map(|(key, _)| format!("{place}.act_kwargs.{key}")),
+            );
         }
-        for (place, options) in [("vision_cfg", &vision.norm_kwargs), ("text_cfg", text.as_ref().map_or(&config.other, |text| &text.norm_kwargs))] {
+        for (place, options) in
+            [("vision_cfg", &vision.norm_kwargs), ("text_cfg", text.as_ref().map_or(&config.other, |text| &text.norm_kwargs))]
+        {
             lacking.extend(options.keys().filter(|key| *key != "eps").map(|key| format!("{place}.norm_kwargs.{key}")));
         }
         if lacking.is_empty() {
@@ -232,7 +242,7 @@ impl Expansion {
             let name = name.split('.').next().unwrap_or(name);
             let pooled = matches!(vision.timm_pool.as_str(), "abs_attn" | "rot_attn");
             let proj = match vision.timm_proj.as_deref() {
-                Some("" ) | None if pooled => "none",
+                Some("") | None if pooled => "none",
                 Some("") | None => "classifier",
                 Some(proj) => proj,
             };

@@ -39,7 +39,8 @@ impl Models {
     pub fn all(&self) -> Result<BTreeMap<String, Value>, String> {
         let mut all = shipped();
         for folder in self.folders.iter().rev() {
-            let listing = std::fs::read_dir(folder).map_err(|error| format!("the folder of model configs `{}`: {error}", folder.display()))?;
+            let listing =
+                std::fs::read_dir(folder).map_err(|error| format!("the folder of model configs `{}`: {error}", folder.display()))?;
             for path in listing.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json")) {
                 let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 // A file that is no model config may lie there too; it is told of when it is asked for.

@@ -41,7 +41,8 @@ impl Sizes {
 /// Whatever building or running it refuses.
 pub fn measure(config: &RunConfig) -> Outcome<Sizes> {
     let paper = |error: tch::TchError| Failure::from(vlhub_core::Error::from(error));
-    let (parameters, _) = vlhub_torch_ext::on_paper(|| crate::session::on_shapes(config).map(|session| count(&session.towers))).map_err(paper)?;
+    let (parameters, _) =
+        vlhub_torch_ext::on_paper(|| crate::session::on_shapes(config).map(|session| count(&session.towers))).map_err(paper)?;
     let work = |modality: Modality| -> Outcome<f64> {
         let run = || crate::session::on_shapes(config).and_then(|session| run(&session.towers, modality));
         let (ran, multiplications) = vlhub_torch_ext::on_paper(run).map_err(paper)?;
@@ -92,7 +93,8 @@ mod tests {
     fn figures_are_those_that_open_clip_publishes() {
         let registry = vlhub_core::Registry::linked().expect("no duplicates");
         // Millions of parameters (the logit scale is not counted here) and GFLOPs of docs/model_profile.csv.
-        for (name, parameters, gflops) in [("ViT-B-32", 151.28, 14.78), ("ViT-L-14-336", 427.94, 395.22), ("ViT-bigG-14", 2539.57, 1065.36)] {
+        for (name, parameters, gflops) in [("ViT-B-32", 151.28, 14.78), ("ViT-L-14-336", 427.94, 395.22), ("ViT-bigG-14", 2539.57, 1065.36)]
+        {
             let config = RunConfig::of(&Document::of_model(name), &registry).expect("it is known");
             let sizes = measure(&config).expect("it is measured");
             assert!((sizes.parameters() as f64 / 1e6 - parameters).abs() < 0.01, "{name}: {sizes:?}");

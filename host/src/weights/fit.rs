@@ -72,7 +72,8 @@ pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &s
             misshapen.push(format!("`{name}` has shape {from:?} in the file and {to:?} in the model"));
         }
     }
-    fitted.unexpected = file.keys().filter(|name| !wanted.contains(*name) && !is_aside(name) && part.expects(towers, name)).cloned().collect();
+    fitted.unexpected =
+        file.keys().filter(|name| !wanted.contains(*name) && !is_aside(name) && part.expects(towers, name)).cloned().collect();
     fitted.loaded = copies.len();
     let complete = fitted.missing.is_empty() && misshapen.is_empty() && fitted.unexpected.is_empty();
     if copies.is_empty() || !(partial || complete) {
@@ -159,6 +160,7 @@ fn is_aside(name: &str) -> bool {
         "vocab_size",
     ];
     // timm's CoaT lists what its blocks share once for each block as well.
-    let again = name.starts_with("visual.trunk.") && [".cpe.", ".factoratt_crpe", ".mlp3.", ".mlp4."].iter().any(|part| name.contains(part));
+    let again =
+        name.starts_with("visual.trunk.") && [".cpe.", ".factoratt_crpe", ".mlp3.", ".mlp4."].iter().any(|part| name.contains(part));
     beside || again && name.contains("_blocks") || tables.iter().any(|end| name.ends_with(end))
 }

@@ -32,12 +32,8 @@ const TEXT: &[Rule] = &[
     ("head.", "text_projection."),
 ];
 
-const TIMM_BLOCK: &[Rule] = &[
-    ("layer_norm1.", "norm1."),
-    ("layer_norm2.", "norm2."),
-    ("self_attn.out_proj.", "attn.proj."),
-    ("self_attn.in_proj_", "attn.qkv."),
-];
+const TIMM_BLOCK: &[Rule] =
+    &[("layer_norm1.", "norm1."), ("layer_norm2.", "norm2."), ("self_attn.out_proj.", "attn.proj."), ("self_attn.in_proj_", "attn.qkv.")];
 
 const SIGLIP_IMAGE: &[Rule] = &[
     ("embeddings.patch_embedding.", "patch_embed.proj."),

@@ -19,8 +19,14 @@ struct Reading {
 /// In order of preference.
 const READINGS: &[Reading] = &[
     Reading { of: "open_clip", read: |tensors, _| renamed(tensors, |name| Some(name.to_owned())) },
-    Reading { of: "CLIP (text tower at the root)", read: |tensors, _| renamed(tensors, |name| Some(if is_text(name) { format!("text.{name}") } else { name.to_owned() })) },
-    Reading { of: "open_clip (text tower of its own)", read: |tensors, _| renamed(tensors, |name| Some(name.strip_prefix("text.").unwrap_or(name).to_owned())) },
+    Reading {
+        of: "CLIP (text tower at the root)",
+        read: |tensors, _| renamed(tensors, |name| Some(if is_text(name) { format!("text.{name}") } else { name.to_owned() })),
+    },
+    Reading {
+        of: "open_clip (text tower of its own)",
+        read: |tensors, _| renamed(tensors, |name| Some(name.strip_prefix("text.").unwrap_or(name).to_owned())),
+    },
     Reading { of: "an image tower of open_clip", read: |tensors, _| renamed(tensors, |name| Some(format!("visual.{name}"))) },
     Reading { of: "timm", read: |tensors, _| renamed(tensors, |name| Some(format!("visual.trunk.{name}"))) },
     Reading { of: "a text tower of open_clip", read: |tensors, text| renamed(tensors, |name| Some(format!("{text}{name}"))) },
@@ -90,7 +96,12 @@ mod tests {
     fn the_reading_with_the_most_of_the_models_names_is_taken() {
         for (names, wanted, text, of) in [
             (&["visual.proj", "positional_embedding"][..], &["visual.proj", "positional_embedding"][..], "", "open_clip"),
-            (&["visual.proj", "positional_embedding"], &["visual.proj", "text.positional_embedding"], "text.", "CLIP (text tower at the root)"),
+            (
+                &["visual.proj", "positional_embedding"],
+                &["visual.proj", "text.positional_embedding"],
+                "text.",
+                "CLIP (text tower at the root)",
+            ),
             (&["visual.proj", "text.ln_final.bias"], &["visual.proj", "ln_final.bias"], "", "open_clip (text tower of its own)"),
             (&["proj", "conv1.weight"], &["visual.proj", "visual.conv1.weight"], "", "an image tower of open_clip"),
             (&["patch_embed.proj.weight", "head.weight"], &["visual.trunk.patch_embed.proj.weight"], "", "timm"),

@@ -17,7 +17,8 @@ pub fn resize(name: &str, found: &Tensor, wanted: &[i64], picture: Option<(i64, 
         // timm: `[1, positions, width]`, with as many tokens before the grid as leave two squares.
         ("visual.trunk.pos_embed", [1, from, _]) => {
             let square = |count: i64| count > 0 && (count as f64).sqrt().fract() == 0.0;
-            let before = (0..=8).find(|before| square(from - before) && (square(wanted[1] - before) || picture.is_some_and(|(h, w)| h != w)))?;
+            let before =
+                (0..=8).find(|before| square(from - before) && (square(wanted[1] - before) || picture.is_some_and(|(h, w)| h != w)))?;
             grid(&found.squeeze_dim(0), *from, wanted[1], before, picture).map(|table| table.unsqueeze(0))
         }
         _ => None,

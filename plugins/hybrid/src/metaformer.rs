@@ -47,7 +47,7 @@ enum MapNorm {
 #[derive(Debug)]
 enum Mixer {
     /// timm's `RepMixer`: a depthwise convolution of several branches, minus the normalised input.
-    Rep { norm: MobileOne, mixer: MobileOne },
+    Rep { norm: Box<MobileOne>, mixer: Box<MobileOne> },
     /// Attention with heads of 32 channels.
     Attention { norm: MapNorm, qkv: Linear, proj: Linear },
 }
@@ -73,8 +73,8 @@ impl Block {
                 let silent = Branches { activation: false, ..Branches::default() };
                 let nothing = Branches { kernel: false, scale: false, ..silent };
                 let mixer = Mixer::Rep {
-                    norm: MobileOne::new(&token_mixer.sub("norm"), shape, nothing)?,
-                    mixer: MobileOne::new(&token_mixer.sub("mixer"), shape, silent)?,
+                    norm: Box::new(MobileOne::new(&token_mixer.sub("norm"), shape, nothing)?),
+                    mixer: Box::new(MobileOne::new(&token_mixer.sub("mixer"), shape, silent)?),
                 };
                 (mixer, [scale(&token_mixer.sub("layer_scale"))?, scale(&path.sub("layer_scale"))?])
             }
