@@ -20,6 +20,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("tensorboard", "2.21.0"),
     ("scikit-learn", "1.9.1"),
     ("safetensors", "0.8.0"),
+    // open_clip's Hugging Face text towers, and its trainer.
+    ("transformers", "5.23.0"),
+    ("sentencepiece", "0.2.3"),
+    ("pandas", "3.1.1"),
 ];
 
 /// Runs the scripts whose name contains `name`.
