@@ -65,6 +65,8 @@ pub const LAYOUT: u64 = layout!(
     Encoded,
     Tokens,
     Need,
+    Weights,
+    Teacher,
     Loss,
     Hidden,
     InputSpec,

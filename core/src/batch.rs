@@ -20,6 +20,10 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The name of the class labels among the extra inputs: `[B, K]` int64, where a row with fewer than K labels ends in -1. It is there when
+    /// the data has classes.
+    pub const LABELS: &'static str = "labels";
+
     /// An empty batch of `rows` rows.
     pub fn new(rows: i64) -> Self {
         Self { rows, ..Self::default() }

@@ -67,8 +67,8 @@ impl Encoded {
 /// The outputs that an objective asked for, and the rows it answers for.
 #[derive(Debug)]
 pub struct Features {
-    images: BTreeMap<String, Encoded>,
-    texts: BTreeMap<String, Encoded>,
+    /// By forward: the need without its tokens.
+    outputs: BTreeMap<Need, Encoded>,
     own: Range<i64>,
     total: i64,
     /// Whom to name in errors; empty for the engine's own copy, which may read everything.
@@ -78,15 +78,17 @@ pub struct Features {
 impl Features {
     /// Features of `total` rows of which `own` belong to this process.
     pub fn new(own: Range<i64>, total: i64) -> Self {
-        Self { images: BTreeMap::new(), texts: BTreeMap::new(), own, total, reader: String::new() }
+        Self { outputs: BTreeMap::new(), own, total, reader: String::new() }
     }
 
-    /// Adds the outputs of one view.
+    /// Adds the outputs of one view of the towers that are trained.
     pub fn insert(&mut self, modality: Modality, view: impl Into<String>, encoded: Encoded) {
-        match modality {
-            Modality::Image => self.images.insert(view.into(), encoded),
-            Modality::Text => self.texts.insert(view.into(), encoded),
-        };
+        self.insert_for(&Need { modality, ..Need::image(view) }, encoded);
+    }
+
+    /// Adds the outputs that `need` names.
+    pub fn insert_for(&mut self, need: &Need, encoded: Encoded) {
+        self.outputs.insert(Need { tokens: false, ..need.clone() }, encoded);
     }
 
     /// The image tower's outputs for a view.
@@ -94,7 +96,7 @@ impl Features {
     /// # Errors
     /// When the objective did not declare the view in `needs`.
     pub fn image(&self, view: &str) -> Result<&Encoded> {
-        self.images.get(view).ok_or_else(|| self.undeclared(format!("image `{view}`")))
+        self.get(&Need::image(view))
     }
 
     /// The text tower's outputs for a view.
@@ -102,7 +104,19 @@ impl Features {
     /// # Errors
     /// When the objective did not declare the view in `needs`.
     pub fn text(&self, view: &str) -> Result<&Encoded> {
-        self.texts.get(view).ok_or_else(|| self.undeclared(format!("text `{view}`")))
+        self.get(&Need::text(view))
+    }
+
+    /// The outputs that `need` names, of any weights.
+    ///
+    /// # Errors
+    /// When the objective did not declare it in `needs`.
+    pub fn get(&self, need: &Need) -> Result<&Encoded> {
+        let found = match need.tokens {
+            false => self.outputs.get(need),
+            true => self.outputs.get(&Need { tokens: false, ..need.clone() }).filter(|encoded| encoded.tokens.is_some()),
+        };
+        found.ok_or_else(|| self.undeclared(need))
     }
 
     /// The tokens of an image view.
@@ -110,7 +124,7 @@ impl Features {
     /// # Errors
     /// When the objective did not declare the view with tokens.
     pub fn image_tokens(&self, view: &str) -> Result<&Tokens> {
-        self.image(view)?.tokens.as_ref().ok_or_else(|| self.undeclared(format!("image `{view}` with tokens")))
+        self.tokens_of(&Need::image(view).tokens())
     }
 
     /// The tokens of a text view.
@@ -118,7 +132,11 @@ impl Features {
     /// # Errors
     /// When the objective did not declare the view with tokens.
     pub fn text_tokens(&self, view: &str) -> Result<&Tokens> {
-        self.text(view)?.tokens.as_ref().ok_or_else(|| self.undeclared(format!("text `{view}` with tokens")))
+        self.tokens_of(&Need::text(view).tokens())
+    }
+
+    fn tokens_of(&self, need: &Need) -> Result<&Tokens> {
+        self.get(need)?.tokens.as_ref().ok_or_else(|| self.undeclared(need))
     }
 
     /// This process's rows of the whole.
@@ -146,56 +164,47 @@ impl Features {
     /// What `reader` may see: the needs that it declared, and nothing else.
     pub fn only(&self, needs: &[Need], reader: &str) -> Self {
         let mut seen = Self { reader: reader.to_owned(), ..Self::new(self.own.clone(), self.total) };
-        for need in needs {
-            let (from, into) = match need.modality {
-                Modality::Image => (&self.images, &mut seen.images),
-                Modality::Text => (&self.texts, &mut seen.texts),
-            };
-            if let Some(encoded) = from.get(&need.view) {
-                let mut copy = encoded.map(Tensor::shallow_clone);
-                let wanted = need.tokens || into.get(&need.view).is_some_and(|known: &Encoded| known.tokens.is_some());
-                if !wanted {
-                    copy.tokens = None;
-                }
-                into.insert(need.view.clone(), copy);
+        for (forward, encoded) in &self.outputs {
+            let mut asked = needs.iter().filter(|need| need.same_forward(forward)).peekable();
+            if asked.peek().is_none() {
+                continue;
             }
+            let mut copy = encoded.map(Tensor::shallow_clone);
+            if !asked.any(|need| need.tokens) {
+                copy.tokens = None;
+            }
+            seen.outputs.insert(forward.clone(), copy);
         }
         seen
     }
 
     /// Applies `f` to every floating-point tensor, in the order of [`Features::tensors`].
     pub fn map(&self, mut f: impl FnMut(&Tensor) -> Tensor) -> Self {
-        let images = self.images.iter().map(|(view, encoded)| (view.clone(), encoded.map(&mut f))).collect();
-        let texts = self.texts.iter().map(|(view, encoded)| (view.clone(), encoded.map(&mut f))).collect();
-        Self { images, texts, own: self.own.clone(), total: self.total, reader: self.reader.clone() }
+        self.with(self.outputs.iter().map(|(need, encoded)| (need.clone(), encoded.map(&mut f))).collect())
     }
 
     /// Every floating-point tensor, in a fixed order.
     pub fn tensors(&self) -> Vec<&Tensor> {
-        self.images.values().chain(self.texts.values()).flat_map(Encoded::tensors).collect()
+        self.outputs.values().flat_map(Encoded::tensors).collect()
     }
 
-    /// Every view with its outputs: images first, by name.
-    pub fn views(&self) -> impl Iterator<Item = (Modality, &str, &Encoded)> {
-        let images = self.images.iter().map(|(view, encoded)| (Modality::Image, view.as_str(), encoded));
-        images.chain(self.texts.iter().map(|(view, encoded)| (Modality::Text, view.as_str(), encoded)))
+    /// Every forward with its outputs, in a fixed order; the need says whether tokens are there.
+    pub fn forwards(&self) -> impl Iterator<Item = (Need, &Encoded)> {
+        self.outputs.iter().map(|(need, encoded)| (Need { tokens: encoded.tokens.is_some(), ..need.clone() }, encoded))
     }
 
     /// The rows in `range`, answered for in full.
     pub fn slice(&self, range: Range<i64>) -> Self {
         let rows = range.end - range.start;
-        let cut = |map: &BTreeMap<String, Encoded>| {
-            map.iter().map(|(view, encoded)| (view.clone(), encoded.map_all(|tensor| tensor.narrow(0, range.start, rows)))).collect()
-        };
-        Self { images: cut(&self.images), texts: cut(&self.texts), own: 0..rows, total: rows, reader: self.reader.clone() }
+        let cut = |encoded: &Encoded| encoded.map_all(|tensor| tensor.narrow(0, range.start, rows));
+        let outputs = self.outputs.iter().map(|(need, encoded)| (need.clone(), cut(encoded))).collect();
+        Self { own: 0..rows, total: rows, ..self.with(outputs) }
     }
 
     /// The same rows in another order.
     pub fn permuted(&self, order: &Tensor) -> Self {
-        let pick = |map: &BTreeMap<String, Encoded>| {
-            map.iter().map(|(view, encoded)| (view.clone(), encoded.map_all(|tensor| tensor.index_select(0, order)))).collect()
-        };
-        Self { images: pick(&self.images), texts: pick(&self.texts), own: self.own.clone(), total: self.total, reader: self.reader.clone() }
+        let pick = |encoded: &Encoded| encoded.map_all(|tensor| tensor.index_select(0, order));
+        self.with(self.outputs.iter().map(|(need, encoded)| (need.clone(), pick(encoded))).collect())
     }
 
     /// Chunks of one batch, joined in order.
@@ -206,25 +215,22 @@ impl Features {
         let first = parts.first().ok_or_else(|| Error::invalid("no chunk to join"))?;
         let total = parts.iter().map(|part| part.total).sum();
         let mut whole = Self::new(0..total, total);
-        for (modality, view, _) in first.views() {
-            let all: Result<Vec<_>> = parts
-                .iter()
-                .map(|part| match modality {
-                    Modality::Image => part.image(view),
-                    Modality::Text => part.text(view),
-                })
-                .collect();
-            whole.insert(modality, view, Encoded::cat(&all?));
+        for need in first.outputs.keys() {
+            let all = parts.iter().map(|part| part.get(need)).collect::<Result<Vec<_>>>()?;
+            whole.insert_for(need, Encoded::cat(&all));
         }
         Ok(whole)
     }
 
-    fn undeclared(&self, what: String) -> Error {
-        let declared: Vec<_> = self
-            .views()
-            .map(|(modality, view, encoded)| format!("{modality} `{view}`{}", if encoded.tokens.is_some() { " with tokens" } else { "" }))
-            .collect();
+    /// Other outputs of the same rows.
+    fn with(&self, outputs: BTreeMap<Need, Encoded>) -> Self {
+        Self { outputs, own: self.own.clone(), total: self.total, reader: self.reader.clone() }
+    }
+
+    fn undeclared(&self, need: &Need) -> Error {
+        let declared: Vec<String> = self.forwards().map(|(need, _)| need.to_string()).collect();
         let declared = if declared.is_empty() { "nothing".into() } else { declared.join(", ") };
-        Error::Undeclared { plugin: if self.reader.is_empty() { "the engine".into() } else { self.reader.clone() }, what, declared }
+        let plugin = if self.reader.is_empty() { "the engine".into() } else { self.reader.clone() };
+        Error::Undeclared { plugin, what: need.to_string(), declared }
     }
 }

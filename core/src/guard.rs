@@ -159,9 +159,13 @@ impl Objective for Guarded<dyn Objective, AboutObjective> {
             Ok(loss)
         })
     }
-    fn after_step(&mut self, seen: &Features) -> Result<()> {
+    fn after_step(&mut self, seen: &Features, progress: f64) -> Result<()> {
         let inner = &mut self.inner;
-        catch(self.name, || inner.after_step(seen))
+        catch(self.name, || inner.after_step(seen, progress))
+    }
+    fn momentum(&self, progress: f64) -> Option<f64> {
+        // As with `weight`.
+        catch(self.name, || Ok(self.inner.momentum(progress))).unwrap_or(Some(f64::NAN))
     }
     fn skills(&self) -> Skills<'_> {
         let Ok(skills) = catch(self.name, || Ok(self.inner.skills())) else { return Skills::default() };

@@ -30,5 +30,5 @@ pub use eval::{
 };
 pub use features::{Encoded, Features, Tokens};
 pub use noise::Noise;
-pub use objective::{Loss, Modality, Need, Objective, ObjectiveCx, Scope, Tower};
+pub use objective::{Loss, Modality, Need, Objective, ObjectiveCx, Scope, Teacher, Tower, Weights};
 pub use registry::{Config, Entry, Exports, Kind, Listed, Origin, Registry, Source, registered_here};

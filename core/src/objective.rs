@@ -5,7 +5,7 @@ use std::fmt::{self, Debug};
 use rand_core::RngCore;
 use tch::{Tensor, nn};
 
-use crate::{Batch, Features, InputSpec, Result, Skills};
+use crate::{Batch, Error, Features, InputSpec, Result, Skills};
 
 /// A training signal: reads encoder outputs, returns a scalar, may own parameters. It never sees the towers, the chunks of gradient
 /// caching, other processes or other objectives.
@@ -25,10 +25,16 @@ pub trait Objective: Debug + Send {
     /// The loss. [`Scope::Batch`]: the sum over the anchors in [`Features::own`], divided by [`Features::total`]; so the sum of the losses
     /// over all parts of the rows is the loss of the whole. [`Scope::Sample`]: the weighted mean over the rows.
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss>;
-    /// After the optimiser: clamp a scale, push to a queue. `seen` holds this step's detached features of all processes. [`Scope::Batch`]
-    /// only: features of per-sample losses are never in one place.
-    fn after_step(&mut self, _seen: &Features) -> Result<()> {
+    /// After the optimiser: clamp a scale, push to a queue, move an average. `seen` holds this step's detached features of all processes;
+    /// `progress` is the share of the run that is done, above 0 and at most 1. [`Scope::Batch`] only: features of per-sample losses are never
+    /// in one place.
+    fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
         Ok(())
+    }
+    /// How slowly the moving average of the towers follows them, for objectives that read it ([`Weights::Average`]): after each step it is
+    /// `m · average + (1 - m) · towers`, in 0..=1. `progress` is as in [`Objective::after_step`].
+    fn momentum(&self, _progress: f64) -> Option<f64> {
+        None
     }
     /// What it can do at evaluation beyond cosine similarity.
     fn skills(&self) -> Skills<'_> {
@@ -63,6 +69,19 @@ impl fmt::Display for Modality {
     }
 }
 
+/// Whose output it is: the towers that are trained, or ones that are only read. Nothing flows back into the latter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weights {
+    /// The towers of the run.
+    #[default]
+    Trained,
+    /// A moving average of them (BYOL's target), which follows as [`Objective::momentum`] says. It runs as in training: its batch norms use
+    /// the batch.
+    Average,
+    /// Another model, `[teacher.NAME]` of the run file, which evaluates.
+    Teacher(String),
+}
+
 /// An encoder output that an objective reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Need {
@@ -72,20 +91,50 @@ pub struct Need {
     pub view: String,
     /// Whether the tokens are read too.
     pub tokens: bool,
+    /// With which weights.
+    pub weights: Weights,
 }
 
 impl Need {
     /// The image tower's output for a view.
     pub fn image(view: impl Into<String>) -> Self {
-        Self { modality: Modality::Image, view: view.into(), tokens: false }
+        Self { modality: Modality::Image, view: view.into(), tokens: false, weights: Weights::Trained }
     }
     /// The text tower's output for a view.
     pub fn text(view: impl Into<String>) -> Self {
-        Self { modality: Modality::Text, view: view.into(), tokens: false }
+        Self { modality: Modality::Text, ..Self::image(view) }
     }
     /// With its tokens.
     pub fn tokens(self) -> Self {
         Self { tokens: true, ..self }
+    }
+    /// Of the moving average of the towers.
+    pub fn from_average(self) -> Self {
+        Self { weights: Weights::Average, ..self }
+    }
+    /// Of the teacher `name`.
+    pub fn from_teacher(self, name: impl Into<String>) -> Self {
+        Self { weights: Weights::Teacher(name.into()), ..self }
+    }
+    /// Whether both are one forward, tokens or not.
+    pub fn same_forward(&self, other: &Self) -> bool {
+        (self.modality, &self.view, &self.weights) == (other.modality, &other.view, &other.weights)
+    }
+    /// Whether gradients flow back from it.
+    pub fn is_trained(&self) -> bool {
+        self.weights == Weights::Trained
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.modality, self.view)?;
+        match &self.weights {
+            Weights::Trained => {}
+            Weights::Average => f.write_str(" of the moving average")?,
+            Weights::Teacher(name) => write!(f, " of the teacher `{name}`")?,
+        }
+        f.write_str(if self.tokens { " with tokens" } else { "" })
     }
 }
 
@@ -129,6 +178,37 @@ pub struct ObjectiveCx<'a> {
     pub image: Option<Tower>,
     /// The text tower, if the run has one.
     pub text: Option<Tower>,
+    /// The teachers of the run.
+    pub teachers: Vec<Teacher>,
+}
+
+impl ObjectiveCx<'_> {
+    /// The teacher of this name.
+    ///
+    /// # Errors
+    /// When the run has none of this name; the error lists those that it has.
+    pub fn teacher(&self, name: &str) -> Result<&Teacher> {
+        self.teachers.iter().find(|teacher| teacher.name == name).ok_or_else(|| {
+            let known: Vec<&str> = self.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
+            let known = if known.is_empty() { "none".into() } else { known.join(" ") };
+            Error::Options(format!("the run has no teacher `{name}`; it has: {known}. Add a table `[teacher.{name}]` with a `model`"))
+        })
+    }
+}
+
+/// A model that is only read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Teacher {
+    /// Its key in the run file.
+    pub name: String,
+    /// Width of its joint space.
+    pub embed: i64,
+    /// Its image tower, if it has one.
+    pub image: Option<Tower>,
+    /// Its text tower, if it has one.
+    pub text: Option<Tower>,
+    /// Natural logarithm of its logit scale, if its weights have one.
+    pub log_scale: Option<f64>,
 }
 
 /// What an objective may know of a tower.

@@ -116,39 +116,121 @@ pub fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
-/// The catalogue as Markdown.
+/// The catalogue as Markdown. Plugins of one file with the same options share a table: the first has every option, the others, its presets,
+/// are told by the defaults in which they differ.
 pub fn markdown(plugins: &[Plugin]) -> String {
     let mut page = String::from(
         "# Plugins\n\nEvery plugin of the full build, by kind. This page is written by a test from the plugins themselves; \
-         `vlhub plugins show NAME` prints the same for your build.\n",
+         `vlhub plugins show NAME` prints the same for your build, and `vlhub models list` the models that are made of them.\n",
     );
+    page += &families(plugins);
     for kind in Registry::KINDS {
-        let of_kind: Vec<&Plugin> = plugins.iter().filter(|plugin| plugin.kind == *kind).collect();
-        if of_kind.is_empty() {
-            continue;
+        let mut rest: Vec<&Plugin> = plugins.iter().filter(|plugin| plugin.kind == *kind).collect();
+        if !rest.is_empty() {
+            page += &format!("\n## {kind}\n");
         }
-        page += &format!("\n## {kind}\n");
-        for plugin in of_kind {
-            // Without the line, which moves with every change above it.
-            let file = plugin.origin.split(':').next().unwrap_or_default();
-            page += &format!("\n### `{}`\n\n{}\n\n*{file}*\n", plugin.name, plugin.summary);
-            if plugin.options.is_empty() {
-                continue;
-            }
-            page += "\n| option | type | default | |\n|---|---|---|---|\n";
-            for field in &plugin.options {
-                let cell = |text: &str| text.replace('|', "\\|");
-                page += &format!(
-                    "| `{}` | {} | `{}` | {} |\n",
-                    field.name,
-                    cell(&field.kind),
-                    cell(&short(&field.default)),
-                    cell(&field.description)
-                );
-            }
+        while let Some(first) = rest.first().copied() {
+            let (mut alike, others): (Vec<&Plugin>, Vec<&Plugin>) = rest.into_iter().partition(|other| first.has_options_of(other));
+            // The file registers the general one first.
+            let general = alike.iter().enumerate().min_by_key(|(_, plugin)| plugin.line()).map_or(0, |(at, _)| at);
+            let general = alike.remove(general);
+            page += &section(general, &alike);
+            rest = others;
         }
     }
     page
+}
+
+/// One plugin with its options, and its presets.
+fn section(plugin: &Plugin, presets: &[&Plugin]) -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let mut page = format!("\n### `{}`\n\n{}\n\n*{}*\n", plugin.name, plugin.summary, plugin.file());
+    if !plugin.options.is_empty() {
+        page += "\n| option | type | default | |\n|---|---|---|---|\n";
+    }
+    for field in &plugin.options {
+        let (kind, default, text) = (cell(&field.kind), cell(&short(&field.default)), cell(&field.description));
+        page += &format!("| `{}` | {kind} | `{default}` | {text} |\n", field.name);
+    }
+    if !presets.is_empty() {
+        page += &format!("\n| preset of `{}` | other defaults |\n|---|---|\n", plugin.name);
+    }
+    for preset in presets {
+        let differs = plugin.options.iter().zip(&preset.options).filter(|(a, b)| a.default != b.default);
+        let differs: Vec<String> = differs.map(|(_, field)| format!("`{} = {}`", field.name, cell(&short(&field.default)))).collect();
+        page += &format!("| `{}` | {} |\n", preset.name, differs.join(", "));
+    }
+    page
+}
+
+impl Plugin {
+    /// Where it is registered, without the line, which moves with every change above it.
+    fn file(&self) -> &str {
+        self.origin.split(':').next().unwrap_or_default()
+    }
+
+    fn line(&self) -> u64 {
+        self.origin.rsplit(':').next().and_then(|line| line.parse().ok()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether only defaults tell it from `other`.
+    fn has_options_of(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Field, &Field)| a.name == b.name && a.kind == b.kind && a.description == b.description;
+        let alike = self.summary == other.summary && self.file() == other.file() && self.options.len() == other.options.len();
+        alike && self.options.iter().zip(&other.options).all(same)
+    }
+}
+
+/// The families of towers that open_clip's and VL Hub's configs are made of: what each is called here.
+const FAMILIES: &[(&str, &[&str])] = &[
+    ("ViT of open_clip: patch dropout, attentional pooling, layer scale, sin-cos positions, …", &["vit"]),
+    ("ModifiedResNet of OpenAI (RN50 to RN50x64)", &["modified_resnet"]),
+    ("timm vit_*, SigLIP's and the GAP ones too", &["vit_*patch*"]),
+    ("timm vit_relpos_*", &["vit_relpos_*"]),
+    ("timm deit, deit3", &["deit_*", "deit3_*"]),
+    ("timm beit, beitv2", &["beit_*", "beitv2_*"]),
+    ("timm eva, eva02; PE (perception encoder)", &["eva*", "vit_pe_*"]),
+    ("timm resnet, resnetd, resnetaa, resnetblur, resnext", &["resnet[0-9]*", "resnetaa*", "resnetblur*", "*resnext*"]),
+    ("timm resnetv2 (BiT)", &["resnetv2*"]),
+    ("timm regnet", &["regnet*"]),
+    ("timm nf_regnet", &["nf_regnet*"]),
+    ("timm convnext, convnextv2", &["convnext*"]),
+    ("timm efficientnet, efficientnetv2", &["*efficientnet*"]),
+    ("timm swin", &["swin_*"]),
+    ("timm swinv2", &["swinv2_*"]),
+    ("timm maxvit", &["maxvit*"]),
+    ("timm gcvit", &["gcvit*"]),
+    ("timm coat", &["coat*"]),
+    ("timm resmlp", &["resmlp*"]),
+    ("timm vitamin", &["vitamin*"]),
+    ("timm fastvit (MobileCLIP)", &["fastvit*"]),
+    ("CLIP's text transformer; CoCa's with its class token", &["text_transformer"]),
+    ("Hugging Face BERT, MiniLM", &["bert*", "minilm*"]),
+    ("Hugging Face RoBERTa, XLM-R", &["roberta*", "xlm_roberta*"]),
+    ("Hugging Face mT5 (encoder)", &["mt5*"]),
+    ("Hugging Face NLLB (M2M-100's encoder)", &["nllb*", "m2m100*"]),
+];
+
+/// Parts of towers that are refused by name, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("`timm_pool = \"rot_attn\"`", "no config of open_clip or VL Hub asks for it, so there is nothing to hold it against"),
+    ("`timm_pool = \"abs_attn\"` over transformers, MLPs and ConvNeXt", "open_clip refuses it too: the pool reads a map, and these have none"),
+    ("`text_cfg.ls_init_value`", "no config asks for it"),
+];
+
+fn families(plugins: &[Plugin]) -> String {
+    let mut page = String::from("\n## Families of towers\n\n| family | status | plugins |\n|---|---|---|\n");
+    for (family, patterns) in FAMILIES {
+        let patterns: Vec<glob::Pattern> = patterns.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok()).collect();
+        let fits = |plugin: &&Plugin| plugin.kind == "backbone" && patterns.iter().any(|pattern| pattern.matches(&plugin.name));
+        let names: Vec<String> = plugins.iter().filter(fits).map(|plugin| format!("`{}`", plugin.name)).collect();
+        let status = if names.is_empty() { "not in this build" } else { "done" };
+        page += &format!("| {family} | {status} | {} |\n", names.join(" "));
+    }
+    for (part, why) in REFUSED {
+        page += &format!("| {part} | refused: {why} | |\n");
+    }
+    page + "\n`tests/peers/models.md` has every config of open_clip and VL Hub with its error against the reference.\n"
 }
 
 /// A default as one short text.

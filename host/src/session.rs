@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tch::{Device, Tensor};
-use vlhub_core::{InputSpec, Modality, ObjectiveCx};
+use vlhub_core::{InputSpec, Modality, ObjectiveCx, Teacher, Weights};
 
-use crate::config::RunConfig;
+use crate::config::{RunConfig, TeacherConfig};
 use crate::config::sections::TokenizerConfig;
 use crate::data::loader::{ImageInput, ImageView, TextView, Views};
 use crate::data::tokens::{self, Tokenizer, TokenizerOptions};
+use crate::engine::readonly::{self, ReadOnly};
 use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
@@ -70,7 +71,7 @@ pub struct Session {
     pub logit_scale: Option<Tensor>,
 }
 
-/// Builds what a run file names. The same seed gives the same initial weights.
+/// Builds what a run file names, to be used. The same seed gives the same initial weights.
 ///
 /// # Errors
 /// Whatever a plugin refuses, an unreadable tokenizer, or weights that do not fit.
@@ -80,14 +81,86 @@ pub fn build(config: &RunConfig, device: Device) -> Outcome<Session> {
     Ok(session)
 }
 
+/// [`build`], to be trained: with the towers that objectives only read.
+///
+/// # Errors
+/// As [`build`]; teachers that read other batches.
+pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<(Session, ReadOnly)> {
+    let teachers = config.teachers.iter().map(|teacher| teach(teacher, device)).collect::<Outcome<Vec<_>>>()?;
+    let about: Vec<Teacher> = teachers.iter().map(|(about, _)| about.clone()).collect();
+    let mut session = build_weightless(config, device, &about)?;
+    load_named(config, &mut session)?;
+    session.tokenizer = tokenizer(config, &session.towers)?;
+    for (about, towers) in &teachers {
+        readonly::check_teacher(&about.name, &session.towers, towers)?;
+    }
+    let averaged = session.terms.iter().flat_map(|term| &term.needs).any(|need| need.weights == Weights::Average);
+    let average = averaged.then(|| average(config, &session.towers)).transpose()?;
+    Ok((session, ReadOnly { average, teachers }))
+}
+
+/// A teacher with its weights.
+fn teach(teacher: &TeacherConfig, device: Device) -> Outcome<(Teacher, Towers)> {
+    let place = |failure: Failure| Failure::new(failure.code, format!("teacher.{}: {}", teacher.name, failure.message));
+    let mut session = build_weightless(&teacher.config, device, &[]).map_err(place)?;
+    load_named(&teacher.config, &mut session).map_err(place)?;
+    let about = about_teacher(teacher, &session);
+    session.towers.vars.freeze();
+    Ok((about, session.towers))
+}
+
+fn about_teacher(teacher: &TeacherConfig, session: &Session) -> Teacher {
+    Teacher {
+        name: teacher.name.clone(),
+        embed: teacher.config.top.embed,
+        image: session.towers.about(Modality::Image),
+        text: session.towers.about(Modality::Text),
+        log_scale: session.logit_scale.as_ref().map(|scale| scale.reshape([1i64]).double_value(&[0])),
+    }
+}
+
+/// A copy of the towers that begins where they begin.
+fn average(config: &RunConfig, towers: &Towers) -> Outcome<Towers> {
+    let [image, text] = [&config.image, &config.text].map(|tower| tower.as_ref().map(|tower| tower.chosen.config.as_ref()));
+    let mut copy = Towers::build(towers.vars.device(), towers.embed, towers.custom_text, image, text)?;
+    for (net, tower) in [(&mut copy.image, &config.image), (&mut copy.text, &config.text)] {
+        if let (Some(net), Some(tower)) = (net, tower) {
+            net.drop = tower.drop;
+        }
+    }
+    copy.vars.freeze();
+    let _no_grad = tch::no_grad_guard();
+    let now = towers.vars.variables();
+    for (name, mut tensor) in copy.vars.variables() {
+        let start = now.get(&name).ok_or_else(|| vlhub_core::Error::invalid(format!("the towers have no `{name}` to average")))?;
+        tensor.f_copy_(start).map_err(vlhub_core::Error::from)?;
+    }
+    Ok(copy)
+}
+
 /// [`build_without_tokenizer`] without weights: for shapes.
 pub(crate) fn on_shapes(config: &RunConfig) -> Outcome<Session> {
-    build_weightless(config, Device::Cpu)
+    build_weightless(config, Device::Cpu, &[])
 }
 
 /// [`build`] for towers that are given token ids.
+///
+/// # Errors
+/// As [`build`].
 pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Session> {
-    let mut session = build_weightless(config, device)?;
+    // A trained model needs no teacher; its objectives are told what it looked like.
+    let sketch = |teacher: &TeacherConfig| {
+        let sketched = vlhub_torch_ext::on_paper(|| on_shapes(&teacher.config).map(|session| about_teacher(teacher, &session)));
+        sketched.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
+    };
+    let teachers = config.teachers.iter().map(sketch).collect::<Outcome<Vec<_>>>()?;
+    let mut session = build_weightless(config, device, &teachers)?;
+    load_named(config, &mut session)?;
+    Ok(session)
+}
+
+/// Loads the weights that the run file names, and freezes what it says.
+fn load_named(config: &RunConfig, session: &mut Session) -> Outcome {
     let partial = config.top.pretrained_partial;
     if !config.top.pretrained.is_empty() {
         let file = locate::locate(&config.top.pretrained, &config.folder, &config.top.model)?;
@@ -104,10 +177,10 @@ pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Se
             session.towers.freeze(modality, &tower.freeze)?;
         }
     }
-    Ok(session)
+    Ok(())
 }
 
-fn build_weightless(config: &RunConfig, device: Device) -> Outcome<Session> {
+fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) -> Outcome<Session> {
     tch::manual_seed(config.top.seed as i64);
     let image = config.image.as_ref().map(|tower| tower.chosen.config.as_ref());
     let text = config.text.as_ref().map(|tower| tower.chosen.config.as_ref());
@@ -126,6 +199,7 @@ fn build_weightless(config: &RunConfig, device: Device) -> Outcome<Session> {
             embed: config.top.embed,
             image: towers.about(Modality::Image),
             text: towers.about(Modality::Text),
+            teachers: teachers.to_vec(),
         };
         let place = format!("objective.{}", term.key);
         let objective = term.chosen.config.build(&cx).map_err(|error| error.within(&place))?;
@@ -281,8 +355,12 @@ pub fn views(config: &RunConfig, towers: &Towers, labels: bool) -> Outcome<(View
     Ok((views, input))
 }
 
-/// Whether the token matrix may be cut to the longest text of a batch.
-pub fn truncates(towers: &Towers) -> bool {
+/// Whether every text tower that reads a batch allows the token matrix to be cut to its longest text.
+pub fn truncate(towers: &Towers, readonly: &ReadOnly) -> bool {
+    truncates(towers) && readonly.teachers.iter().all(|(_, teacher)| teacher.text.is_none() || truncates(teacher))
+}
+
+fn truncates(towers: &Towers) -> bool {
     matches!(towers.text.as_ref().map(|net| &net.input), Some(InputSpec::Text { truncates: true, .. }))
 }
 

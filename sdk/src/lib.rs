@@ -21,7 +21,7 @@ pub mod prelude {
     pub use crate::{
         Augmentation, AugmentationCx, Backbone, BackboneCx, Batch, Caption, CaptionCx, CaptionTransform, Config, Dataset, Encoded, Error,
         EvalCx, EvalSuite, Features, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx, Projection, Region,
-        Report, Requires, Result, Scope, Skills, Tokens, export, register,
+        Report, Requires, Result, Scope, Skills, Tokens, Weights, export, register,
     };
     pub use image::RgbImage;
     pub use rand_core::RngCore;

@@ -8,12 +8,14 @@ mod attention;
 mod block;
 mod conv;
 mod layers;
+mod projector;
 pub mod timm;
 
 pub use attention::{Attention, Mask};
 pub use block::{Block, BlockConfig, Start, Transformer, up_to};
 pub use conv::{BatchNorm, Conv2d, ConvConfig, drop_path};
 pub use layers::{Activation, LayerNorm, Linear, default_bound, dropout};
+pub use projector::Projector;
 pub use tch::nn::{Init, Path};
 
 use tch::Tensor;

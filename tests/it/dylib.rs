@@ -38,7 +38,7 @@ fn load(path: &Path) -> Result<Registry, Failure> {
 
 fn objective(registry: &Registry, store: &nn::VarStore, name: &str, options: serde_json::Value) -> Result<Box<dyn Objective>> {
     let path = store.root() / "objective" / name;
-    let cx = ObjectiveCx { path, shared: store.root(), embed: 2, image: None, text: None };
+    let cx = ObjectiveCx { path, shared: store.root(), embed: 2, image: None, text: None, teachers: Vec::new() };
     registry.get::<dyn Objective>(name)?.parse(&options)?.build(&cx)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tch::{Kind, Tensor};
 use vlhub_core::{InputSpec, Modality};
 
@@ -74,14 +74,7 @@ fn config(shared: &Shared, args: &ConvertArgs) -> Outcome<Option<RunConfig>> {
     let input = Path::new(&args.input);
     let run = input.ancestors().take(3).map(|folder| folder.join("config.toml")).find(|file| file.is_file());
     let Some(run) = run else { return Ok(None) };
-    let mut document = Document::read(&run)?;
-    let kept = ["embed", "custom_text", "tokenizer", "preprocess", "backbone", "objective", "libraries"];
-    document.tree.retain(|key, _| kept.contains(&key.as_str()));
-    for tower in document.tree.get_mut("backbone").and_then(Value::as_object_mut).into_iter().flat_map(|towers| towers.values_mut()) {
-        if let Some(tower) = tower.as_object_mut() {
-            tower.remove("init");
-        }
-    }
+    let mut document = Document::of_run(&run)?;
     for argument in &args.overrides {
         document.set(argument)?;
     }
@@ -92,7 +85,7 @@ fn config(shared: &Shared, args: &ConvertArgs) -> Outcome<Option<RunConfig>> {
 fn plain(args: &ConvertArgs, format: Format) -> Outcome {
     let file = locate::locate(&args.input, Path::new("."), "")?;
     let read = weights::read(&file, &weights::Limits::default())?;
-    let tensors: Vec<(String, Tensor)> = read.tensors.into_iter().filter(|(name, _)| !name.starts_with("optimizer.")).collect();
+    let tensors: Vec<(String, Tensor)> = read.tensors.into_iter().filter(|(name, _)| !["optimizer.", "average."].iter().any(|kept| name.starts_with(kept))).collect();
     match format {
         Format::Pt => weights::write_pt(&args.output, &tensors, &BTreeMap::new())?,
         _ => write_safetensors(&args.output, &tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]))?,

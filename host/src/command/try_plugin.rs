@@ -105,6 +105,7 @@ fn objective(config: &dyn Config<dyn Objective>, input: &Tensors) -> Outcome<(Te
         embed,
         image: image.map(|width| Tower { input: picture, width }),
         text: text.map(|width| Tower { input: words, width }),
+        teachers: Vec::new(),
     };
     let objective = config.build(&cx)?;
     take_over(&vars, input)?;

@@ -29,6 +29,22 @@ impl Document {
         Self { tree, folder: PathBuf::from("."), name: name.to_owned(), ..Self::default() }
     }
 
+    /// What a run's own `config.toml` says of its model: towers, preprocessing and objectives, without where its weights once came from.
+    ///
+    /// # Errors
+    /// As [`Document::read`].
+    pub fn of_run(config: &Path) -> Outcome<Self> {
+        let mut document = Self::read(config)?;
+        let kept = ["embed", "custom_text", "tokenizer", "preprocess", "backbone", "objective", "libraries"];
+        document.tree.retain(|key, _| kept.contains(&key.as_str()));
+        for tower in document.tree.get_mut("backbone").and_then(Value::as_object_mut).into_iter().flat_map(|towers| towers.values_mut()) {
+            if let Some(tower) = tower.as_object_mut() {
+                tower.remove("init");
+            }
+        }
+        Ok(document)
+    }
+
     /// Adds folders of model configs, relative to the working directory, after those that the file names.
     pub fn add_model_configs(&mut self, folders: &[PathBuf]) {
         let list = self.tree.entry("model_configs").or_insert_with(|| Value::Array(Vec::new()));

@@ -50,6 +50,15 @@ pub struct TermConfig {
     pub chosen: Chosen<dyn Objective>,
 }
 
+/// `[teacher.NAME]`: a model that objectives read and nothing trains.
+#[derive(Debug)]
+pub struct TeacherConfig {
+    /// Its name.
+    pub name: String,
+    /// Its towers, and the weights that they get.
+    pub config: Box<RunConfig>,
+}
+
 /// `[eval.KEY]`.
 #[derive(Debug)]
 pub struct SuiteConfig {
@@ -93,6 +102,8 @@ pub struct RunConfig {
     pub text_views: Vec<ViewConfig<dyn CaptionTransform>>,
     /// Objectives.
     pub objectives: Vec<TermConfig>,
+    /// Models that objectives read.
+    pub teachers: Vec<TeacherConfig>,
     /// Suites.
     pub suites: Vec<SuiteConfig>,
     /// `[data.train]`.

@@ -10,12 +10,12 @@ use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Obje
 use super::document::Document;
 use super::problems::{Problems, hint};
 use super::sections::{Every, PreprocessConfig, TopConfig, TrainConfig};
-use super::{Chosen, RunConfig, SuiteConfig, TermConfig, TowerConfig, ViewConfig};
+use super::{Chosen, RunConfig, SuiteConfig, TeacherConfig, TermConfig, TowerConfig, ViewConfig};
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
 use crate::models::Models;
 
-const TABLES: [&str; 9] = ["backbone", "preprocess", "view", "objective", "eval", "data", "train", "optimizer", "schedule"];
+const TABLES: [&str; 10] = ["backbone", "preprocess", "view", "objective", "teacher", "eval", "data", "train", "optimizer", "schedule"];
 
 /// What is read so far.
 pub struct Reader<'a> {
@@ -61,6 +61,7 @@ impl<'a> Reader<'a> {
         let image_views = self.views::<dyn Augmentation>(&views, "image", "augment");
         let text_views = self.views::<dyn CaptionTransform>(&views, "text", "transform");
         let objectives = self.terms(&tree);
+        let teachers = self.teachers(&tree, &top.model_configs);
         let suites = self.suites(&tree);
         let data = self.data(&tree);
         Some(RunConfig {
@@ -74,6 +75,7 @@ impl<'a> Reader<'a> {
             image_views,
             text_views,
             objectives,
+            teachers,
             suites,
             data,
             resolved: std::mem::take(&mut self.resolved),
@@ -226,6 +228,55 @@ impl<'a> Reader<'a> {
             }
         }
         terms
+    }
+
+    /// `[teacher.NAME]`: `model` is a model's name or the folder of a run, `pretrained` its weights, which a run's folder has.
+    fn teachers(&mut self, tree: &Map<String, Value>, model_configs: &[String]) -> Vec<TeacherConfig> {
+        let mut teachers = Vec::new();
+        for (name, value) in self.table(tree, "teacher") {
+            let key = format!("teacher.{name}");
+            self.plain(&key, &name);
+            let Some(user) = self.object(&key, &value) else { continue };
+            self.only(&user, &key, &["model", "pretrained"]);
+            let text = |field: &str| user.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (model, mut pretrained) = (text("model"), text("pretrained"));
+            let run = self.folder.join(&model).join("config.toml");
+            let document = if model.is_empty() {
+                self.problems.add(&key, "needs `model`: a model's name, or the folder of a run");
+                continue;
+            } else if run.is_file() {
+                if pretrained.is_empty() {
+                    pretrained = std::path::absolute(self.folder.join(&model)).unwrap_or_default().display().to_string();
+                }
+                Document::of_run(&run).map_err(|failure| failure.message)
+            } else {
+                let mut document = Document::of_model(&model);
+                document.folder = self.folder.to_owned();
+                document.tree.insert("model_configs".into(), model_configs.into());
+                Ok(document)
+            };
+            self.resolve_into(&["teacher", &name], Map::from_iter([("model".into(), model.into()), ("pretrained".into(), text("pretrained").into())]));
+            if pretrained.is_empty() {
+                self.problems.add(&key, "needs `pretrained`: a teacher that has learnt nothing teaches nothing");
+            }
+            match document {
+                Err(message) => self.problems.add(format!("{key}.model"), message),
+                Ok(mut document) => {
+                    document.tree.insert("pretrained".into(), pretrained.into());
+                    // The objectives of the teacher's own training are not asked for anything.
+                    document.tree.remove("objective");
+                    match RunConfig::resolve(&document, self.registry) {
+                        Ok(config) => teachers.push(TeacherConfig { name, config: Box::new(config) }),
+                        Err(list) => {
+                            for problem in list {
+                                self.problems.add(format!("{key}.{}", problem.key), problem.message);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        teachers
     }
 
     fn suites(&mut self, tree: &Map<String, Value>) -> Vec<SuiteConfig> {

@@ -16,9 +16,6 @@ use super::{Bad, Source};
 pub use super::stream::{LoadError, Loaded, Stream};
 pub use super::views::{ImageInput, ImageView, TextView, Views};
 
-/// The name of the class labels among a batch's extra inputs.
-pub const LABELS: &str = "labels";
-
 /// How batches are made.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
@@ -206,8 +203,12 @@ impl Shared {
             }
         }
         if self.maker.views.labels {
-            let labels: Vec<i64> = rows.iter().filter_map(|row| row.label).collect();
-            batch.set_extra(LABELS, Tensor::f_from_slice(&labels)?)?;
+            let most = rows.iter().map(|row| row.labels.len()).max().unwrap_or_default().max(1);
+            let mut labels = vec![-1i64; rows.len() * most];
+            for (row, into) in rows.iter().zip(labels.chunks_mut(most)) {
+                into[..row.labels.len()].copy_from_slice(&row.labels);
+            }
+            batch.set_extra(Batch::LABELS, Tensor::f_from_slice(&labels)?.f_view([rows.len() as i64, most as i64])?)?;
         }
         Ok(batch)
     }

@@ -74,7 +74,8 @@ pub(crate) struct Row {
     pub images: Vec<RgbImage>,
     /// Token ids of each text view.
     pub ids: Vec<Vec<i64>>,
-    pub label: Option<i64>,
+    /// Class labels; none for a sample without a class, which may still have a caption.
+    pub labels: Vec<i64>,
 }
 
 /// Why there is no row.
@@ -148,9 +149,7 @@ impl Maker {
             labels.get_or_insert(caption.labels);
         }
         if self.views.labels {
-            let label = labels.as_ref().unwrap_or(&raw.caption.labels).first();
-            // -1 for a sample without a class: it may still have a caption.
-            row.label = Some(label.copied().unwrap_or(-1));
+            row.labels = labels.unwrap_or(raw.caption.labels.clone());
         }
         if let Some(input) = self.image.filter(|_| !self.views.images.is_empty()) {
             let image = raw.pixels(MAX_PIXELS).map_err(Unused::Bad)?;

@@ -3,6 +3,7 @@
 pub mod comm;
 pub mod head;
 pub mod optim;
+pub mod readonly;
 mod resume;
 pub mod schedule;
 mod show;

@@ -65,7 +65,8 @@ impl Training<'_> {
         }
         let find = |name: &str| state.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.shallow_clone());
         let _no_grad = tch::no_grad_guard();
-        for (name, mut tensor) in self.engine.towers.variables() {
+        let average = self.engine.readonly.variables();
+        for (name, mut tensor) in self.engine.towers.variables().into_iter().chain(average) {
             let saved = find(&name).ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no `{name}`", path.display())))?;
             tensor.f_copy_(&saved).map_err(|error| {
                 Failure::new(Failure::RESUME, format!("`{name}` of {}: {}", path.display(), vlhub_core::Error::from(error)))
@@ -116,6 +117,7 @@ impl Training<'_> {
 
     pub(super) fn save(&self, store: &Store, step: u64) -> Outcome {
         let mut tensors = self.engine.towers.variables();
+        tensors.extend(self.engine.readonly.variables());
         tensors.extend(self.engine.optimizer.state());
         let state = State {
             tensors,

@@ -5,10 +5,11 @@
 
 use rand_core::RngCore;
 use tch::Tensor;
-use vlhub_core::{Batch, Error, Features, Result, Scope};
+use vlhub_core::{Batch, Error, Features, Need, Result, Scope};
 
 use super::comm::Comm;
 use super::optim::Optimizer;
+use super::readonly::ReadOnly;
 use super::terms::{self, Numbers, Term};
 use super::towers::{Seeds, Towers};
 use super::{seed_of, seed_of_name};
@@ -19,6 +20,8 @@ use crate::data::philox::Philox;
 pub struct Engine {
     /// Towers, projections and all parameters.
     pub towers: Towers,
+    /// The moving average and the teachers, where objectives read them.
+    pub readonly: ReadOnly,
     /// The objectives and their weights.
     pub terms: Vec<Term>,
     /// The optimiser and its state.
@@ -60,12 +63,17 @@ impl Engine {
         let chunks = batch.split(self.chunk_rows);
         let seeds = Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start });
         let (all, shared) = (terms::needs(&self.terms, None), terms::needs(&self.terms, Some(Scope::Batch)));
+        // Where nothing flows back, the second forward of a chunk has nothing to do, unless a per-sample loss reads it.
+        let sampled = terms::needs(&self.terms, Some(Scope::Sample));
+        let again: Vec<Need> =
+            all.iter().filter(|need| need.is_trained() || sampled.iter().any(|other| other.same_forward(need))).cloned().collect();
+        let pulled: Vec<Need> = shared.iter().filter(|need| need.is_trained()).cloned().collect();
         let totals = self.totals(&batch)?;
         let mut numbers = Numbers::default();
 
         // 1. Features that couple samples. One chunk keeps its graph; more chunks keep only the numbers.
         let mut whole = match &chunks[..] {
-            [(_, only)] => Some(self.towers.features(only, &all, seeds, 0)?),
+            [(_, only)] => Some(self.features(only, &all, seeds, 0)?),
             _ => None,
         };
         let pull = if shared.is_empty() {
@@ -77,23 +85,23 @@ impl Engine {
                 None => self.forward_only(&chunks, &terms::with_tokens_of(&shared, &all), seeds)?.only(&shared, ""),
             };
             // 2. Everyone's features as leaves. One backward: d loss / d feature, and the gradients of the heads, once.
-            let leaves = self.comm.gather(&local)?.map(|tensor| tensor.detach().set_requires_grad(true));
+            let leaves = self.leaves(&local)?;
             let together = self.comm.gather_batch(&batch)?;
             if let Some(loss) = terms::coupled(&self.terms, &leaves, &together, &mut numbers)? {
                 loss.f_backward()?;
             }
-            Some((self.pull(&leaves)?, local))
+            Some((self.pull(&leaves.only(&pulled, ""))?, local))
         };
 
         // 3. ⟨features, pull⟩ carries them into the encoders, chunk by chunk; per-sample losses ride along.
         for (range, chunk) in &chunks {
             let features = match whole.take() {
                 Some(features) => features,
-                None => self.towers.features(chunk, &all, seeds, range.start)?,
+                None => self.features(chunk, &again, seeds, range.start)?,
             };
             let mut surrogate = terms::per_sample(&self.terms, &totals, &features, chunk, &mut numbers)?;
             if let Some((pull, _)) = &pull {
-                let seen = features.only(&shared, "");
+                let seen = features.only(&pulled, "");
                 for (feature, pull) in seen.tensors().into_iter().zip(pull) {
                     if let Some(pull) = pull.as_ref().filter(|_| feature.requires_grad()) {
                         let dot = feature.f_mul(&pull.f_narrow(0, range.start, chunk.rows())?)?.f_sum(tch::Kind::Float)?;
@@ -120,29 +128,56 @@ impl Engine {
     }
 
     /// Computes gradients, and takes the step unless the loss or a gradient is not finite: no parameter is changed then.
-    pub fn step(&mut self, batch: Batch, step: u64, lr: f64) -> Result<Outcome> {
+    /// `progress` is the share of the run that is done after it.
+    pub fn step(&mut self, batch: Batch, step: u64, lr: f64, progress: f64) -> Result<Outcome> {
         let (outcome, seen) = self.gradients(batch, step)?;
         if !outcome.is_finite() {
             return Ok(outcome);
         }
         self.optimizer.step(lr, outcome.grad_norm)?;
         let _no_grad = tch::no_grad_guard();
+        if let Some(momentum) = self.terms.iter().find_map(|term| term.objective.momentum(progress)) {
+            self.readonly.follow(&self.towers, momentum)?;
+        }
         let seen = match seen {
             Some(local) => self.comm.gather(&local)?,
             None => Features::new(0..0, 0),
         };
         for term in self.terms.iter_mut().filter(|term| term.scope == Scope::Batch) {
             let visible = seen.only(&term.needs, &term.key);
-            term.objective.after_step(&visible).map_err(|error| error.within(format!("objective.{}", term.key)))?;
+            term.objective.after_step(&visible, progress).map_err(|error| error.within(format!("objective.{}", term.key)))?;
         }
         Ok(outcome)
     }
 
+    /// Runs the forwards that `needs` name over `chunk`, whose first row is row `first` of the whole batch.
+    fn features(&self, chunk: &Batch, needs: &[Need], seeds: Option<Seeds>, first: i64) -> Result<Features> {
+        let mut features = Features::new(0..chunk.rows(), chunk.rows());
+        for need in needs {
+            let encoded = match need.is_trained() {
+                true => self.towers.encode_need(need, chunk, seeds, first)?,
+                false => self.readonly.encode(need, chunk, &self.towers, seeds, first)?,
+            };
+            features.insert_for(need, encoded);
+        }
+        Ok(features)
+    }
+
+    /// Everyone's features as leaves, which collect gradients where towers are trained.
+    fn leaves(&self, local: &Features) -> Result<Features> {
+        let whole = self.comm.gather(local)?;
+        let mut leaves = Features::new(whole.own(), whole.total());
+        for (need, encoded) in whole.forwards() {
+            leaves.insert_for(&need, encoded.map(|tensor| tensor.detach().set_requires_grad(need.is_trained())));
+        }
+        Ok(leaves)
+    }
+
     /// The features of all chunks, without a graph. Buffers that a tower updates while it trains are put back, since each chunk runs again.
-    fn forward_only(&self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[vlhub_core::Need], seeds: Option<Seeds>) -> Result<Features> {
+    fn forward_only(&self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[Need], seeds: Option<Seeds>) -> Result<Features> {
         let _no_grad = tch::no_grad_guard();
         let buffers: Vec<(Tensor, Tensor)> = self.towers.buffers.iter().map(|tensor| (tensor.copy(), tensor.shallow_clone())).collect();
-        let parts: Result<Vec<_>> = chunks.iter().map(|(range, chunk)| self.towers.features(chunk, needs, seeds, range.start)).collect();
+        let parts: Result<Vec<_>> = chunks.iter().map(|(range, chunk)| self.features(chunk, needs, seeds, range.start)).collect();
         for (before, mut tensor) in buffers {
             tensor.f_copy_(&before)?;
         }

@@ -72,7 +72,7 @@ impl Term {
 pub fn needs(terms: &[Term], scope: Option<Scope>) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for need in terms.iter().filter(|term| scope.is_none_or(|scope| scope == term.scope)).flat_map(|term| &term.needs) {
-        match needs.iter_mut().find(|known| known.modality == need.modality && known.view == need.view) {
+        match needs.iter_mut().find(|known| known.same_forward(need)) {
             Some(known) => known.tokens |= need.tokens,
             None => needs.push(need.clone()),
         }
@@ -83,7 +83,7 @@ pub fn needs(terms: &[Term], scope: Option<Scope>) -> Vec<Need> {
 
 /// `needs`, with tokens wherever `all` asks for them.
 pub fn with_tokens_of(needs: &[Need], all: &[Need]) -> Vec<Need> {
-    let asked = |need: &Need| all.iter().any(|other| other.tokens && other.modality == need.modality && other.view == need.view);
+    let asked = |need: &Need| all.iter().any(|other| other.tokens && other.same_forward(need));
     needs.iter().map(|need| Need { tokens: need.tokens || asked(need), ..need.clone() }).collect()
 }
 

@@ -9,6 +9,7 @@ use vlhub_core::{Batch, Features, Loss, Need, Objective, Registry, Result, Scope
 
 use super::comm::Alone;
 use super::optim::{Optimizer, OptimizerConfig};
+use super::readonly::ReadOnly;
 use super::step::Engine;
 use super::terms::Term;
 use super::towers::Towers;
@@ -48,7 +49,7 @@ fn engine(extra: &str, optimizer: OptimizerConfig, add: impl FnOnce(&mut Towers)
     let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
     session.terms.extend(add(&mut session.towers));
     let optimizer = Optimizer::new(optimizer, session.towers.trained());
-    Engine { towers: session.towers, terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows: i64::MAX, seed: 7 }
+    Engine { towers: session.towers, readonly: ReadOnly::default(), terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows: i64::MAX, seed: 7 }
 }
 
 fn load(engine: &Engine, golden: &Tensors) {
@@ -85,7 +86,7 @@ fn loss_gradients_and_three_steps_are_those_of_open_clip() {
         assert!(error < 1e-4, "gradient of {name}: {error}");
     }
     for step in 0..3 {
-        let outcome = engine.step(batch(), step, 1e-3).expect("it runs");
+        let outcome = engine.step(batch(), step, 1e-3, 1.0).expect("it runs");
         let expected = golden["losses"].double_value(&[step as i64]);
         assert!((outcome.loss - expected).abs() < 1e-4, "loss before step {step}: {} and {expected}", outcome.loss);
     }
@@ -155,7 +156,7 @@ fn chunks_of_any_size_give_the_gradients_of_the_plain_step_with_dropout_on() {
         let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
         session.terms.extend(words(&session.towers));
         let optimizer = Optimizer::new(OptimizerConfig::default(), session.towers.trained());
-        let mut engine = Engine { towers: session.towers, terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: 7 };
+        let mut engine = Engine { towers: session.towers, readonly: ReadOnly::default(), terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: 7 };
         let no_grad = tch::no_grad_guard();
         for (place, (name, mut tensor)) in engine.towers.variables().into_iter().enumerate() {
             let base = if name.contains("ln_") && name.ends_with("weight") { 1.0 } else { 0.0 };
@@ -208,7 +209,7 @@ fn a_step_that_is_not_finite_changes_nothing() {
     let before = crate::session::weights_hash(&engine.towers.variables());
     let images = golden["images"].copy();
     let _ = images.get(0).fill_(f64::NAN);
-    let outcome = engine.step(batch(&images, &golden["ids"]), 0, 1e-3).expect("it runs");
+    let outcome = engine.step(batch(&images, &golden["ids"]), 0, 1e-3, 1.0).expect("it runs");
     assert!(!outcome.is_finite());
     assert_eq!(crate::session::weights_hash(&engine.towers.variables()), before);
 }
@@ -222,7 +223,7 @@ fn frozen_stages_stay_as_they_are() {
         Vec::new()
     });
     load(&engine, &golden);
-    engine.step(batch(&golden["images"], &golden["ids"]), 0, 0.1).expect("it runs");
+    engine.step(batch(&golden["images"], &golden["ids"]), 0, 0.1, 1.0).expect("it runs");
     for (name, tensor) in engine.towers.variables() {
         let same = tensor.detach().equal(&golden[&name]);
         assert_eq!(same, name.starts_with("visual."), "{name}");

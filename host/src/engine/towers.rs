@@ -1,7 +1,7 @@
 //! The towers of a run and their projections, in one map of parameters with open_clip's names.
 
 use tch::{Device, Kind, Tensor, nn};
-use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Features, InputSpec, Modality, Need, Noise, Result, Tower};
+use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, InputSpec, Modality, Need, Noise, Result, Tower, Weights};
 
 use vlhub_sdk::nn::dropout;
 
@@ -192,24 +192,21 @@ impl Towers {
         Ok(Encoded { embed, pooled: hidden.pooled, tokens: hidden.tokens })
     }
 
-    /// Runs the forwards that `needs` name over `chunk`, whose first row is row `first` of the whole batch.
-    pub fn features(&self, chunk: &Batch, needs: &[Need], seeds: Option<Seeds>, first: i64) -> Result<Features> {
-        let mut features = Features::new(0..chunk.rows(), chunk.rows());
-        for need in needs {
-            let input = match need.modality {
-                Modality::Image => chunk.image(&need.view)?,
-                Modality::Text => chunk.text(&need.view)?,
-            };
-            // A locked tower is a function that training does not change: no dropout, no running statistics, no graph.
-            let encoded = if self.net(need.modality)?.locked {
-                tch::no_grad(|| self.encode(need.modality, input, need.tokens, None))?
-            } else {
-                let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()));
-                self.encode(need.modality, input, need.tokens, noise.as_ref())?
-            };
-            features.insert(need.modality, need.view.clone(), encoded);
+    /// Runs the forward that `need` names over `chunk`, whose first row is row `first` of the whole batch.
+    ///
+    /// # Errors
+    /// A view that the batch lacks, or whatever the tower refuses.
+    pub fn encode_need(&self, need: &Need, chunk: &Batch, seeds: Option<Seeds>, first: i64) -> Result<Encoded> {
+        let input = match need.modality {
+            Modality::Image => chunk.image(&need.view)?,
+            Modality::Text => chunk.text(&need.view)?,
+        };
+        // A locked tower is a function that training does not change: no dropout, no running statistics, no graph.
+        if self.net(need.modality)?.locked {
+            return tch::no_grad(|| self.encode(need.modality, input, need.tokens, None));
         }
-        Ok(features)
+        let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()));
+        self.encode(need.modality, input, need.tokens, noise.as_ref())
     }
 }
 
@@ -224,7 +221,8 @@ pub struct Seeds {
 
 impl Seeds {
     fn noise(self, need: &Need, first: i64, rows: i64, device: Device) -> Noise {
-        let view = seed_of_name(&format!("{}.{}", need.modality, need.view));
+        let whose = if need.weights == Weights::Average { ".average" } else { "" };
+        let view = seed_of_name(&format!("{}.{}{whose}", need.modality, need.view));
         let row = |index: i64| seed_of(&[self.step, view, (self.offset + first + index) as u64]) as i64;
         Noise::new(Tensor::from_slice(&(0..rows).map(row).collect::<Vec<_>>()).to_kind(Kind::Int64).to_device(device))
     }

@@ -78,7 +78,7 @@ impl<'a> Training<'a> {
         vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
         let source = data::open(options, &config.folder).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let fingerprint = source.fingerprint();
-        let Session { towers, terms, tokenizer, .. } = session::build(config, device)?;
+        let (Session { towers, terms, tokenizer, .. }, readonly) = session::build_for_training(config, device)?;
         let train = &config.train;
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites = config.suites.iter().map(|suite| build_suite(config, suite)).collect::<Outcome<_>>()?;
@@ -89,7 +89,7 @@ impl<'a> Training<'a> {
             threads: train.workers,
             seed: config.top.seed,
             image,
-            truncate: train.truncate && session::truncates(&towers),
+            truncate: train.truncate && session::truncate(&towers, &readonly),
             max_bad_fraction: train.max_bad_fraction,
             max_bad_run: train.max_bad_run,
             shuffle: true,
@@ -100,7 +100,7 @@ impl<'a> Training<'a> {
         let total = if train.steps > 0 { train.steps } else { train.epochs * steps_per_epoch };
         let optimizer = Optimizer::new(config.optimizer.clone(), towers.trained());
         let chunk_rows = if train.chunk_rows > 0 { train.chunk_rows } else { train.batch as i64 };
-        let engine = Engine { towers, terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: config.top.seed };
+        let engine = Engine { towers, readonly, terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: config.top.seed };
         Ok(Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, started_at: 0 })
     }
 
@@ -200,7 +200,7 @@ impl<'a> Training<'a> {
             }
             let lr = self.config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
             let batch = if self.device == Device::Cpu { loaded.batch } else { loaded.batch.to_device(self.device) };
-            let outcome = self.engine.step(batch, done, lr)?;
+            let outcome = self.engine.step(batch, done, lr, (done + 1) as f64 / self.total.max(1) as f64)?;
             if !outcome.is_finite() {
                 passed_over += 1;
                 let error = step::nonfinite(&outcome, done, &loaded.keys);

@@ -14,6 +14,8 @@ pub fn resize(name: &str, found: &Tensor, wanted: &[i64], picture: Option<(i64, 
         // open_clip: one class token, then the grid. CLIP's ResNets: the mean, then the grid.
         ("visual.positional_embedding" | "visual.attnpool.positional_embedding", [from, _]) => grid(&found, *from, wanted[0], 1, picture),
         ("positional_embedding" | "text.positional_embedding", [_, _]) => Some(line(&found, wanted[0])),
+        // timm's attention pool: the mean, then the grid.
+        ("visual.head.pool.pos_embed", [from, _]) => grid(&found, *from, wanted[0], 1, picture),
         // timm: `[1, positions, width]`, with as many tokens before the grid as leave two squares.
         ("visual.trunk.pos_embed", [1, from, _]) => {
             let square = |count: i64| count > 0 && (count as f64).sqrt().fract() == 0.0;

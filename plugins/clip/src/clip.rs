@@ -89,7 +89,7 @@ impl Objective for Clip {
         Ok(Loss::from(sum / features.total() as f64).with("logit_scale", scale.double_value(&[])))
     }
 
-    fn after_step(&mut self, _seen: &Features) -> Result<()> {
+    fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
         pairs::clamp_scale(&mut self.log_scale, self.config.max_scale);
         Ok(())
     }
@@ -157,7 +157,7 @@ mod tests {
             let store = VarStore::new(Device::Cpu);
             let config = ClipConfig { init_log_scale: start, ..Default::default() };
             let mut objective = config.build(&Setting::new(&store).cx()).expect("builds");
-            objective.after_step(&Features::new(0..0, 0)).expect("clamps");
+            objective.after_step(&Features::new(0..0, 0), 1.0).expect("clamps");
             store.variables()["logit_scale"].double_value(&[]).close(end, 1e-6, why);
         }
     }

@@ -36,6 +36,7 @@ impl<'a> Setting<'a> {
             embed: 8,
             image: Some(Tower { input: image, width: 8 }),
             text: Some(Tower { input: text, width: 8 }),
+            teachers: Vec::new(),
         }
     }
 

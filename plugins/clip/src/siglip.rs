@@ -74,7 +74,7 @@ impl Objective for Siglip {
             .with("logit_bias", self.bias.double_value(&[])))
     }
 
-    fn after_step(&mut self, _seen: &Features) -> Result<()> {
+    fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
         pairs::clamp_scale(&mut self.log_scale, self.config.max_scale);
         Ok(())
     }
@@ -125,7 +125,7 @@ mod tests {
         let store = VarStore::new(Device::Cpu);
         let config = SiglipConfig { init_log_scale: 7.0, init_bias: -30.0, ..Default::default() };
         let mut objective = config.build(&Setting::new(&store).cx()).expect("builds");
-        objective.after_step(&Features::new(0..0, 0)).expect("clamps");
+        objective.after_step(&Features::new(0..0, 0), 1.0).expect("clamps");
         store.variables()["logit_scale"].double_value(&[]).close(100f64.ln(), 1e-6, "the bound of open_clip");
         store.variables()["logit_bias"].double_value(&[]).close(-30.0, 1e-6, "free");
     }

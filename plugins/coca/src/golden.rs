@@ -70,6 +70,7 @@ pub(crate) fn towers(store: &VarStore, width: i64) -> ObjectiveCx<'_> {
         embed: 8,
         image: Some(Tower { input: image, width }),
         text: Some(Tower { input: text, width: WIDTH }),
+        teachers: Vec::new(),
     }
 }
 

@@ -96,6 +96,7 @@ impl ConvNextConfig {
     fn check(&self) -> Result<()> {
         let mut problems = Problems::default();
         self.common().check(REDUCTION, &mut problems);
+        problems.ensure(self.pool != Pool::AbsAttn, || "`pool` = \"abs_attn\" does not go with ConvNeXt's norm behind the pool".into());
         for (name, values) in [("depths", self.depths), ("dims", self.dims)] {
             problems.ensure(values.iter().all(|value| *value >= 1), || format!("`{name}` = {values:?} must be at least 1 each"));
         }
@@ -109,7 +110,7 @@ impl Config<dyn Backbone> for ConvNextConfig {
         self.check()?;
         let width = self.dims[3];
         let trunk = ConvNext::new(&cx.path.sub("trunk"), self)?;
-        Ok(self.common().tower(Box::new(trunk), width, "trunk.head.fc", cx.embed))
+        self.common().tower(Box::new(trunk), cx, (width, self.image_size / REDUCTION), "trunk.head.fc")
     }
 }
 

@@ -186,6 +186,15 @@ impl EfficientNetConfig {
     fn stages(&self) -> Result<Vec<Stage>> {
         let mut problems = Problems::default();
         self.common().check(1, &mut problems);
+        if self.pool == Pool::AbsAttn {
+            let width = self.channels(self.num_features);
+            problems.ensure(self.proj == Proj::None, || {
+                "`pool` = \"abs_attn\" projects into the joint space by itself; set `proj` = \"none\"".into()
+            });
+            problems.ensure(width % 64 == 0, || {
+                format!("`pool` = \"abs_attn\" has heads of width 64, which do not divide the last map's {width} channels")
+            });
+        }
         for (name, value) in [("stem_size", self.stem_size), ("num_features", self.num_features)] {
             problems.ensure(value >= 1, || format!("`{name}` = {value} must be at least 1"));
         }
@@ -213,7 +222,10 @@ impl Config<dyn Backbone> for EfficientNetConfig {
     fn build(&self, cx: &BackboneCx<'_>) -> Result<Box<dyn Backbone>> {
         let (stages, width) = (self.stages()?, self.channels(self.num_features));
         let trunk = EfficientNet::new(&cx.path.sub("trunk"), self, &stages, width)?;
-        Ok(self.common().tower(Box::new(trunk), width, "trunk.classifier", cx.embed))
+        // The stem and each stage of stride 2 halve the map.
+        let halvings = 1 + stages.iter().filter(|stage| stage.stride == 2).count();
+        let side = (0..halvings).fold(self.image_size, |side, _| (side + 1) / 2);
+        self.common().tower(Box::new(trunk), cx, (width, side), "trunk.classifier")
     }
 }
 

@@ -96,7 +96,7 @@ impl Config<dyn Backbone> for ResMlpConfig {
     fn build(&self, cx: &BackboneCx<'_>) -> Result<Box<dyn Backbone>> {
         self.check()?;
         let path = cx.path.sub("trunk");
-        let (patch, width) = (self.patch_size, self.width);
+        let (side, patch, width) = (self.image_size, self.patch_size, self.width);
         let patches = ConvConfig { input: 3, output: width, kernel: patch, stride: patch, ..ConvConfig::default() };
         let blocks = path.sub("blocks");
         let trunk = ResMlp {
@@ -105,7 +105,7 @@ impl Config<dyn Backbone> for ResMlpConfig {
             blocks: (0..self.layers).map(|index| Block::new(&blocks.sub(index), self)).collect::<Result<_>>()?,
             norm: Affine::new(&path.sub("norm"), width)?,
         };
-        Ok(self.common().tower(Box::new(trunk), width, "trunk.head", cx.embed))
+        self.common().tower(Box::new(trunk), cx, (width, side / patch), "trunk.head")
     }
 }
 

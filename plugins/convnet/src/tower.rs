@@ -2,14 +2,14 @@
 
 use std::fmt::Debug;
 
-use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::nn::timm::{AttentionPool, Proj};
 use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Path};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::no_grad;
 
 /// How the places of the last map become one vector: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
+#[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub enum Pool {
     /// Their mean.
@@ -18,7 +18,11 @@ pub enum Pool {
     /// The largest value of each channel.
     Max,
     /// Half of the mean and half of the maximum.
+    #[serde(rename = "avgmax")]
     AvgMax,
+    /// Attention of the mean to all places, with a learned position for each place of the map of `image_size`, under `head.pool`. It maps
+    /// into the joint space by itself, so `proj` must be `none`, and there are no tokens unless the map is as wide as the joint space.
+    AbsAttn,
 }
 
 impl Pool {
@@ -30,6 +34,8 @@ impl Pool {
             Self::Avg => mean(),
             Self::Max => most(),
             Self::AvgMax => (mean() + most()) * 0.5,
+            // The tower has the layer.
+            Self::AbsAttn => places.shallow_clone(),
         }
     }
 }
@@ -61,15 +67,11 @@ pub(crate) struct Tower {
     trunk: Box<dyn Trunk>,
     pictures: Pictures,
     pool: Pool,
+    /// The pool that has parameters.
+    attention: Option<AttentionPool>,
+    /// Of the pooled output.
     width: i64,
     projection: Projection,
-}
-
-impl Tower {
-    /// Wraps a trunk whose features are `width` wide.
-    pub fn boxed(trunk: Box<dyn Trunk>, pictures: Pictures, pool: Pool, width: i64, projection: Projection) -> Box<dyn Backbone> {
-        Box::new(Self { trunk, pictures, pool, width, projection })
-    }
 }
 
 impl Backbone for Tower {
@@ -89,7 +91,18 @@ impl Backbone for Tower {
             return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {side}, {side}], not {kind:?} {size:?}")));
         }
         let values = self.trunk.features(input, noise);
-        let pooled = self.trunk.head(self.pool.forward(&values));
+        if tokens && values.size()[2] != self.width {
+            return Err(Error::invalid(format!(
+                "`pool` = \"abs_attn\" gives {} numbers, and a token has {}; for tokens set `pool` = \"avg\"",
+                self.width,
+                values.size()[2]
+            )));
+        }
+        let pooled = match &self.attention {
+            // A map of one column: the layer takes the places row by row anyway.
+            Some(attention) => attention.forward(&values.transpose(1, 2).unsqueeze(-1)),
+            None => self.trunk.head(self.pool.forward(&values)),
+        };
         let tokens = tokens.then(|| {
             let size = values.size();
             Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, values.device())), values }
@@ -98,7 +111,8 @@ impl Backbone for Tower {
     }
 
     fn stages(&self) -> Vec<String> {
-        self.trunk.stages().into_iter().map(|stage| format!("trunk.{stage}")).collect()
+        let trunk = self.trunk.stages().into_iter().map(|stage| format!("trunk.{stage}"));
+        trunk.chain(self.attention.as_ref().map(|_| String::from("head.pool"))).collect()
     }
 
     fn projection(&self) -> Projection {
@@ -131,9 +145,25 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// The tower around a trunk; `classifier` is the name of the network's own last layer.
-    pub fn tower(&self, trunk: Box<dyn Trunk>, width: i64, classifier: &'static str, embed: i64) -> Box<dyn Backbone> {
-        Tower::boxed(trunk, self.pictures, self.pool, width, self.proj.projection(self.proj_bias, classifier, embed))
+    /// The tower around a trunk whose features are `width` wide, in a last map of `side` · `side` places; `classifier` is the name of the
+    /// network's own last layer.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn tower(
+        &self,
+        trunk: Box<dyn Trunk>,
+        cx: &BackboneCx<'_>,
+        (width, side): (i64, i64),
+        classifier: &'static str,
+    ) -> Result<Box<dyn Backbone>> {
+        let attention = match self.pool {
+            Pool::AbsAttn => Some(AttentionPool::new(&cx.path.sub("head").sub("pool"), width, cx.embed, side * side)?),
+            _ => None,
+        };
+        let projection = self.proj.projection(self.proj_bias, classifier, cx.embed);
+        let width = if attention.is_some() { cx.embed } else { width };
+        Ok(Box::new(Tower { trunk, pictures: self.pictures, pool: self.pool, attention, width, projection }))
     }
 
     /// Adds what is wrong with them. A picture below `least` pixels has no place left in the last map.

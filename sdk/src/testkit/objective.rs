@@ -136,10 +136,10 @@ pub fn gradients(config: &Options) -> Verdict {
     for (name, parameter) in toy.parameters() {
         ensure(useful(&parameter), || format!("the parameter `{name}` gets no gradient"))?;
     }
-    for (modality, view, encoded) in features.views() {
-        ensure(encoded.tensors().into_iter().any(useful), || format!("{modality} `{view}` is declared but gets no gradient"))?;
+    for (need, encoded) in features.forwards().filter(|(need, _)| need.is_trained()) {
+        ensure(encoded.tensors().into_iter().any(useful), || format!("{need} is declared but gets no gradient"))?;
         if let Some(tokens) = &encoded.tokens {
-            ensure(useful(&tokens.values), || format!("the tokens of {modality} `{view}` are declared but get no gradient"))?;
+            ensure(useful(&tokens.values), || format!("{need} is declared but the tokens get no gradient"))?;
         }
     }
     Ok(())
@@ -202,7 +202,7 @@ fn train(config: &Options) -> Result<Trained, String> {
     let towers = Towers::new(&(toy.store.root() / "towers"));
     let mut losses = Vec::new();
     let parameters = toy.parameters();
-    for _ in 0..30 {
+    for step in 0..30 {
         toy.prepare()?;
         let features = towers.encode(&toy.needs, &toy.batch).map_err(told("the toy towers"))?;
         let loss = toy.loss(&features, &toy.batch)?;
@@ -218,7 +218,7 @@ fn train(config: &Options) -> Result<Trained, String> {
                 }
             }
         });
-        toy.objective.after_step(&features.map(Tensor::detach)).map_err(told("after_step"))?;
+        toy.objective.after_step(&features.map(Tensor::detach), f64::from(step + 1) / 30.0).map_err(told("after_step"))?;
     }
     toy.prepare()?;
     let features = towers.encode(&toy.needs, &toy.batch).map_err(told("the toy towers"))?;
@@ -256,9 +256,9 @@ fn right_below_shuffled(toy: &Toy, features: &Features) -> Verdict {
     let moved = features.permuted(&order);
     let first = toy.needs.first().ok_or("it declares no need")?;
     let mut mixed = Features::new(0..ROWS, ROWS);
-    for ((modality, view, stays), (_, _, moves)) in features.views().zip(moved.views()) {
-        let chosen = if modality == first.modality && view == first.view { moves } else { stays };
-        mixed.insert(modality, view, chosen.map(Tensor::shallow_clone));
+    for ((need, stays), (_, moves)) in features.forwards().zip(moved.forwards()) {
+        let chosen = if need.same_forward(first) { moves } else { stays };
+        mixed.insert_for(&need, chosen.map(Tensor::shallow_clone));
     }
     let right = toy.loss(features, &toy.batch)?.double_value(&[]);
     let shuffled = toy.loss(&mixed.only(&toy.needs, "the objective"), &toy.batch)?.double_value(&[]);

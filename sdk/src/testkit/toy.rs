@@ -3,7 +3,7 @@
 use rand_core::RngCore;
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
-use vlhub_core::{Batch, Encoded, Features, InputSpec, Modality, Need, ObjectiveCx, Tokens, Tower};
+use vlhub_core::{Batch, Encoded, Features, InputSpec, Modality, Need, ObjectiveCx, Teacher, Tokens, Tower};
 
 use crate::ops::masked_mean;
 
@@ -48,17 +48,13 @@ pub fn randn(shape: &[i64], seed: u64) -> Tensor {
     Tensor::from_slice(&values).view(shape)
 }
 
-/// What an objective is told of the toy towers.
+/// What an objective is told of the toy towers, and of a teacher `teacher` that is like them.
 pub fn objective_cx(root: Path<'_>) -> ObjectiveCx<'_> {
     let image = InputSpec::Image { size: (4, 4), mean: [0.0; 3], std: [1.0; 3] };
     let text = InputSpec::Text { context: TOKENS, vocab: VOCAB, pad: 0, truncates: false };
-    ObjectiveCx {
-        path: root.clone() / "objective",
-        shared: root,
-        embed: WIDTH,
-        image: Some(Tower { input: image, width: WIDTH }),
-        text: Some(Tower { input: text, width: WIDTH }),
-    }
+    let (image, text) = (Some(Tower { input: image, width: WIDTH }), Some(Tower { input: text, width: WIDTH }));
+    let teacher = Teacher { name: "teacher".into(), embed: WIDTH, image: image.clone(), text: text.clone(), log_scale: Some(2.0) };
+    ObjectiveCx { path: root.clone() / "objective", shared: root, embed: WIDTH, image, text, teachers: vec![teacher] }
 }
 
 /// `[ROWS, T]`: the first tokens of each row count; how many differs from row to row.
@@ -67,12 +63,12 @@ fn mask(tokens: i64) -> Tensor {
     Tensor::arange(tokens, (Kind::Int64, Device::Cpu)).unsqueeze(0).lt_tensor(&lengths.unsqueeze(1))
 }
 
-/// Random outputs of exactly the declared needs, as leaves that collect gradients.
+/// Random outputs of exactly the declared needs, as leaves that collect gradients where the need is of trained towers.
 pub fn features(needs: &[Need], seed: u64) -> Features {
     let mut features = Features::new(0..ROWS, ROWS);
     for (at, need) in merged(needs).iter().enumerate() {
         let seed = seed.wrapping_mul(1000) + 10 * at as u64;
-        let leaf = |shape: &[i64], seed| randn(shape, seed).set_requires_grad(true);
+        let leaf = |shape: &[i64], seed| randn(shape, seed).set_requires_grad(need.is_trained());
         let count = if need.modality == Modality::Image { PATCHES } else { TOKENS };
         let mask = if need.modality == Modality::Image { Tensor::ones([ROWS, count], (Kind::Bool, Device::Cpu)) } else { mask(count) };
         let encoded = Encoded {
@@ -80,7 +76,7 @@ pub fn features(needs: &[Need], seed: u64) -> Features {
             pooled: leaf(&[ROWS, WIDTH], seed + 1),
             tokens: need.tokens.then(|| Tokens { values: leaf(&[ROWS, count, WIDTH], seed + 2), mask }),
         };
-        features.insert(need.modality, need.view.clone(), encoded);
+        features.insert_for(need, encoded);
     }
     features
 }
@@ -89,7 +85,7 @@ pub fn features(needs: &[Need], seed: u64) -> Features {
 pub fn merged(needs: &[Need]) -> Vec<Need> {
     let mut merged: Vec<Need> = Vec::new();
     for need in needs {
-        match merged.iter_mut().find(|known| known.modality == need.modality && known.view == need.view) {
+        match merged.iter_mut().find(|known| known.same_forward(need)) {
             Some(known) => known.tokens |= need.tokens,
             None => merged.push(need.clone()),
         }
@@ -97,8 +93,8 @@ pub fn merged(needs: &[Need]) -> Vec<Need> {
     merged
 }
 
-/// A batch that has the view `main` of both towers, every declared view, and labels. Views of one row are alike. An objective that labels its
-/// samples finds them as `label`, `[B]`, and as `labels`, `[B, 1]`.
+/// A batch that has the view `main` of both towers, every declared view, and labels out of three classes ([`Batch::LABELS`]), one or two a
+/// row. Views of one row are alike.
 pub fn batch(needs: &[Need]) -> Batch {
     let mut batch = Batch::new(ROWS);
     let images = randn(&[ROWS, 3, 4, 4], 71);
@@ -114,9 +110,9 @@ pub fn batch(needs: &[Need]) -> Batch {
         };
         added.expect("a toy view has ROWS rows");
     }
-    let labels = Tensor::from_slice(&(0..ROWS).map(|row| row % 3).collect::<Vec<_>>());
-    batch.set_extra("labels", labels.unsqueeze(1)).expect("labels have ROWS rows");
-    batch.set_extra("label", labels).expect("labels have ROWS rows");
+    // Some rows have two labels.
+    let labels: Vec<i64> = (0..ROWS).flat_map(|row| [row % 3, if row % 2 == 0 { (row + 1) % 3 } else { -1 }]).collect();
+    batch.set_extra(Batch::LABELS, Tensor::from_slice(&labels).view([ROWS, 2])).expect("labels have ROWS rows");
     batch
 }
 
@@ -141,7 +137,7 @@ impl Towers {
         }
     }
 
-    /// Encodes the views that `needs` names.
+    /// Encodes the views that `needs` names. Towers that are only read are the same ones, without a graph.
     pub fn encode(&self, needs: &[Need], batch: &Batch) -> vlhub_core::Result<Features> {
         let rows = batch.rows();
         let mut features = Features::new(0..rows, rows);
@@ -160,7 +156,7 @@ impl Towers {
             };
             let pooled = masked_mean(&values, &mask);
             let encoded = Encoded { embed: pooled.matmul(project), pooled, tokens: need.tokens.then_some(Tokens { values, mask }) };
-            features.insert(need.modality, need.view, encoded);
+            features.insert_for(&need, if need.is_trained() { encoded } else { encoded.map(Tensor::detach) });
         }
         Ok(features)
     }
