@@ -4,6 +4,7 @@ from functools import partial
 
 import timm
 import torch
+from timm.layers import AttentionPool2d
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from timm.models.efficientnet import EfficientNet
 
@@ -11,6 +12,7 @@ import known
 
 torch.set_num_threads(1)
 cases = {}
+EMBED = 8
 
 
 def add(name, stages, size=64, channels=1.0, depth=1.0, eps=1e-5, same=False, pool="avg", training=False, gradients=True):
@@ -45,4 +47,21 @@ add("efficientnet/v2_tf", v2, eps=1e-3, same=True, pool="avgmax", gradients=Fals
 add("efficientnet/v2_tiny", v2, channels=0.8, depth=0.9, gradients=False)
 add("efficientnet/v1_training", v1, training=True)
 add("efficientnet/v2_training", v2, training=True)
+
+
+def attention(name, stages, size, places):
+    """open_clip's `timm_pool = "abs_attn"`: the pool projects into the joint space."""
+    model = EfficientNet(
+        decode_arch_def([[stage] for stage in stages]), num_classes=0, num_features=64, stem_size=12, act_layer=torch.nn.SiLU,
+        norm_layer=partial(torch.nn.BatchNorm2d, eps=1e-5), global_pool="")
+    outer = known.under("trunk", model)
+    pool = AttentionPool2d(64, feat_size=places, out_features=EMBED)
+    outer.add_module("head", torch.nn.Sequential())
+    outer.head.add_module("pool", pool)
+    outer.forward = lambda x: pool(model(x))
+    options = {"image_size": size, "arch_def": stages, "stem_size": 12, "num_features": 64, "pool": "abs_attn", "proj": "none"}
+    cases[name] = known.record(outer, known.pictures(2, size), options, None, None, False, False)
+
+
+attention("efficientnet/attention", v1, 72, 9)
 known.write(__file__, cases, "timm " + timm.__version__)

@@ -5,6 +5,7 @@ mod cargo;
 mod cli;
 mod dylib;
 mod layering;
+mod models;
 mod program;
 mod third_party;
 mod train;

@@ -156,6 +156,14 @@ class Refused(Exception):
     """There is nothing to compare with."""
 
 
+def wide(config):
+    """timm maps the name of Instagram's 32x48d to a network of 8 channels a group; the name says 48."""
+    create = timm.create_model
+    config["vision_cfg"]["timm_model_name"] = "resnext101_32x8d"
+    timm.create_model = lambda *args, **options: create(*args, **options, base_width=48)
+    return lambda: setattr(timm, "create_model", create)
+
+
 def one(name, config, folder):
     note, overrides, restore = "", [], lambda: None
     known = float(json.loads(vlhub("models", "list", name, "--json"))[0]["parameters"] or 0)
@@ -163,6 +171,8 @@ def one(name, config, folder):
     if known > LARGEST:
         overrides, restore = cut(config)
         note = f"{known / 1e9:.1f} G parameters: {KEPT} blocks"
+    if config["vision_cfg"].get("timm_model_name") == "ig_resnext101_32x48d":
+        restore, note = wide(config), "timm 1.0.31 takes this name for a 32x8d; compared with its network at base_width = 48"
     try:
         model = build(name, config)
     except Exception as why:
