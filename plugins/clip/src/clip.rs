@@ -3,12 +3,16 @@
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::nn::Init;
 
-use crate::pairs::{self, Pair};
+use crate::extra::Extra;
+use crate::pairs::{self, Pair, Units};
+use crate::positives::{Groups, Positives};
+use crate::similarity;
+use crate::softmax::{Softmax, Weights};
 
 /// Symmetric InfoNCE over the whole batch (CLIP, Radford et al., 2021).
 ///
 /// With unit features I and T and the learnt scale s, `image_weight · CE(s I Tᵀ) + text_weight · CE(s T Iᵀ)`, where each row's right answer is
-/// its own pair. The weights are not normalised.
+/// its own pair. The weights are not normalised. The options below change one thing each, and go together.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -23,24 +27,55 @@ pub struct ClipConfig {
     pub text_weight: f64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
     pub pairs: Vec<Pair>,
+    /// Which other rows' pairs are right answers too: `pairs` (none), `labels` (of rows with a common class label) or `texts` (of rows with
+    /// equal token ids). The target is spread evenly over a row's right answers.
+    pub positives: Positives,
+    /// Take the right answers out of the denominator (decoupled contrastive learning, Yeh et al., 2021, arXiv 2110.06848). The loss may then be
+    /// negative.
+    pub dcl: bool,
+    /// Let images choose texts in a joint space of their own, with two more projections of the pooled features (as in CLOOB, Fürst et al.,
+    /// 2021, arXiv 2110.11316). Evaluation does not use it.
+    pub extra_projections: bool,
+    /// Weight of the mean squared difference between the cosines among images and those among their texts (Sim-reg, arXiv 2309.08773).
+    pub sim_reg_weight: f64,
+    /// Rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its square; 0
+    /// makes the whole matrix.
+    pub tile: i64,
 }
 
 impl Default for ClipConfig {
     fn default() -> Self {
-        Self { init_log_scale: (1.0f64 / 0.07).ln(), max_scale: 100.0, image_weight: 0.5, text_weight: 0.5, pairs: pairs::main_pair() }
+        Self {
+            init_log_scale: (1.0f64 / 0.07).ln(),
+            max_scale: 100.0,
+            image_weight: 0.5,
+            text_weight: 0.5,
+            pairs: pairs::main_pair(),
+            positives: Positives::Pairs,
+            dcl: false,
+            extra_projections: false,
+            sim_reg_weight: 0.0,
+            tile: 0,
+        }
     }
 }
 
 impl Config<dyn Objective> for ClipConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        pairs::check(&self.pairs, self.init_log_scale, self.max_scale, cx)?;
-        for (name, weight) in [("image_weight", self.image_weight), ("text_weight", self.text_weight)] {
+        pairs::check(&self.pairs, self.init_log_scale, self.max_scale, self.tile, cx)?;
+        for (name, weight) in
+            [("image_weight", self.image_weight), ("text_weight", self.text_weight), ("sim_reg_weight", self.sim_reg_weight)]
+        {
             if !(weight.is_finite() && weight >= 0.0) {
                 return Err(Error::Options(format!("`{name}` is {weight}; a weight is at least 0")));
             }
         }
+        if self.image_weight == 0.0 && self.text_weight == 0.0 {
+            return Err(Error::Options("`image_weight` and `text_weight` are both 0; nothing would be contrasted".into()));
+        }
+        let extra = if self.extra_projections { Some(Extra::new(cx)?) } else { None };
         let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
-        Ok(Box::new(Clip { config: self.clone(), log_scale }))
+        Ok(Box::new(Clip { config: self.clone(), log_scale, extra }))
     }
 }
 
@@ -48,30 +83,34 @@ impl Config<dyn Objective> for ClipConfig {
 struct Clip {
     config: ClipConfig,
     log_scale: Tensor,
+    extra: Option<Extra>,
 }
+
+/// Image and text, `[N, D]` each, of unit length and at least fp32.
+type Both<'a> = (&'a Tensor, &'a Tensor);
 
 impl Clip {
-    /// # Shapes
-    /// - image, text: `[N, D]`, unit rows; returns the sum over the own rows as anchors, a scalar.
-    fn sum_over_own(&self, scale: &Tensor, image: &Tensor, text: &Tensor, features: &Features) -> Tensor {
-        let own = features.own();
-        let by_image = scale * features.own_rows(image).matmul(&text.tr());
-        let images_choose = cross_entropy(&by_image, 1, own.start);
-        let texts_choose = if own == (0..features.total()) {
-            // The columns of the one matrix are the rows of the other: half the products.
-            cross_entropy(&by_image, 0, 0)
-        } else {
-            cross_entropy(&(scale * features.own_rows(text).matmul(&image.tr())), 1, own.start)
+    /// The sum over the own rows as anchors, a scalar; `extra` is the space in which images choose, if that is another one.
+    fn sum_over_own(&self, (image, text): Both<'_>, extra: Option<Both<'_>>, groups: &Groups, own: std::ops::Range<i64>) -> Tensor {
+        let ClipConfig { image_weight, text_weight, dcl, sim_reg_weight, tile, .. } = self.config;
+        let softmax = Softmax { log_scale: &self.log_scale, own: own.clone(), groups, decoupled: dcl, tile };
+        let contrast = match extra {
+            None => softmax.sum_over_own(image, text, Weights { image: image_weight, text: text_weight }),
+            Some((extra_image, extra_text)) => {
+                softmax.sum_over_own(extra_image, extra_text, Weights { image: image_weight, text: 0.0 })
+                    + softmax.sum_over_own(image, text, Weights { image: 0.0, text: text_weight })
+            }
         };
-        images_choose * self.config.image_weight + texts_choose * self.config.text_weight
+        if sim_reg_weight == 0.0 {
+            return contrast;
+        }
+        let apart = similarity::sum_over_own(image, text, &own, tile);
+        let apart = match extra {
+            None => apart,
+            Some((image, text)) => (apart + similarity::sum_over_own(image, text, &own, tile)) / 2.0,
+        };
+        contrast + apart * sim_reg_weight
     }
-}
-
-/// Sum of the cross-entropies along `dim`, whose right answers lie on a diagonal that starts in column `offset`. A log-sum-exp minus the right
-/// logit would keep one matrix less, but at a scale of 100 it rounds to 1e-5, which is as large as the loss of pairs that a trained model tells
-/// apart: their gradients would be off by per cents. The log-softmax subtracts the largest logit first and is exact there.
-fn cross_entropy(logits: &Tensor, dim: i64, offset: i64) -> Tensor {
-    -logits.log_softmax(dim, logits.kind()).diagonal(offset, 0, 1).sum(logits.kind())
 }
 
 impl Objective for Clip {
@@ -83,10 +122,16 @@ impl Objective for Clip {
         pairs::needs(&self.config.pairs)
     }
 
-    fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
-        let scale = self.log_scale.exp();
-        let sum = pairs::mean_over(&self.config.pairs, features, |image, text| self.sum_over_own(&scale, image, text, features))?;
-        Ok(Loss::from(sum / features.total() as f64).with("logit_scale", scale.double_value(&[])))
+    fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
+        let pairs = &self.config.pairs;
+        let units = Units::of_embeds(pairs, features)?;
+        let extra = self.extra.as_ref().map(|extra| extra.units(pairs, features)).transpose()?;
+        let sum = pairs::mean(pairs, |pair| {
+            let both = units.of(pair);
+            let groups = self.config.positives.groups(batch, &pair.1, features.total(), both.0.device())?;
+            Ok(self.sum_over_own(both, extra.as_ref().map(|extra| extra.of(pair)), &groups, features.own()))
+        })?;
+        Ok(Loss::from(sum / features.total() as f64).with("logit_scale", self.log_scale.exp().double_value(&[])))
     }
 
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
@@ -179,6 +224,9 @@ mod tests {
             (ClipConfig { pairs: vec![], ..Default::default() }, "pairs", "no pair, no loss"),
             (ClipConfig { max_scale: 0.5, ..Default::default() }, "max_scale", "below the lower bound"),
             (ClipConfig { image_weight: -1.0, ..Default::default() }, "image_weight", "a negative weight maximises the loss"),
+            (ClipConfig { sim_reg_weight: f64::NAN, ..Default::default() }, "sim_reg_weight", "nan would spread"),
+            (ClipConfig { image_weight: 0.0, text_weight: 0.0, ..Default::default() }, "text_weight", "nothing to learn"),
+            (ClipConfig { tile: -1, extra_projections: true, ..Default::default() }, "tile", "no number of rows"),
             (ClipConfig { init_log_scale: f64::NAN, ..Default::default() }, "init_log_scale", "nan would spread"),
         ] {
             let store = VarStore::new(Device::Cpu);

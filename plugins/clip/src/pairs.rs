@@ -15,7 +15,7 @@ pub(crate) fn main_pair() -> Vec<Pair> {
 }
 
 /// Refuses options that cannot mean anything, before a parameter is made.
-pub(crate) fn check(pairs: &[Pair], log_scale: f64, max_scale: f64, cx: &ObjectiveCx<'_>) -> Result<()> {
+pub(crate) fn check(pairs: &[Pair], log_scale: f64, max_scale: f64, tile: i64, cx: &ObjectiveCx<'_>) -> Result<()> {
     if pairs.is_empty() {
         return Err(Error::Options("`pairs` is empty; name at least one pair, such as `[[\"main\", \"main\"]]`".into()));
     }
@@ -26,6 +26,9 @@ pub(crate) fn check(pairs: &[Pair], log_scale: f64, max_scale: f64, cx: &Objecti
     }
     if !log_scale.is_finite() {
         return Err(Error::Options(format!("`init_log_scale` is {log_scale}; it must be a finite number")));
+    }
+    if tile < 0 {
+        return Err(Error::Options(format!("`tile` is {tile}; it is a number of rows, or 0 for the whole matrix at once")));
     }
     for (tower, what) in [(&cx.image, "image"), (&cx.text, "text")] {
         if tower.is_none() {
@@ -43,30 +46,57 @@ pub(crate) fn needs(pairs: &[Pair]) -> Vec<Need> {
     needs
 }
 
-/// The mean over pairs of `loss(image, text)`, whose arguments are `[N, D]`, of unit length and at least fp32.
-pub(crate) fn mean_over(pairs: &[Pair], features: &Features, loss: impl Fn(&Tensor, &Tensor) -> Tensor) -> Result<Tensor> {
-    let (mut images, mut texts) = (BTreeMap::new(), BTreeMap::new());
-    let mut sum: Option<Tensor> = None;
-    for (image, text) in pairs {
-        // A view that several pairs name is normalised once.
-        if !images.contains_key(image) {
-            images.insert(image, unit(&features.image(image)?.embed));
-        }
-        if !texts.contains_key(text) {
-            texts.insert(text, unit(&features.text(text)?.embed));
-        }
-        let one = loss(&images[image], &texts[text]);
-        sum = Some(sum.map_or_else(|| one.shallow_clone(), |sum| sum + &one));
-    }
-    let sum = sum.ok_or_else(|| Error::invalid("no pair of views"))?;
-    Ok(sum / pairs.len() as f64)
+/// The mean over pairs of a loss.
+pub(crate) fn mean(pairs: &[Pair], loss: impl Fn(&Pair) -> Result<Tensor>) -> Result<Tensor> {
+    let losses = pairs.iter().map(loss).collect::<Result<Vec<_>>>()?;
+    let count = losses.len() as f64;
+    let sum = losses.into_iter().reduce(|sum, one| sum + one).ok_or_else(|| Error::invalid("no pair of views"))?;
+    Ok(sum / count)
 }
 
-/// Unit rows. Half precision has too few digits for a scale of 100 times a cosine, so it is widened first.
-fn unit(embed: &Tensor) -> Tensor {
-    match embed.kind() {
-        Kind::Half | Kind::BFloat16 => normalize(&embed.to_kind(Kind::Float)),
-        _ => normalize(embed),
+/// Unit rows of the views that pairs name: one that several pairs name is normalised once.
+#[derive(Debug)]
+pub(crate) struct Units<'a> {
+    images: BTreeMap<&'a str, Tensor>,
+    texts: BTreeMap<&'a str, Tensor>,
+}
+
+impl<'a> Units<'a> {
+    /// Of the joint embeddings.
+    pub(crate) fn of_embeds(pairs: &'a [Pair], features: &Features) -> Result<Self> {
+        Self::new(pairs, features, |encoded| wide(&encoded.embed), |encoded| wide(&encoded.embed))
+    }
+
+    /// Of `[N, D]` that `image` and `text` make of what the towers give.
+    pub(crate) fn new(
+        pairs: &'a [Pair],
+        features: &Features,
+        image: impl Fn(&Encoded) -> Tensor,
+        text: impl Fn(&Encoded) -> Tensor,
+    ) -> Result<Self> {
+        let (mut images, mut texts) = (BTreeMap::new(), BTreeMap::new());
+        for (image_view, text_view) in pairs {
+            if !images.contains_key(image_view.as_str()) {
+                images.insert(image_view.as_str(), normalize(&image(features.image(image_view)?)));
+            }
+            if !texts.contains_key(text_view.as_str()) {
+                texts.insert(text_view.as_str(), normalize(&text(features.text(text_view)?)));
+            }
+        }
+        Ok(Self { images, texts })
+    }
+
+    /// Image and text of one of the pairs.
+    pub(crate) fn of(&self, (image, text): &Pair) -> (&Tensor, &Tensor) {
+        (&self.images[image.as_str()], &self.texts[text.as_str()])
+    }
+}
+
+/// Half precision has too few digits for a scale of 100 times a cosine, so it is widened before rows get unit length.
+pub(crate) fn wide(x: &Tensor) -> Tensor {
+    match x.kind() {
+        Kind::Half | Kind::BFloat16 => x.to_kind(Kind::Float),
+        _ => x.shallow_clone(),
     }
 }
 

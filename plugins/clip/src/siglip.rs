@@ -3,11 +3,14 @@
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::nn::Init;
 
-use crate::pairs::{self, Pair};
+use crate::pairs::{self, Pair, Units};
+use crate::positives::Positives;
+use crate::sigmoid::Sigmoid;
 
 /// Pairwise sigmoid loss: every image with every text is one yes-or-no question (SigLIP, Zhai et al., 2023).
 ///
 /// With unit features I and T, the learnt scale s and bias b, `−Σ log σ(y (s I Tᵀ + b)) / N`, where y is 1 on the diagonal and −1 elsewhere.
+/// `positives` makes y = 1 for other pairs too.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -20,17 +23,30 @@ pub struct SiglipConfig {
     pub max_scale: f64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
     pub pairs: Vec<Pair>,
+    /// Which other rows' texts belong to an image too: `pairs` (none), `labels` (those of rows with a common class label) or `texts` (those
+    /// with equal token ids).
+    pub positives: Positives,
+    /// Rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its square; 0
+    /// makes the whole matrix.
+    pub tile: i64,
 }
 
 impl Default for SiglipConfig {
     fn default() -> Self {
-        Self { init_log_scale: 10f64.ln(), init_bias: -10.0, max_scale: 100.0, pairs: pairs::main_pair() }
+        Self {
+            init_log_scale: 10f64.ln(),
+            init_bias: -10.0,
+            max_scale: 100.0,
+            pairs: pairs::main_pair(),
+            positives: Positives::Pairs,
+            tile: 0,
+        }
     }
 }
 
 impl Config<dyn Objective> for SiglipConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        pairs::check(&self.pairs, self.init_log_scale, self.max_scale, cx)?;
+        pairs::check(&self.pairs, self.init_log_scale, self.max_scale, self.tile, cx)?;
         if !self.init_bias.is_finite() {
             return Err(Error::Options(format!("`init_bias` is {}; it must be a finite number", self.init_bias)));
         }
@@ -47,17 +63,6 @@ struct Siglip {
     bias: Tensor,
 }
 
-impl Siglip {
-    /// # Shapes
-    /// - image, text: `[N, D]`, unit rows; returns the sum over the own images against all texts, a scalar.
-    fn sum_over_own(&self, image: &Tensor, text: &Tensor, features: &Features) -> Tensor {
-        let logits = self.log_scale.exp() * features.own_rows(image).matmul(&text.tr()) + &self.bias;
-        let right = logits.diagonal(features.own().start, 0, 1).sum(logits.kind());
-        // −log σ(−z) = softplus(z) for the wrong pairs, and −log σ(z) = softplus(z) − z for the right ones: no matrix of signs.
-        logits.softplus().sum(logits.kind()) - right
-    }
-}
-
 impl Objective for Siglip {
     fn scope(&self) -> Scope {
         Scope::Batch
@@ -67,8 +72,15 @@ impl Objective for Siglip {
         pairs::needs(&self.config.pairs)
     }
 
-    fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
-        let sum = pairs::mean_over(&self.config.pairs, features, |image, text| self.sum_over_own(image, text, features))?;
+    fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
+        let SiglipConfig { pairs, positives, tile, .. } = &self.config;
+        let units = Units::of_embeds(pairs, features)?;
+        let sum = pairs::mean(pairs, |pair| {
+            let (image, text) = units.of(pair);
+            let groups = &positives.groups(batch, &pair.1, features.total(), image.device())?;
+            let sigmoid = Sigmoid { log_scale: &self.log_scale, bias: &self.bias, own: features.own(), groups, tile: *tile };
+            Ok(sigmoid.sum_over_own(image, text))
+        })?;
         Ok(Loss::from(sum / features.total() as f64)
             .with("logit_scale", self.log_scale.exp().double_value(&[]))
             .with("logit_bias", self.bias.double_value(&[])))
