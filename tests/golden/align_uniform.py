@@ -25,7 +25,7 @@ FEATURES = [
     ("start", 6, 8, 2.0, 2.0, 1.0, 1.0, 0.0, 0.0),
     ("trained", 7, 5, 2.0, 2.0, 0.75, 0.5, 3.0, 0.0),
     ("other powers", 6, 8, 1.0, 3.0, 1.0, 2.0, 1.0, 0.0),
-    ("a narrow cone", 8, 16, 2.0, 2.0, 1.0, 1.0, 0.0, 500.0),
+    ("a narrow cone", 8, 16, 2.0, 2.0, 1.0, 1.0, 0.0, 50.0),
 ]
 LOGITS = [
     # name, rows, width, log scale, how alike the pairs are

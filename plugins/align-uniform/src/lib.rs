@@ -1,0 +1,14 @@
+//! Alignment and uniformity (Wang and Isola, 2020, arXiv 2005.10242): what contrast does to features, written down without contrast.
+//!
+//! `align_uniform` draws pairs together and spreads each side over the sphere. It reads the joint embedding of pairs of views and answers for
+//! the rows in `features.own()`: so it is exact under gradient caching and over several processes.
+#![forbid(unsafe_code)]
+
+mod align_uniform;
+#[cfg(test)]
+mod golden;
+mod terms;
+
+pub use align_uniform::{AlignUniformConfig, On};
+
+vlhub_sdk::export!();
