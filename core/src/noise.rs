@@ -5,20 +5,35 @@
 //! order, see what the whole batch would have seen, on every device.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tch::{Kind, Tensor};
 
-/// One seed for each row.
+/// One seed for each row, and what of the tower stays as in evaluation although it is trained.
 #[derive(Debug)]
 pub struct Noise {
     rows: Tensor,
     draws: Cell<i64>,
+    /// Addresses of running statistics that stay as they are.
+    kept: Option<Arc<BTreeSet<usize>>>,
 }
 
 impl Noise {
     /// Seeds `[B]`, int64, on the device of the input.
     pub fn new(rows: Tensor) -> Self {
-        Self { rows, draws: Cell::new(0) }
+        Self { rows, draws: Cell::new(0), kept: None }
+    }
+
+    /// With running statistics that stay as they are, by the addresses of their numbers (`Tensor::data_ptr`): the norms that have them
+    /// normalise by them, as in evaluation.
+    pub fn keeping(self, statistics: Option<Arc<BTreeSet<usize>>>) -> Self {
+        Self { kept: statistics, ..self }
+    }
+
+    /// Whether these running statistics stay as they are.
+    pub fn keeps(&self, statistics: &Tensor) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.contains(&(statistics.data_ptr() as usize)))
     }
 
     /// Uniform in `[0, 1)`, float32, `[B, shape…]`. It depends on a row's seed and on the number of draws before it, and on no other row.

@@ -2,7 +2,7 @@
 
 fn main() {
     vlhub_build::rpath();
-    for file in ["ext.cpp", "paper.cpp", "guarded.h"] {
+    for file in ["ext.cpp", "paper.cpp", "watch.cpp", "guarded.h"] {
         println!("cargo:rerun-if-changed=src/{file}");
     }
     let Some(lib) = vlhub_build::libtorch() else { return };
@@ -15,6 +15,6 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(root.join("include"))
         .include(root.join("include/torch/csrc/api/include"))
-        .files(["src/ext.cpp", "src/paper.cpp"])
+        .files(["src/ext.cpp", "src/paper.cpp", "src/watch.cpp"])
         .compile("vlhub_torch_ext");
 }

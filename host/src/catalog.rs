@@ -214,7 +214,10 @@ const FAMILIES: &[(&str, &[&str])] = &[
 /// Parts of towers that are refused by name, and why.
 const REFUSED: &[(&str, &str)] = &[
     ("`timm_pool = \"rot_attn\"`", "no config of open_clip or VL Hub asks for it, so there is nothing to hold it against"),
-    ("`timm_pool = \"abs_attn\"` over transformers, MLPs and ConvNeXt", "open_clip refuses it too: the pool reads a map, and these have none"),
+    (
+        "`timm_pool = \"abs_attn\"` over transformers, MLPs and ConvNeXt",
+        "open_clip refuses it too: the pool reads a map, and these have none",
+    ),
     ("`text_cfg.ls_init_value`", "no config asks for it"),
 ];
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tch::{Device, Tensor};
 use vlhub_core::{InputSpec, Modality, ObjectiveCx, Teacher, Weights};
 
-use crate::config::{RunConfig, TeacherConfig};
 use crate::config::sections::TokenizerConfig;
+use crate::config::{RunConfig, TeacherConfig, TowerConfig};
 use crate::data::loader::{ImageInput, ImageView, TextView, Views};
 use crate::data::tokens::{self, Tokenizer, TokenizerOptions};
+use crate::engine::lora::Adapter;
+use crate::engine::optim::Param;
 use crate::engine::readonly::{self, ReadOnly};
 use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
@@ -85,7 +87,7 @@ pub fn build(config: &RunConfig, device: Device) -> Outcome<Session> {
 ///
 /// # Errors
 /// As [`build`]; teachers that read other batches.
-pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<(Session, ReadOnly)> {
+pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<Trainable> {
     let teachers = config.teachers.iter().map(|teacher| teach(teacher, device)).collect::<Outcome<Vec<_>>>()?;
     let about: Vec<Teacher> = teachers.iter().map(|(about, _)| about.clone()).collect();
     let mut session = build_weightless(config, device, &about)?;
@@ -96,7 +98,35 @@ pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<(Sessio
     }
     let averaged = session.terms.iter().flat_map(|term| &term.needs).any(|need| need.weights == Weights::Average);
     let average = averaged.then(|| average(config, &session.towers)).transpose()?;
-    Ok((session, ReadOnly { average, teachers }))
+    let mut lora = Vec::new();
+    for (modality, tower) in towers_of(config) {
+        if tower.training.lora.rank > 0 {
+            lora.extend(Adapter::attach(&session.towers, modality, &tower.training.lora)?);
+        }
+    }
+    Ok(Trainable { session, readonly: ReadOnly { average, teachers }, lora })
+}
+
+/// What a run trains, and what it needs for that.
+#[derive(Debug)]
+pub struct Trainable {
+    /// Towers and objectives.
+    pub session: Session,
+    /// Towers that objectives only read.
+    pub readonly: ReadOnly,
+    /// Low-rank adapters.
+    pub lora: Vec<Adapter>,
+}
+
+/// What the optimiser trains: everything that has gradients, but for weights whose gradients go to adapters.
+pub fn params(towers: &Towers, lora: &[Adapter]) -> Vec<Param> {
+    let trained = towers.trained().into_iter().filter(|(name, _)| !lora.iter().any(|adapter| adapter.is(name)));
+    trained.map(|(name, tensor)| Param { depth: towers.depth(&name), name, tensor }).collect()
+}
+
+/// The towers that a run names.
+fn towers_of(config: &RunConfig) -> impl Iterator<Item = (Modality, &TowerConfig)> {
+    [(Modality::Image, &config.image), (Modality::Text, &config.text)].into_iter().filter_map(|(of, tower)| Some((of, tower.as_ref()?)))
 }
 
 /// A teacher with its weights.
@@ -125,7 +155,7 @@ fn average(config: &RunConfig, towers: &Towers) -> Outcome<Towers> {
     let mut copy = Towers::build(towers.vars.device(), towers.embed, towers.custom_text, image, text)?;
     for (net, tower) in [(&mut copy.image, &config.image), (&mut copy.text, &config.text)] {
         if let (Some(net), Some(tower)) = (net, tower) {
-            net.drop = tower.drop;
+            net.drop = tower.training.drop;
         }
     }
     copy.vars.freeze();
@@ -162,22 +192,52 @@ pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Se
 /// Loads the weights that the run file names, and freezes what it says.
 fn load_named(config: &RunConfig, session: &mut Session) -> Outcome {
     let partial = config.top.pretrained_partial;
+    let afresh = starts(config, &session.towers)?;
     if !config.top.pretrained.is_empty() {
         let file = locate::locate(&config.top.pretrained, &config.folder, &config.top.model)?;
         session.logit_scale = load_file(&session.towers, &file, Part::Whole, partial)?.scale;
     }
-    for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
-        if let Some(tower) = tower.as_ref().filter(|tower| !tower.init.is_empty()) {
-            let file = locate::locate(&tower.init, &config.folder, "")?;
-            load_file(&session.towers, &file, Part::Tower(modality), partial)?;
-        }
+    for (modality, tower) in towers_of(config).filter(|(_, tower)| !tower.training.init.is_empty()) {
+        let file = locate::locate(&tower.training.init, &config.folder, "")?;
+        load_file(&session.towers, &file, Part::Tower(modality), partial)?;
     }
-    for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
-        if let Some(tower) = tower.as_ref().filter(|tower| !tower.freeze.is_empty()) {
-            session.towers.freeze(modality, &tower.freeze)?;
+    tch::no_grad(|| afresh.into_iter().try_for_each(|(mut variable, start)| variable.f_copy_(&start))).map_err(vlhub_core::Error::from)?;
+    for (modality, tower) in towers_of(config) {
+        if !tower.training.freeze.is_empty() {
+            session.towers.freeze(modality, &tower.training.freeze)?;
+        }
+        if let Some(unlocked) = tower.training.unlocked {
+            session.towers.lock(modality, unlocked)?;
+        }
+        if tower.training.freeze_bn_stats {
+            session.towers.keep_statistics(modality)?;
         }
     }
     Ok(())
+}
+
+/// Initial values of the groups of layers behind the first `load_groups`: loading must not change them.
+fn starts(config: &RunConfig, towers: &Towers) -> Outcome<Vec<(Tensor, Tensor)>> {
+    let mut starts = Vec::new();
+    for (modality, tower) in towers_of(config).filter(|(_, tower)| tower.training.load_groups > 0) {
+        let groups = towers.groups(modality)?;
+        let last = groups.lockable.len();
+        if tower.training.load_groups > last {
+            return Err(Failure::usage(format!(
+                "backbone.{modality}.load_groups: {} is more than the tower's {last} groups of layers",
+                tower.training.load_groups
+            )));
+        }
+        let loaded: Vec<&String> = groups.lockable[..tower.training.load_groups].iter().flatten().collect();
+        for (name, variable) in towers.variables().into_iter().filter(|(name, _)| towers.owner(name) == Some(modality)) {
+            let inside = towers.inside(modality, &name);
+            let kept = |prefix: &&String| inside.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            if !loaded.iter().any(kept) {
+                starts.push((variable.shallow_clone(), variable.detach().copy()));
+            }
+        }
+    }
+    Ok(starts)
 }
 
 fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) -> Outcome<Session> {
@@ -188,7 +248,7 @@ fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) ->
     towers.pictures = pictures(config, &towers);
     for (net, tower) in [(&mut towers.image, &config.image), (&mut towers.text, &config.text)] {
         if let (Some(net), Some(tower)) = (net, tower) {
-            net.drop = tower.drop;
+            net.drop = tower.training.drop;
         }
     }
     let mut terms = Vec::new();

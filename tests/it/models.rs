@@ -27,8 +27,11 @@ fn folder() -> tempfile::TempDir {
     let configs = folder.path().join("configs");
     std::fs::create_dir(&configs).expect("made");
     std::fs::write(configs.join("tiny.json"), TINY).expect("written");
-    std::fs::write(configs.join("strange.json"), TINY.replace("\"layers\": 1, \"head_width\"", "\"layers\": 1, \"warp\": 9, \"head_width\""))
-        .expect("written");
+    std::fs::write(
+        configs.join("strange.json"),
+        TINY.replace("\"layers\": 1, \"head_width\"", "\"layers\": 1, \"warp\": 9, \"head_width\""),
+    )
+    .expect("written");
     std::fs::write(folder.path().join("texts.txt"), "a red circle\na dog\n").expect("written");
     let picture = vlhub_sdk::image::RgbImage::from_fn(40, 30, |x, y| vlhub_sdk::image::Rgb([x as u8, y as u8, 9]));
     picture.save(folder.path().join("one.png")).expect("saved");
@@ -71,7 +74,8 @@ fn a_users_folder_is_searched_and_what_a_model_lacks_is_told() {
 
 /// Unit embeddings of the picture and the texts.
 fn embedded(folder: &Path, model: &str, checkpoint: &str) -> Vec<(String, vlhub_sdk::tch::Tensor)> {
-    let all = ["embed", "--model", model, "--checkpoint", checkpoint, "--images", "one.png", "--texts", "texts.txt", "--out", "e.safetensors"];
+    let all =
+        ["embed", "--model", model, "--checkpoint", checkpoint, "--images", "one.png", "--texts", "texts.txt", "--out", "e.safetensors"];
     must(folder, &all);
     read_safetensors(&folder.join("e.safetensors")).expect("it was written")
 }

@@ -21,9 +21,11 @@ fn hash(folder: &Path, name: &str) -> String {
 fn a_run_killed_mid_epoch_and_resumed_ends_with_the_same_bits() {
     let folder = folder(SMALL);
     // Threads of the loader, chunks of gradient caching and logging in between: none may change a bit between straight and resumed.
-    for (variant, extra) in
-        [("plain", &["train.workers=1"][..]), ("threads", &["train.workers=2"]), ("cached", &["train.workers=2", "train.chunk_rows=5"])]
-    {
+    for (variant, extra) in [
+        ("plain", &["train.workers=1"][..]),
+        ("threads", &["train.workers=2"]),
+        ("cached", &["train.workers=2", "train.grad_cache.rows=5"]),
+    ] {
         let straight = format!("{variant}_straight");
         let args = |name: &str, more: &[&str]| {
             let mut args = vec!["train".to_owned(), "run.toml".into(), format!("name={name}")];

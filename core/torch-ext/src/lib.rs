@@ -5,6 +5,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
+mod watch;
+
+pub use watch::{Seen, Usage, metered, watched};
+
 unsafe extern "C" {
     fn vlhub_ext_error() -> *const c_char;
     fn vlhub_ext_fused_adamw(

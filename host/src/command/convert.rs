@@ -85,7 +85,11 @@ fn config(shared: &Shared, args: &ConvertArgs) -> Outcome<Option<RunConfig>> {
 fn plain(args: &ConvertArgs, format: Format) -> Outcome {
     let file = locate::locate(&args.input, Path::new("."), "")?;
     let read = weights::read(&file, &weights::Limits::default())?;
-    let tensors: Vec<(String, Tensor)> = read.tensors.into_iter().filter(|(name, _)| !["optimizer.", "average."].iter().any(|kept| name.starts_with(kept))).collect();
+    let tensors: Vec<(String, Tensor)> = read
+        .tensors
+        .into_iter()
+        .filter(|(name, _)| !["optimizer.", "average.", "ema.", "lora."].iter().any(|kept| name.starts_with(kept)))
+        .collect();
     match format {
         Format::Pt => weights::write_pt(&args.output, &tensors, &BTreeMap::new())?,
         _ => write_safetensors(&args.output, &tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]))?,

@@ -71,6 +71,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     skipped.resume(first)?;
     folder.write_config(&config.to_toml())?;
     folder.write_params(&flat(&config.resolved))?;
+    folder.write_parameters(&training.parameters())?;
     folder.write_about(&training.facts())?;
     for line in training.banner() {
         tracing::info!("{line}");

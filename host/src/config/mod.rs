@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 use vlhub_core::{Augmentation, Backbone, CaptionTransform, Config, EvalSuite, Kind, Objective, Registry};
 
+use crate::engine::ema::EmaConfig;
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
 use crate::failure::Outcome;
 use document::Document;
 use problems::{Problem, Problems};
-use sections::{Every, PreprocessConfig, TopConfig, TrainConfig};
+use sections::{Every, PreprocessConfig, TopConfig, TowerOptions, TrainConfig};
 
 /// A plugin that a run file names, with its complete options.
 #[derive(Debug)]
@@ -31,12 +32,8 @@ pub struct Chosen<K: Kind + ?Sized> {
 pub struct TowerConfig {
     /// The backbone.
     pub chosen: Chosen<dyn Backbone>,
-    /// Stages that are not trained; `all` for the whole tower.
-    pub freeze: Vec<String>,
-    /// Weights for this tower alone, over those of `pretrained`; empty for none.
-    pub init: String,
-    /// Share of the pooled output that is zeroed before the projection while training.
-    pub drop: f64,
+    /// How it is begun and trained.
+    pub training: TowerOptions,
 }
 
 /// `[objective.KEY]`.
@@ -92,6 +89,8 @@ pub struct RunConfig {
     pub optimizer: OptimizerConfig,
     /// `[schedule]`.
     pub schedule: ScheduleConfig,
+    /// `[ema]`.
+    pub ema: EmaConfig,
     /// The image tower.
     pub image: Option<TowerConfig>,
     /// The text tower.

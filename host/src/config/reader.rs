@@ -9,13 +9,15 @@ use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Obje
 
 use super::document::Document;
 use super::problems::{Problems, hint};
-use super::sections::{Every, PreprocessConfig, TopConfig, TrainConfig};
+use super::sections::{Every, PreprocessConfig, TopConfig, TowerOptions, TrainConfig};
 use super::{Chosen, RunConfig, SuiteConfig, TeacherConfig, TermConfig, TowerConfig, ViewConfig};
+use crate::engine::ema::EmaConfig;
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
 use crate::models::Models;
 
-const TABLES: [&str; 10] = ["backbone", "preprocess", "view", "objective", "teacher", "eval", "data", "train", "optimizer", "schedule"];
+const TABLES: [&str; 11] =
+    ["backbone", "preprocess", "view", "objective", "teacher", "eval", "data", "train", "optimizer", "schedule", "ema"];
 
 /// What is read so far.
 pub struct Reader<'a> {
@@ -50,7 +52,8 @@ impl<'a> Reader<'a> {
         let preprocess: PreprocessConfig = self.section(&tree, "preprocess");
         let optimizer: OptimizerConfig = self.section(&tree, "optimizer");
         let schedule: ScheduleConfig = self.section(&tree, "schedule");
-        self.check_numbers(&top, &train, &optimizer);
+        let ema: EmaConfig = self.section(&tree, "ema");
+        self.check_numbers(&top, &train, &optimizer, &ema);
 
         let backbones = self.table(&tree, "backbone");
         self.only(&backbones, "backbone", &["image", "text"]);
@@ -70,6 +73,7 @@ impl<'a> Reader<'a> {
             train,
             optimizer,
             schedule,
+            ema,
             image,
             text,
             image_views,
@@ -136,11 +140,15 @@ impl<'a> Reader<'a> {
         serde_json::from_value(merged).unwrap_or_default()
     }
 
-    fn check_numbers(&mut self, top: &TopConfig, train: &TrainConfig, optimizer: &OptimizerConfig) {
+    fn check_numbers(&mut self, top: &TopConfig, train: &TrainConfig, optimizer: &OptimizerConfig, ema: &EmaConfig) {
         for (wrong, key, message) in [
             (top.embed < 1, "embed", "must be at least 1"),
             (train.batch < 1, "train.batch", "must be at least 1"),
-            (train.chunk_rows < 0, "train.chunk_rows", "must not be negative"),
+            (train.grad_cache.rows < 0, "train.grad_cache.rows", "must not be negative"),
+            (train.grad_cache.bytes().is_err(), "train.grad_cache.budget", "is no amount of memory; write `4 GiB`, `500 MiB` or nothing"),
+            (!(0.0..1.0).contains(&ema.decay), "ema.decay", "must lie in 0..1; 0 keeps no average"),
+            (optimizer.clip_value < 0.0, "optimizer.clip_value", "must not be negative"),
+            (!(optimizer.layer_decay > 0.0 && optimizer.layer_decay <= 1.0), "optimizer.layer_decay", "must lie above 0 and at most at 1"),
             (train.workers < 1, "train.workers", "must be at least 1"),
             (train.log_every < 1, "train.log_every", "must be at least 1"),
             (train.epochs < 1 && train.steps < 1, "train.epochs", "must be at least 1 when `train.steps` is 0"),
@@ -163,37 +171,27 @@ impl<'a> Reader<'a> {
     fn tower(&mut self, which: &str, value: &Value) -> Option<TowerConfig> {
         let key = format!("backbone.{which}");
         let mut user = self.object(&key, value)?;
-        let freeze = match user.remove("freeze") {
-            None => Vec::new(),
-            Some(Value::String(one)) => vec![one],
-            Some(list) => serde_json::from_value(list).unwrap_or_else(|_| {
-                self.problems.add(format!("{key}.freeze"), "is a stage, `all`, or a list of stages");
-                Vec::new()
-            }),
-        };
-        let init = match user.remove("init") {
-            None => String::new(),
-            Some(Value::String(source)) => source,
-            Some(_) => {
-                self.problems.add(format!("{key}.init"), "is a file or folder of weights, or `hf-hub:…`");
-                String::new()
+        let mut extra = serde_json::to_value(TowerOptions::default()).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        for field in TowerOptions::KEYS {
+            let Some(value) = user.remove(field) else { continue };
+            let mut alone = extra.clone();
+            alone.insert(field.to_owned(), value);
+            match serde_json::from_value::<TowerOptions>(Value::Object(alone)) {
+                Ok(options) => extra = serde_json::to_value(options).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default(),
+                Err(error) => self.problems.add(format!("{key}.{field}"), error.to_string()),
             }
-        };
-        self.check_weights(&format!("{key}.init"), &init, "");
-        let drop = match user.remove("drop") {
-            None => 0.0,
-            Some(value) => value.as_f64().filter(|share| (0.0..1.0).contains(share)).unwrap_or_else(|| {
-                self.problems.add(format!("{key}.drop"), format!("is a share from 0 to below 1, not `{value}`"));
-                0.0
-            }),
-        };
-        let mut extra = Map::new();
-        extra.insert("freeze".into(), freeze.clone().into());
-        extra.insert("init".into(), init.clone().into());
-        extra.insert("drop".into(), drop.into());
+        }
+        let training: TowerOptions = serde_json::from_value(Value::Object(extra.clone())).unwrap_or_default();
+        self.check_weights(&format!("{key}.init"), &training.init, "");
+        if !(0.0..1.0).contains(&training.drop) {
+            self.problems.add(format!("{key}.drop"), format!("is a share from 0 to below 1, not `{}`", training.drop));
+        }
+        if training.lora.rank < 0 {
+            self.problems.add(format!("{key}.lora.rank"), "must not be negative");
+        }
         let (chosen, resolved) = self.plugin::<dyn Backbone>(&key, None, user, extra)?;
         self.resolve_into(&["backbone", which], resolved);
-        Some(TowerConfig { chosen, freeze, init, drop })
+        Some(TowerConfig { chosen, training })
     }
 
     /// A file or folder of weights must be there; published ones are looked for when they are needed.
@@ -255,7 +253,10 @@ impl<'a> Reader<'a> {
                 document.tree.insert("model_configs".into(), model_configs.into());
                 Ok(document)
             };
-            self.resolve_into(&["teacher", &name], Map::from_iter([("model".into(), model.into()), ("pretrained".into(), text("pretrained").into())]));
+            self.resolve_into(
+                &["teacher", &name],
+                Map::from_iter([("model".into(), model.into()), ("pretrained".into(), text("pretrained").into())]),
+            );
             if pretrained.is_empty() {
                 self.problems.add(&key, "needs `pretrained`: a teacher that has learnt nothing teaches nothing");
             }

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit};
 
 use crate::data::tokens::{Clean, Mode};
+use crate::engine::cache::GradCacheConfig;
+use crate::engine::lora::LoraConfig;
 
 /// Top-level keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -137,8 +139,8 @@ pub struct TrainConfig {
     pub epochs: u64,
     /// Steps of the run; 0 takes `epochs`.
     pub steps: u64,
-    /// Rows that run through the towers at once: gradient caching, exact for every objective. 0 runs the whole batch.
-    pub chunk_rows: i64,
+    /// Gradient caching, exact for every objective.
+    pub grad_cache: GradCacheConfig,
     /// Threads that read, decode and augment.
     pub workers: usize,
     /// Threads of libtorch; 0 takes one for each core.
@@ -169,7 +171,7 @@ impl Default for TrainConfig {
             batch: 64,
             epochs: 1,
             steps: 0,
-            chunk_rows: 0,
+            grad_cache: GradCacheConfig::default(),
             workers: 2,
             torch_threads: 0,
             log_every: 100,
@@ -183,6 +185,55 @@ impl Default for TrainConfig {
             show_batch: true,
         }
     }
+}
+
+/// What a tower's table may hold besides its plugin's options: how the tower is begun and trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TowerOptions {
+    /// Weights for this tower alone, over those of `pretrained`: a file or folder, `hf-hub:…`; empty for none.
+    pub init: String,
+    /// Of weights that are loaded, only those of the first so many groups of layers stay; the others begin afresh. 0 keeps all.
+    pub load_groups: usize,
+    /// Stages that are not trained; `all` for the whole tower with its projection.
+    #[serde(deserialize_with = "one_or_more")]
+    pub freeze: Vec<String>,
+    /// Lock the tower but for its last so many groups of layers, as open_clip's `--lock-image-unlocked-groups` and
+    /// `--lock-text-unlocked-layers` do; without it nothing is locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlocked: Option<usize>,
+    /// Where a batch norm is not trained, normalise by its running statistics and leave them as they are.
+    pub freeze_bn_stats: bool,
+    /// Low-rank adapters.
+    #[serde(skip_serializing_if = "no_adapters")]
+    pub lora: LoraConfig,
+    /// Begin with orthogonal layers of unit variance on the first batch.
+    pub lsuv: bool,
+    /// Share of the pooled output that is zeroed before the projection while training.
+    pub drop: f64,
+}
+
+impl TowerOptions {
+    /// The keys, as they are written.
+    pub const KEYS: [&'static str; 8] = ["init", "load_groups", "freeze", "unlocked", "freeze_bn_stats", "lora", "lsuv", "drop"];
+}
+
+fn no_adapters(lora: &LoraConfig) -> bool {
+    lora.rank == 0
+}
+
+/// A text, or a list of texts.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "is a stage, `all`, or a list of stages")]
+    enum Either {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::One(one) => vec![one],
+        Either::More(more) => more,
+    })
 }
 
 /// When a suite runs: `end`, `never`, `N epochs` or `N steps`.

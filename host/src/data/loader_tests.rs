@@ -65,8 +65,8 @@ fn loader(source: Memory, word: &'static str, config: LoaderConfig, log: &SkipLo
 fn hash(loaded: &Loaded) -> u128 {
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
     let batch = &loaded.batch;
-    for tensor in
-        [batch.image("main"), batch.image("second"), batch.text("main"), batch.extra(Batch::LABELS)].map(|tensor| tensor.expect("it is there"))
+    for tensor in [batch.image("main"), batch.image("second"), batch.text("main"), batch.extra(Batch::LABELS)]
+        .map(|tensor| tensor.expect("it is there"))
     {
         hash.update(format!("{:?}", tensor.size()).as_bytes());
         let values: Vec<f64> = tensor.flatten(0, -1).to_kind(tch::Kind::Double).try_into().expect("a vector");
@@ -147,7 +147,10 @@ fn tensors_hold_the_right_numbers() {
         assert_eq!(ids.size(), [6, if truncate { longest } else { 40 }]);
         assert_eq!(ids.int64_value(&[3, 0]), i64::from(b'v'));
         assert_eq!(ids.int64_value(&[4, longest - 1]), 0, "padding");
-        assert_eq!(Vec::<i64>::try_from(loaded.batch.extra(Batch::LABELS).expect("it is there").flatten(0, -1)).expect("numbers"), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(
+            Vec::<i64>::try_from(loaded.batch.extra(Batch::LABELS).expect("it is there").flatten(0, -1)).expect("numbers"),
+            [0, 1, 2, 0, 1, 2]
+        );
         if truncate {
             let image = loaded.batch.image("main").expect("it is there");
             assert_eq!(image.size(), [6, 3, 8, 10]);

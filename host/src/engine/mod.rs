@@ -1,11 +1,17 @@
 //! The training engine. It knows no objective by name, no file and no flag: [`step`] is one optimiser step, [`train`] the loop around it.
 
+pub mod cache;
 pub mod comm;
+pub mod ema;
+pub mod groups;
 pub mod head;
+pub mod lora;
+pub mod lsuv;
 pub mod optim;
 pub mod readonly;
 mod resume;
 pub mod schedule;
+pub mod sharpness;
 mod show;
 pub mod step;
 pub mod terms;

@@ -1,9 +1,13 @@
-//! AdamW with open_clip's exclusions from weight decay, over libtorch's fused kernel.
+//! AdamW with open_clip's exclusions from weight decay, over libtorch's fused kernel; rates by group and by layer.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use vlhub_core::{Error, Result};
 use vlhub_torch_ext::{AdamW, Rates, forget_gradient, fused_adamw};
+
+use super::sharpness::GsamConfig;
 
 /// `[optimizer]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +28,34 @@ pub struct OptimizerConfig {
     pub wd: f64,
     /// Largest norm of all gradients together; 0 does not clip.
     pub clip_norm: f64,
+    /// Largest magnitude of each element of a gradient, before the norm is clipped; 0 does not clip.
+    pub clip_value: f64,
+    /// Multiplies the rate once for each group of layers between a tower's output and a parameter (layer-wise decay); 1 for equal rates.
+    pub layer_decay: f64,
+    /// Rates of parameters by name: `[optimizer.groups.KEY]`, of which the first that fits counts, in the order of their keys.
+    pub groups: BTreeMap<String, GroupConfig>,
+    /// Sharpness-aware minimisation; without the table, none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gsam: Option<GsamConfig>,
+}
+
+/// `[optimizer.groups.KEY]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupConfig {
+    /// Names of parameters, with `*` and `?`, such as `visual.*`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Multiplies the learning rate.
+    #[serde(default = "one")]
+    pub lr: f64,
+    /// Replaces the weight decay, also where there would be none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wd: Option<f64>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// Optimisers by name.
@@ -36,7 +68,38 @@ pub enum Name {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { name: Name::AdamW, lr: 5e-4, beta1: 0.9, beta2: 0.98, eps: 1e-6, wd: 0.2, clip_norm: 0.0 }
+        Self {
+            name: Name::AdamW,
+            lr: 5e-4,
+            beta1: 0.9,
+            beta2: 0.98,
+            eps: 1e-6,
+            wd: 0.2,
+            clip_norm: 0.0,
+            clip_value: 0.0,
+            layer_decay: 1.0,
+            groups: BTreeMap::new(),
+            gsam: None,
+        }
+    }
+}
+
+impl OptimizerConfig {
+    /// Weight decay and factor of the learning rate of a parameter, and the group that it is in. `depth` is the number of groups of layers
+    /// between its tower's output and it.
+    fn rates(&self, param: &Param) -> (f64, f64, Option<&str>) {
+        let fits = |group: &&GroupConfig| glob::Pattern::new(&group.pattern).is_ok_and(|pattern| pattern.matches(&param.name));
+        let found = self.groups.iter().find(|(_, group)| fits(group));
+        let plain = if undecayed(&param.name, param.tensor.dim()) { 0.0 } else { self.wd };
+        let wd = found.and_then(|(_, group)| group.wd).unwrap_or(plain);
+        let factor = self.layer_decay.powi(param.depth as i32) * found.map_or(1.0, |(_, group)| group.lr);
+        (wd, factor, found.map(|(key, _)| key.as_str()))
+    }
+
+    /// Groups that fit no parameter: most likely a typing error.
+    pub fn idle(&self, params: &[Param]) -> Vec<&str> {
+        let used: Vec<&str> = params.iter().filter_map(|param| self.rates(param).2).collect();
+        self.groups.keys().map(String::as_str).filter(|key| !used.contains(key)).collect()
     }
 }
 
@@ -47,13 +110,25 @@ pub fn undecayed(name: &str, dimensions: usize) -> bool {
         || name.split('.').any(|part| part.starts_with("bn") || part.starts_with("ln") || part.contains("bias") || part == "logit_scale")
 }
 
+/// A parameter to be trained.
+#[derive(Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its value, a leaf.
+    pub tensor: Tensor,
+    /// Groups of layers between its tower's output and it; 0 for whatever belongs to no tower.
+    pub depth: usize,
+}
+
 #[derive(Debug)]
 struct Slot {
     name: String,
     param: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
-    decays: bool,
+    wd: f64,
+    factor: f64,
 }
 
 /// The optimiser and its state.
@@ -66,12 +141,13 @@ pub struct Optimizer {
 
 impl Optimizer {
     /// Zero state for every parameter that is trained.
-    pub fn new(config: OptimizerConfig, params: Vec<(String, Tensor)>) -> Self {
-        let slot = |(name, param): (String, Tensor)| {
-            let zeros = || param.detach().zeros_like();
-            Slot { exp_avg: zeros(), exp_avg_sq: zeros(), decays: !undecayed(&name, param.dim()), name, param }
+    pub fn new(config: OptimizerConfig, params: Vec<Param>) -> Self {
+        let slot = |param: Param| {
+            let (wd, factor, _) = config.rates(&param);
+            let zeros = || param.tensor.detach().zeros_like();
+            Slot { exp_avg: zeros(), exp_avg_sq: zeros(), wd, factor, name: param.name, param: param.tensor }
         };
-        Self { config, slots: params.into_iter().map(slot).collect(), steps: 0 }
+        Self { slots: params.into_iter().map(slot).collect(), config, steps: 0 }
     }
 
     /// Forgets all gradients.
@@ -83,6 +159,12 @@ impl Optimizer {
     pub fn grads(&self) -> Vec<(&str, Tensor)> {
         let grads = self.slots.iter().map(|slot| (slot.name.as_str(), slot.param.grad()));
         grads.filter(|(_, grad)| grad.defined()).collect()
+    }
+
+    /// The parameters whose gradients are there, with them.
+    pub fn graded(&self) -> Vec<(&Tensor, Tensor)> {
+        let pairs = self.slots.iter().map(|slot| (&slot.param, slot.param.grad()));
+        pairs.filter(|(_, grad)| grad.defined()).collect()
     }
 
     /// L2 norm of all gradients together.
@@ -97,13 +179,18 @@ impl Optimizer {
     /// One step at learning rate `lr`; clips first if the options say so. `norm` is the gradients' norm.
     pub fn step(&mut self, lr: f64, norm: f64) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
+        let norm = if self.clip_values()? { self.grad_norm()? } else { norm };
         let clip = self.config.clip_norm;
         // As torch's clip_grad_norm_: the small number keeps a zero norm finite.
         let scale = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         self.steps += 1;
         let step = Tensor::from(self.steps as f32).to_device(self.slots.first().map_or(tch::Device::Cpu, |slot| slot.param.device()));
-        for decays in [true, false] {
-            let slots: Vec<&Slot> = self.slots.iter().filter(|slot| slot.decays == decays && slot.param.grad().defined()).collect();
+        // One call of the fused kernel for each pair of rates.
+        let mut calls: BTreeMap<(u64, u64), Vec<&Slot>> = BTreeMap::new();
+        for slot in self.slots.iter().filter(|slot| slot.param.grad().defined()) {
+            calls.entry((slot.wd.to_bits(), slot.factor.to_bits())).or_default().push(slot);
+        }
+        for slots in calls.values() {
             let list = |pick: fn(&Slot) -> Tensor| slots.iter().map(|slot| pick(slot)).collect::<Vec<_>>();
             let mut grads = list(|slot| slot.param.grad());
             if scale < 1.0 {
@@ -118,15 +205,38 @@ impl Optimizer {
                 exp_avg_sq: &list(|slot| slot.exp_avg_sq.shallow_clone()),
                 step: &step,
             };
-            let OptimizerConfig { beta1, beta2, eps, wd, .. } = self.config;
-            fused_adamw(&state, Rates { lr, beta1, beta2, eps, weight_decay: if decays { wd } else { 0.0 } })?;
+            let OptimizerConfig { beta1, beta2, eps, .. } = self.config;
+            let (weight_decay, factor) = (slots[0].wd, slots[0].factor);
+            fused_adamw(&state, Rates { lr: lr * factor, beta1, beta2, eps, weight_decay })?;
         }
         Ok(())
+    }
+
+    /// Clips each element, as torch's clip_grad_value_. Whether it did.
+    fn clip_values(&self) -> Result<bool> {
+        let most = self.config.clip_value;
+        if most <= 0.0 {
+            return Ok(false);
+        }
+        for (_, mut grad) in self.grads() {
+            let _ = grad.f_clamp_(-most, most)?;
+        }
+        Ok(true)
     }
 
     /// Learning rate after warm-up.
     pub fn lr(&self) -> f64 {
         self.config.lr
+    }
+
+    /// Sharpness-aware minimisation, if it is asked for.
+    pub fn gsam(&self) -> Option<&GsamConfig> {
+        self.config.gsam.as_ref()
+    }
+
+    /// Name, weight decay and factor of the learning rate of everything that is trained.
+    pub fn rates(&self) -> impl Iterator<Item = (&str, f64, f64)> {
+        self.slots.iter().map(|slot| (slot.name.as_str(), slot.wd, slot.factor))
     }
 
     /// What a checkpoint must hold.
@@ -156,6 +266,11 @@ impl Optimizer {
 mod tests {
     use super::*;
 
+    fn param(name: &str, values: &[f32], depth: usize) -> Param {
+        let tensor = Tensor::from_slice(values).view([1, -1]).set_requires_grad(true);
+        Param { name: name.into(), tensor, depth }
+    }
+
     #[test]
     fn weight_decay_leaves_alone_what_open_clip_leaves_alone() {
         for (name, dimensions, expected, why) in [
@@ -170,5 +285,46 @@ mod tests {
         ] {
             assert_eq!(undecayed(name, dimensions), expected, "{name}: {why}");
         }
+    }
+
+    #[test]
+    fn rates_follow_groups_and_layers() {
+        let group = |pattern: &str, lr, wd| GroupConfig { pattern: pattern.into(), lr, wd };
+        let groups = [("a".to_owned(), group("visual.*", 0.1, None)), ("b".to_owned(), group("*head*", 3.0, Some(0.0)))].into();
+        let config = OptimizerConfig { wd: 0.2, layer_decay: 0.5, groups, ..OptimizerConfig::default() };
+        for (name, depth, wd, factor, why) in [
+            ("visual.proj", 0, 0.2, 0.1, "the first group that fits"),
+            ("visual.conv1.weight", 3, 0.2, 0.1 * 0.125, "three groups below the output"),
+            ("objective.x.head", 0, 0.0, 3.0, "a group's own weight decay"),
+            ("text_projection", 1, 0.2, 0.5, "no group"),
+        ] {
+            let (found_wd, found_factor, _) = config.rates(&param(name, &[1.0], depth));
+            assert!((found_wd - wd).abs() < 1e-12 && (found_factor - factor).abs() < 1e-12, "{name}: {why}: {found_wd} {found_factor}");
+        }
+        assert_eq!(config.idle(&[param("visual.proj", &[1.0], 0)]), ["b"]);
+    }
+
+    #[test]
+    fn a_factor_multiplies_the_step_and_values_are_clipped_before_the_norm() {
+        let step = |config: OptimizerConfig, grad: &[f32]| {
+            let params = [param("a", &[1.0, 1.0], 0), param("b", &[1.0, 1.0], 1)];
+            let leaves: Vec<Tensor> = params.iter().map(|param| param.tensor.shallow_clone()).collect();
+            let mut optimizer = Optimizer::new(config, params.into());
+            let sum = leaves.iter().map(|leaf| (leaf * Tensor::from_slice(grad)).sum(Kind::Float)).reduce(|a, b| a + b).expect("two");
+            sum.backward();
+            let norm = optimizer.grad_norm().expect("a norm");
+            optimizer.step(0.1, norm).expect("a step");
+            (leaves, optimizer)
+        };
+        let plain = OptimizerConfig { wd: 0.0, layer_decay: 0.5, ..OptimizerConfig::default() };
+        let (leaves, _) = step(plain.clone(), &[2.0, -3.0]);
+        let moved = |leaf: &Tensor, at: i64| leaf.double_value(&[0, at]) - 1.0;
+        assert!((moved(&leaves[0], 0) + 0.1).abs() < 1e-4 && (moved(&leaves[1], 0) + 0.05).abs() < 1e-4, "half the rate one layer down");
+        let (_, optimizer) = step(OptimizerConfig { clip_value: 0.5, clip_norm: 0.1, ..plain }, &[2.0, -0.25]);
+        let state: BTreeMap<String, Tensor> = optimizer.state().into_iter().collect();
+        let first = &state["optimizer.exp_avg.a"];
+        // Clipped to 0.5 and -0.25; then all four gradients to a norm of 0.1.
+        let norm = (2.0f64 * (0.25 + 0.0625)).sqrt();
+        assert!((first.double_value(&[0, 0]) - 0.1 * 0.5 * 0.1 / norm).abs() < 1e-7, "{first:?}");
     }
 }

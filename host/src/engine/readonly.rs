@@ -57,9 +57,10 @@ impl ReadOnly {
         }
         let _no_grad = tch::no_grad_guard();
         let now = trained.vars.variables();
+        // A momentum of 0 is a copy, to the bit.
         for (name, mut tensor) in average.vars.variables() {
             let Some(target) = now.get(&name) else { continue };
-            if target.requires_grad() {
+            if target.requires_grad() && momentum > 0.0 {
                 // a + (1 - m)(b - a), in one kernel.
                 let _ = tensor.f_lerp_(&target.detach(), 1.0 - momentum)?;
             } else {

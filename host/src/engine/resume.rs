@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::ema::Ema;
 use super::train::{Resume, Training};
 use crate::checkpoint::{Progress as Place, State, Store};
 use crate::config::document::{Document, flat};
@@ -65,8 +66,8 @@ impl Training<'_> {
         }
         let find = |name: &str| state.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.shallow_clone());
         let _no_grad = tch::no_grad_guard();
-        let average = self.engine.readonly.variables();
-        for (name, mut tensor) in self.engine.towers.variables().into_iter().chain(average) {
+        let averages = self.engine.readonly.variables().into_iter().chain(self.engine.ema.iter().flat_map(Ema::variables));
+        for (name, mut tensor) in self.engine.towers.variables().into_iter().chain(averages) {
             let saved = find(&name).ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no `{name}`", path.display())))?;
             tensor.f_copy_(&saved).map_err(|error| {
                 Failure::new(Failure::RESUME, format!("`{name}` of {}: {}", path.display(), vlhub_core::Error::from(error)))
@@ -118,6 +119,7 @@ impl Training<'_> {
     pub(super) fn save(&self, store: &Store, step: u64) -> Outcome {
         let mut tensors = self.engine.towers.variables();
         tensors.extend(self.engine.readonly.variables());
+        tensors.extend(self.engine.ema.iter().flat_map(Ema::variables));
         tensors.extend(self.engine.optimizer.state());
         let state = State {
             tensors,

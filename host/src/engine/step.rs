@@ -7,9 +7,13 @@ use rand_core::RngCore;
 use tch::Tensor;
 use vlhub_core::{Batch, Error, Features, Need, Result, Scope};
 
+use super::cache::{Auto, GradCacheConfig, Keep};
 use super::comm::Comm;
+use super::ema::Ema;
+use super::lora::Adapter;
 use super::optim::Optimizer;
 use super::readonly::ReadOnly;
+use super::sharpness::{GsamConfig, Uphill};
 use super::terms::{self, Numbers, Term};
 use super::towers::{Seeds, Towers};
 use super::{seed_of, seed_of_name};
@@ -28,8 +32,14 @@ pub struct Engine {
     pub optimizer: Optimizer,
     /// The other processes.
     pub comm: Box<dyn Comm>,
-    /// Rows of a chunk; the whole batch when it is larger.
-    pub chunk_rows: i64,
+    /// The average of all weights, where one is kept.
+    pub ema: Option<Ema>,
+    /// Low-rank adapters.
+    pub lora: Vec<Adapter>,
+    /// Chunks of a batch, and whose graphs are kept.
+    pub cache: GradCacheConfig,
+    /// How many graphs `keep = "auto"` keeps, once it is known.
+    pub fitting: Option<u64>,
     /// Seed of the run.
     pub seed: u64,
 }
@@ -56,11 +66,12 @@ impl Engine {
     /// Computes gradients for `batch` as step `step` of the run. Returns them in the parameters, and this step's features, detached.
     pub fn gradients(&mut self, mut batch: Batch, step: u64) -> Result<(Outcome, Option<Features>)> {
         self.optimizer.forget_gradients()?;
+        self.lora.iter().try_for_each(Adapter::forget)?;
         for term in &self.terms {
             let mut rng = self.rng(step, &term.key);
             term.objective.prepare(&mut batch, &mut rng).map_err(|error| error.within(format!("objective.{}", term.key)))?;
         }
-        let chunks = batch.split(self.chunk_rows);
+        let chunks = batch.split(if self.cache.rows > 0 { self.cache.rows } else { i64::MAX });
         let seeds = Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start });
         let (all, shared) = (terms::needs(&self.terms, None), terms::needs(&self.terms, Some(Scope::Batch)));
         // Where nothing flows back, the second forward of a chunk has nothing to do, unless a per-sample loss reads it.
@@ -71,19 +82,24 @@ impl Engine {
         let totals = self.totals(&batch)?;
         let mut numbers = Numbers::default();
 
-        // 1. Features that couple samples. One chunk keeps its graph; more chunks keep only the numbers.
-        let mut whole = match &chunks[..] {
-            [(_, only)] => Some(self.features(only, &all, seeds, 0)?),
-            _ => None,
+        // 1. Features that couple samples. Chunks whose graph is kept do not run again; of the others only the numbers stay.
+        let kept = match chunks.len() {
+            1 => 1,
+            _ if shared.is_empty() => 0,
+            _ => self.graphs_to_keep(&chunks, &all, seeds)?,
         };
+        // With the tokens that the second forward will make: dropout must draw the same numbers.
+        let rest = match kept < chunks.len() && !shared.is_empty() {
+            true => Some(self.forward_only(&chunks[kept..], &terms::with_tokens_of(&shared, &all), seeds)?.only(&shared, "")),
+            false => None,
+        };
+        let graphs = chunks[..kept].iter().map(|(range, chunk)| self.features(chunk, &all, seeds, range.start));
+        let mut graphs = graphs.collect::<Result<Vec<_>>>()?.into_iter();
         let pull = if shared.is_empty() {
             None
         } else {
-            let local = match &whole {
-                Some(features) => features.only(&shared, "").map(Tensor::detach),
-                // With the tokens that the second forward will make: dropout must draw the same numbers.
-                None => self.forward_only(&chunks, &terms::with_tokens_of(&shared, &all), seeds)?.only(&shared, ""),
-            };
+            let parts = graphs.as_slice().iter().map(|features| features.only(&shared, "").map(Tensor::detach));
+            let local = Features::cat(&parts.chain(rest).collect::<Vec<_>>())?;
             // 2. Everyone's features as leaves. One backward: d loss / d feature, and the gradients of the heads, once.
             let leaves = self.leaves(&local)?;
             let together = self.comm.gather_batch(&batch)?;
@@ -95,7 +111,7 @@ impl Engine {
 
         // 3. ⟨features, pull⟩ carries them into the encoders, chunk by chunk; per-sample losses ride along.
         for (range, chunk) in &chunks {
-            let features = match whole.take() {
+            let features = match graphs.next() {
                 Some(features) => features,
                 None => self.features(chunk, &again, seeds, range.start)?,
             };
@@ -116,6 +132,7 @@ impl Engine {
                 surrogate.f_backward()?;
             }
         }
+        self.lora.iter().try_for_each(Adapter::pull)?;
         self.sum_gradients()?;
 
         let loss = self
@@ -130,11 +147,24 @@ impl Engine {
     /// Computes gradients, and takes the step unless the loss or a gradient is not finite: no parameter is changed then.
     /// `progress` is the share of the run that is done after it.
     pub fn step(&mut self, batch: Batch, step: u64, lr: f64, progress: f64) -> Result<Outcome> {
-        let (outcome, seen) = self.gradients(batch, step)?;
+        let again = self.optimizer.gsam().map(|gsam| (gsam.clone(), batch.slice(0..batch.rows())));
+        let (mut outcome, seen) = self.gradients(batch, step)?;
         if !outcome.is_finite() {
             return Ok(outcome);
         }
+        if let Some((gsam, batch)) = again {
+            let uphill = self.uphill(&gsam, batch, step, lr)?;
+            outcome.grad_norm = uphill.grad_norm;
+            if !uphill.is_finite() {
+                outcome.loss = uphill.loss;
+                return Ok(outcome);
+            }
+        }
         self.optimizer.step(lr, outcome.grad_norm)?;
+        self.lora.iter().try_for_each(Adapter::push)?;
+        if let Some(ema) = &mut self.ema {
+            ema.follow(step + 1)?;
+        }
         let _no_grad = tch::no_grad_guard();
         if let Some(momentum) = self.terms.iter().find_map(|term| term.objective.momentum(progress)) {
             self.readonly.follow(&self.towers, momentum)?;
@@ -173,14 +203,53 @@ impl Engine {
         Ok(leaves)
     }
 
-    /// The features of all chunks, without a graph. Buffers that a tower updates while it trains are put back, since each chunk runs again.
+    /// Leaves in the parameters the gradients that sharpness-aware minimisation steps with: taken uphill, on the same batch with the same
+    /// draws. The parameters are where they were, and running statistics have moved once.
+    fn uphill(&mut self, gsam: &GsamConfig, batch: Batch, step: u64, lr: f64) -> Result<Outcome> {
+        let climbed = Uphill::climb(self.optimizer.graded(), gsam.rho(lr, self.optimizer.lr()), gsam.adaptive)?;
+        self.lora.iter().try_for_each(Adapter::push)?;
+        let buffers = self.buffers();
+        let outcome = self.gradients(batch, step)?.0;
+        put_back(buffers)?;
+        climbed.descend(gsam.alpha)?;
+        self.lora.iter().try_for_each(Adapter::push)?;
+        Ok(Outcome { grad_norm: if outcome.is_finite() { self.optimizer.grad_norm()? } else { outcome.grad_norm }, ..outcome })
+    }
+
+    /// Of how many chunks the graph is kept: as many as the options say, or as fit. The first chunk tells once what a graph takes.
+    fn graphs_to_keep(&mut self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[Need], seeds: Option<Seeds>) -> Result<usize> {
+        let wanted = match (self.cache.keep, self.fitting) {
+            (Keep::Chunks(count), _) | (_, Some(count)) => count,
+            (Keep::Word(Auto::Auto), None) => {
+                let buffers = self.buffers();
+                let (range, first) = &chunks[0];
+                let (features, usage) = vlhub_torch_ext::metered(|| self.features(first, needs, seeds, range.start))?;
+                drop(features?);
+                put_back(buffers)?;
+                let fit = self.cache.budget() / u64::try_from(usage.live).unwrap_or(0).max(1);
+                tracing::info!(
+                    "a chunk's graph takes {:.1} MiB: {} of {} are kept",
+                    usage.live as f64 / 1048576.0,
+                    fit.min(chunks.len() as u64),
+                    chunks.len()
+                );
+                *self.fitting.insert(fit)
+            }
+        };
+        Ok(usize::try_from(wanted).unwrap_or(usize::MAX).min(chunks.len()))
+    }
+
+    /// What towers keep besides parameters, and where it belongs.
+    fn buffers(&self) -> Vec<(Tensor, Tensor)> {
+        self.towers.buffers.iter().map(|tensor| (tensor.copy(), tensor.shallow_clone())).collect()
+    }
+
+    /// The features of chunks, without a graph. Buffers that a tower updates while it trains are put back, since each chunk runs again.
     fn forward_only(&self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[Need], seeds: Option<Seeds>) -> Result<Features> {
         let _no_grad = tch::no_grad_guard();
-        let buffers: Vec<(Tensor, Tensor)> = self.towers.buffers.iter().map(|tensor| (tensor.copy(), tensor.shallow_clone())).collect();
+        let buffers = self.buffers();
         let parts: Result<Vec<_>> = chunks.iter().map(|(range, chunk)| self.features(chunk, needs, seeds, range.start)).collect();
-        for (before, mut tensor) in buffers {
-            tensor.f_copy_(&before)?;
-        }
+        put_back(buffers)?;
         Features::cat(&parts?)
     }
 
@@ -221,6 +290,11 @@ impl Engine {
     fn rng(&self, step: u64, name: &str) -> impl RngCore + use<> {
         Philox::new([self.seed, step, seed_of_name(name), 0])
     }
+}
+
+fn put_back(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
+    let _no_grad = tch::no_grad_guard();
+    Ok(buffers.into_iter().try_for_each(|(before, mut tensor)| tensor.f_copy_(&before))?)
 }
 
 /// A non-finite step as an error, with what can be known about it.

@@ -7,6 +7,7 @@ use rand_core::RngCore;
 use tch::{Device, Kind, Tensor, nn};
 use vlhub_core::{Batch, Features, Loss, Need, Objective, Registry, Result, Scope};
 
+use super::cache::{Auto, GradCacheConfig, Keep};
 use super::comm::Alone;
 use super::optim::{Optimizer, OptimizerConfig};
 use super::readonly::ReadOnly;
@@ -15,6 +16,7 @@ use super::terms::Term;
 use super::towers::Towers;
 use crate::config::RunConfig;
 use crate::config::document::Document;
+use crate::session::Session;
 
 const TINY: &str = r#"
 embed = 8
@@ -48,8 +50,28 @@ fn engine(extra: &str, optimizer: OptimizerConfig, add: impl FnOnce(&mut Towers)
     let config = RunConfig::of(&document, &Registry::linked().expect("no duplicates")).expect("it is right");
     let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
     session.terms.extend(add(&mut session.towers));
-    let optimizer = Optimizer::new(optimizer, session.towers.trained());
-    Engine { towers: session.towers, readonly: ReadOnly::default(), terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows: i64::MAX, seed: 7 }
+    let optimizer = Optimizer::new(optimizer, crate::session::params(&session.towers, &[]));
+    alone(session, optimizer, GradCacheConfig::default())
+}
+
+/// An engine in one process, with nothing besides.
+fn alone(session: Session, optimizer: Optimizer, cache: GradCacheConfig) -> Engine {
+    Engine {
+        towers: session.towers,
+        readonly: ReadOnly::default(),
+        terms: session.terms,
+        optimizer,
+        comm: Box::new(Alone),
+        ema: None,
+        lora: Vec::new(),
+        cache,
+        fitting: None,
+        seed: 7,
+    }
+}
+
+fn chunks(rows: i64) -> GradCacheConfig {
+    GradCacheConfig { rows, ..GradCacheConfig::default() }
 }
 
 fn load(engine: &Engine, golden: &Tensors) {
@@ -150,13 +172,13 @@ fn chunks_of_any_size_give_the_gradients_of_the_plain_step_with_dropout_on() {
     let ids = ((random(&[7, 8], -2) + 1.0) * 15.4).to_kind(Kind::Int64);
     let document = TINY.replace("mlp_ratio = 2.0\n[backbone.text]", "mlp_ratio = 2.0\ndropout = 0.2\npatch_dropout = 0.5\n[backbone.text]");
     assert_ne!(document, TINY);
-    let run = |chunk_rows: i64| {
+    let run = |cache: GradCacheConfig| {
         let parsed = Document::parse(&format!("{document}{EVERYTHING}"), "test", PathBuf::from(".")).expect("it is TOML");
         let config = RunConfig::of(&parsed, &Registry::linked().expect("no duplicates")).expect("it is right");
         let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
         session.terms.extend(words(&session.towers));
-        let optimizer = Optimizer::new(OptimizerConfig::default(), session.towers.trained());
-        let mut engine = Engine { towers: session.towers, readonly: ReadOnly::default(), terms: session.terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: 7 };
+        let optimizer = Optimizer::new(OptimizerConfig::default(), crate::session::params(&session.towers, &[]));
+        let mut engine = alone(session, optimizer, cache);
         let no_grad = tch::no_grad_guard();
         for (place, (name, mut tensor)) in engine.towers.variables().into_iter().enumerate() {
             let base = if name.contains("ln_") && name.ends_with("weight") { 1.0 } else { 0.0 };
@@ -167,10 +189,14 @@ fn chunks_of_any_size_give_the_gradients_of_the_plain_step_with_dropout_on() {
         let grads: Tensors = engine.towers.trained().into_iter().map(|(name, tensor)| (name, tensor.grad())).collect();
         (outcome, grads)
     };
-    let (plain, expected) = run(7);
+    let (plain, expected) = run(chunks(0));
     assert!(expected.values().all(Tensor::defined), "every parameter gets a gradient");
-    for chunk_rows in [1, 2, 3, 6, 7, 100] {
-        let (outcome, grads) = run(chunk_rows);
+    let auto = GradCacheConfig { keep: Keep::Word(Auto::Auto), budget: "1 GiB".into(), ..chunks(2) };
+    let none = GradCacheConfig { budget: "0".into(), ..auto.clone() };
+    let kept = [1, 2, 4, 9].map(|count| GradCacheConfig { keep: Keep::Chunks(count), ..chunks(2) });
+    for cache in [1, 2, 3, 6, 7, 100].map(chunks).into_iter().chain(kept).chain([auto, none]) {
+        let chunk_rows = format!("{} rows, {:?} kept", cache.rows, cache.keep);
+        let (outcome, grads) = run(cache);
         assert!(
             (outcome.loss - plain.loss).abs() < 1e-6 * plain.loss.abs(),
             "loss {} and {} with chunks of {chunk_rows}",
@@ -194,7 +220,7 @@ fn the_scale_gets_its_gradient_once_and_not_once_a_chunk() {
     let golden = golden();
     let mut engine = engine("[objective.clip]\n", OptimizerConfig::default(), |_| Vec::new());
     load(&engine, &golden);
-    engine.chunk_rows = 2;
+    engine.cache = chunks(2);
     engine.gradients(batch(&golden["images"], &golden["ids"]), 0).expect("it runs");
     let scale = engine.towers.vars.variables()["logit_scale"].grad().double_value(&[]);
     let expected = golden["grad.logit_scale"].double_value(&[]);

@@ -1,10 +1,14 @@
 //! The towers of a run and their projections, in one map of parameters with open_clip's names.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use tch::{Device, Kind, Tensor, nn};
 use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, InputSpec, Modality, Need, Noise, Result, Tower, Weights};
 
 use vlhub_sdk::nn::dropout;
 
+use super::groups::Groups;
 use super::head::Head;
 use super::{seed_of, seed_of_name};
 use crate::config::problems::hint;
@@ -21,6 +25,8 @@ pub struct TowerNet {
     prefix: String,
     /// Nothing of the tower and its projection is trained: it runs as in evaluation, without a graph.
     locked: bool,
+    /// Running statistics that stay as they are, by address.
+    kept: Option<Arc<BTreeSet<usize>>>,
     /// Share of the pooled output that is zeroed before the projection while training.
     pub drop: f64,
 }
@@ -80,7 +86,7 @@ impl Towers {
         let width = backbone.width();
         let projection = Head::new(&path, backbone.projection(), width, self.embed).map_err(|error| error.within(&place))?;
         self.refuse_renamed(&place)?;
-        Ok(TowerNet { backbone, projection, input, prefix, locked: false, drop: 0.0 })
+        Ok(TowerNet { backbone, projection, input, prefix, locked: false, kept: None, drop: 0.0 })
     }
 
     /// tch renames a variable that is created twice (`weight__3`); nothing would ever be loaded into it.
@@ -151,6 +157,70 @@ impl Towers {
         self.variables().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect()
     }
 
+    /// The name of a tower's variable inside the tower.
+    pub fn inside<'a>(&self, modality: Modality, name: &'a str) -> &'a str {
+        self.net(modality).ok().and_then(|net| name.strip_prefix(net.prefix.as_str())).unwrap_or(name)
+    }
+
+    /// The groups of a tower's layers.
+    ///
+    /// # Errors
+    /// When the run has no such tower.
+    pub fn groups(&self, modality: Modality) -> Result<Groups> {
+        let net = self.net(modality)?;
+        let projection: Vec<String> = net.backbone.projection().names().into_iter().map(String::from).collect();
+        Ok(Groups::of(&net.backbone.stages(), &projection))
+    }
+
+    /// Groups of layers between its tower's output and a parameter; 0 for what belongs to no tower.
+    pub fn depth(&self, name: &str) -> usize {
+        let Some(modality) = self.owner(name) else { return 0 };
+        let Ok(groups) = self.groups(modality) else { return 0 };
+        let inside = self.inside(modality, name);
+        let depths = groups.depths();
+        depths.iter().find(|(prefix, _)| under(inside, prefix)).map_or(0, |(_, depth)| *depth)
+    }
+
+    /// Locks a tower but for its last `unlocked` groups of layers.
+    ///
+    /// # Errors
+    /// More groups than the tower has.
+    pub fn lock(&mut self, modality: Modality, unlocked: usize) -> Result<()> {
+        let groups = self.groups(modality)?;
+        if unlocked > groups.lockable.len() {
+            return Err(Error::Options(format!(
+                "backbone.{modality}.unlocked: {unlocked} is more than the tower's {} groups of layers",
+                groups.lockable.len()
+            )));
+        }
+        let stages: Vec<String> = groups.locked(unlocked).cloned().collect();
+        self.freeze_under(modality, &stages)
+    }
+
+    /// Leaves the running statistics of norms as they are whose weights are not trained.
+    ///
+    /// # Errors
+    /// When the run has no such tower.
+    pub fn keep_statistics(&mut self, modality: Modality) -> Result<()> {
+        let all = self.vars.variables();
+        let frozen = |name: &str| {
+            let weight = name.strip_suffix("running_mean").map(|place| format!("{place}weight"))?;
+            all.get(&weight).is_none_or(|weight| !weight.requires_grad()).then_some(())
+        };
+        let named = all.iter().filter(|(name, _)| self.owner(name) == Some(modality) && frozen(name).is_some());
+        let kept: BTreeSet<usize> = named.map(|(_, mean)| mean.data_ptr() as usize).collect();
+        self.net_mut(modality)?.kept = Some(Arc::new(kept));
+        Ok(())
+    }
+
+    fn net_mut(&mut self, modality: Modality) -> Result<&mut TowerNet> {
+        let net = match modality {
+            Modality::Image => &mut self.image,
+            Modality::Text => &mut self.text,
+        };
+        net.as_mut().ok_or_else(|| Error::Options(format!("the run has no `[backbone.{modality}]`")))
+    }
+
     /// Freezes the stages of a tower whose names are listed, or all of it with its projection for `all`.
     ///
     /// # Errors
@@ -167,20 +237,20 @@ impl Towers {
             }
         }
         let frozen: Vec<&String> = if whole { known.iter().chain(&projection).collect() } else { stages.iter().collect() };
-        for (name, tensor) in self.vars.variables() {
-            let Some(inside) = name.strip_prefix(net.prefix.as_str()) else { continue };
-            let under = |stage: &str| inside.strip_prefix(stage).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-            if frozen.iter().any(|stage| under(stage)) {
+        let frozen: Vec<String> = frozen.into_iter().cloned().collect();
+        self.freeze_under(modality, &frozen)
+    }
+
+    /// Freezes what lies under these prefixes; a tower of which nothing is trained any more is locked.
+    fn freeze_under(&mut self, modality: Modality, prefixes: &[String]) -> Result<()> {
+        let mut open = false;
+        for (name, tensor) in self.vars.variables().into_iter().filter(|(name, _)| self.owner(name) == Some(modality)) {
+            if prefixes.iter().any(|prefix| under(self.inside(modality, &name), prefix)) {
                 let _ = tensor.set_requires_grad(false);
             }
+            open |= tensor.requires_grad();
         }
-        let net = match modality {
-            Modality::Image => self.image.as_mut(),
-            Modality::Text => self.text.as_mut(),
-        };
-        if let Some(net) = net {
-            net.locked |= whole;
-        }
+        self.net_mut(modality)?.locked = !open;
         Ok(())
     }
 
@@ -205,9 +275,15 @@ impl Towers {
         if self.net(need.modality)?.locked {
             return tch::no_grad(|| self.encode(need.modality, input, need.tokens, None));
         }
-        let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()));
+        let kept = self.net(need.modality)?.kept.clone();
+        let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()).keeping(kept));
         self.encode(need.modality, input, need.tokens, noise.as_ref())
     }
+}
+
+/// Whether a name is the prefix or lies below it.
+fn under(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Where the noise of a step comes from: a pure function of (seed, step, row of the global batch, view).

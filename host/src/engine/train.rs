@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tch::Device;
-use vlhub_core::{EvalCx, EvalSuite, Report};
+use vlhub_core::{EvalCx, EvalSuite, Modality, Report};
 
 use super::comm::Alone;
+use super::ema::Ema;
+use super::lora::Adapter;
+use super::lsuv;
 use super::optim::Optimizer;
 use super::show;
 use super::step::{self, Engine};
@@ -78,7 +81,8 @@ impl<'a> Training<'a> {
         vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
         let source = data::open(options, &config.folder).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let fingerprint = source.fingerprint();
-        let (Session { towers, terms, tokenizer, .. }, readonly) = session::build_for_training(config, device)?;
+        let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
+            session::build_for_training(config, device)?;
         let train = &config.train;
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites = config.suites.iter().map(|suite| build_suite(config, suite)).collect::<Outcome<_>>()?;
@@ -98,9 +102,25 @@ impl<'a> Training<'a> {
             .map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let steps_per_epoch = loader.steps_per_epoch();
         let total = if train.steps > 0 { train.steps } else { train.epochs * steps_per_epoch };
-        let optimizer = Optimizer::new(config.optimizer.clone(), towers.trained());
-        let chunk_rows = if train.chunk_rows > 0 { train.chunk_rows } else { train.batch as i64 };
-        let engine = Engine { towers, readonly, terms, optimizer, comm: Box::new(Alone), chunk_rows, seed: config.top.seed };
+        let params = session::params(&towers, &lora);
+        if let [group, ..] = config.optimizer.idle(&params)[..] {
+            let pattern = config.optimizer.groups.get(group).map(|group| group.pattern.clone()).unwrap_or_default();
+            return Err(Failure::usage(format!("optimizer.groups.{group}.match: no parameter that is trained is called `{pattern}`")));
+        }
+        let optimizer = Optimizer::new(config.optimizer.clone(), params);
+        let ema = Ema::new(&config.ema, &towers);
+        let engine = Engine {
+            towers,
+            readonly,
+            terms,
+            optimizer,
+            comm: Box::new(Alone),
+            ema,
+            lora,
+            cache: train.grad_cache.clone(),
+            fitting: None,
+            seed: config.top.seed,
+        };
         Ok(Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, started_at: 0 })
     }
 
@@ -119,11 +139,8 @@ impl<'a> Training<'a> {
             format!("{:.2} M parameters, {:.2} M trained", all as f64 / 1e6, open as f64 / 1e6),
         ];
         lines.extend(table.iter().map(|(group, count, trained)| format!("  {group:<24} {:>12} {:>12} trained", count, trained)));
-        let chunks = if self.engine.chunk_rows < self.config.train.batch as i64 {
-            format!(", in chunks of {}", self.engine.chunk_rows)
-        } else {
-            String::new()
-        };
+        let rows = self.engine.cache.rows;
+        let chunks = if rows > 0 && rows < self.config.train.batch as i64 { format!(", in chunks of {rows}") } else { String::new() };
         lines.push(format!(
             "{} samples · batch {}{chunks} · {} steps an epoch · {} steps",
             self.loader.samples(),
@@ -191,6 +208,8 @@ impl<'a> Training<'a> {
             // A process that died after its last checkpoint may have owed a measurement.
             let measured = out.folder.measured(done);
             self.measure(out, done, &measured)?;
+        } else {
+            self.begin()?;
         }
         while done < self.total {
             let begin = Instant::now();
@@ -233,6 +252,41 @@ impl<'a> Training<'a> {
         Ok(Ending::Finished)
     }
 
+    /// What the first batch decides: the start of towers with `lsuv`. Everything that copied the weights copies them again.
+    fn begin(&mut self) -> Outcome {
+        let config = self.config;
+        let mut scaled = false;
+        for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
+            if tower.as_ref().is_none_or(|tower| !tower.training.lsuv) {
+                continue;
+            }
+            let batch = self.loader.start(0).next().map_err(load_failure)?.batch.to_device(self.device);
+            let layers = lsuv::initialise(&self.engine.towers, modality, &batch)?;
+            tracing::info!("backbone.{modality}.lsuv: {layers} layers begin orthogonal, with unit variance on the first batch");
+            scaled = true;
+        }
+        if scaled {
+            self.engine.readonly.follow(&self.engine.towers, 0.0)?;
+            self.engine.lora.iter().try_for_each(Adapter::rebase)?;
+            self.engine.ema.iter_mut().try_for_each(Ema::restart)?;
+        }
+        Ok(())
+    }
+
+    /// Every parameter with its shape, whether it is trained, and the optimiser's rates: the page `parameters.tsv`.
+    pub fn parameters(&self) -> String {
+        let rates: std::collections::BTreeMap<&str, (f64, f64)> =
+            self.engine.optimizer.rates().map(|(name, wd, factor)| (name, (wd, factor))).collect();
+        let mut page = String::from("name\tshape\tnumber\ttrained\tlr_factor\tweight_decay\n");
+        for (name, tensor) in self.engine.towers.variables() {
+            let rate = rates.get(name.as_str());
+            let (factor, wd) = rate.map_or((String::new(), String::new()), |(wd, factor)| (factor.to_string(), wd.to_string()));
+            let trained = if rate.is_some() { "yes" } else { "no" };
+            page += &format!("{name}\t{:?}\t{}\t{trained}\t{factor}\t{wd}\n", tensor.size(), tensor.numel());
+        }
+        page
+    }
+
     /// The first batch as `train_batch0.png`, and in TensorBoard.
     fn show(&self, batch: &vlhub_core::Batch, out: &mut Output<'_>) -> vlhub_core::Result<()> {
         let path = out.folder.train_batch();
@@ -261,6 +315,16 @@ impl<'a> Training<'a> {
 
     /// Runs the suites that are due after `done` steps, but for those `measured` already.
     fn measure(&self, out: &mut Output<'_>, done: u64, measured: &[String]) -> Outcome {
+        if !self.config.suites.iter().any(|suite| suite.every.is_due(done, self.total, self.steps_per_epoch)) {
+            return Ok(());
+        }
+        match self.engine.ema.as_ref().filter(|ema| ema.measures()) {
+            Some(ema) => ema.instead(|| self.measure_as_is(out, done, measured))?,
+            None => self.measure_as_is(out, done, measured),
+        }
+    }
+
+    fn measure_as_is(&self, out: &mut Output<'_>, done: u64, measured: &[String]) -> Outcome {
         let due = |suite: &SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
         for (suite, built) in self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite)) {
             let model = EvalModel { towers: &self.engine.towers, terms: &self.engine.terms, tokenizer: self.tokenizer.clone() };

@@ -136,6 +136,14 @@ impl RunFolder {
         jsonl::replace(&self.path.join("params.txt"), text.as_bytes())
     }
 
+    /// Writes `parameters.tsv`: every parameter, whether it is trained, and its rates.
+    ///
+    /// # Errors
+    /// The file and why it cannot be written.
+    pub fn write_parameters(&self, page: &str) -> Result<()> {
+        jsonl::replace(&self.path.join("parameters.tsv"), page.as_bytes())
+    }
+
     /// Writes `about.json`: facts for the table at the top of the report, such as model, data, parameters and device, in the order given.
     ///
     /// # Errors

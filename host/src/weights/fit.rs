@@ -147,7 +147,8 @@ impl Part {
 
 /// Tensors that training keeps beside weights, and tables that are computed here.
 fn is_aside(name: &str) -> bool {
-    let beside = ["optimizer.", "average.", "objective.", "logit_", "text_decoder."].iter().any(|start| name.starts_with(start));
+    let beside =
+        ["optimizer.", "average.", "ema.", "lora.", "objective.", "logit_", "text_decoder."].iter().any(|start| name.starts_with(start));
     let tables = [
         "num_batches_tracked",
         "position_ids",

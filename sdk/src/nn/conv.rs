@@ -110,10 +110,12 @@ impl BatchNorm {
         })
     }
 
-    /// Normalises each channel: in training (with noise) by the batch's statistics, otherwise by the running ones.
+    /// Normalises each channel: in training (with noise) by the batch's statistics, unless the noise keeps the running ones; otherwise by the
+    /// running ones.
     pub fn forward(&self, x: &Tensor, noise: Option<&Noise>) -> Tensor {
+        let trains = noise.is_some_and(|noise| !noise.keeps(&self.running_mean));
         let (mean, var) = (Some(&self.running_mean), Some(&self.running_var));
-        x.batch_norm(Some(&self.weight), Some(&self.bias), mean, var, noise.is_some(), 0.1, self.epsilon, true)
+        x.batch_norm(Some(&self.weight), Some(&self.bias), mean, var, trains, 0.1, self.epsilon, true)
     }
 }
 

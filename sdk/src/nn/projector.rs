@@ -75,7 +75,7 @@ impl Projector {
                     0.0 => mine.shallow_clone().copy_(theirs),
                     _ => {
                         let _ = mine.shallow_clone().lerp_(&theirs.detach(), 1.0 - momentum);
-                    },
+                    }
                 }
             }
         });

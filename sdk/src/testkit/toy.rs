@@ -3,7 +3,7 @@
 use rand_core::RngCore;
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
-use vlhub_core::{Batch, Encoded, Features, InputSpec, Modality, Need, ObjectiveCx, Teacher, Tokens, Tower};
+use vlhub_core::{Batch, Encoded, Features, InputSpec, Modality, Need, ObjectiveCx, Teacher, Tokens, Tower, Weights};
 
 use crate::ops::masked_mean;
 
@@ -137,21 +137,34 @@ impl Towers {
         }
     }
 
-    /// Encodes the views that `needs` names. Towers that are only read are the same ones, without a graph.
+    /// Towers that nothing moves: a teacher.
+    fn fixed() -> Self {
+        let make = |shape: &[i64], seed| randn(shape, seed) * 0.3;
+        Self {
+            patch: make(&[12, WIDTH], 61),
+            image: make(&[WIDTH, WIDTH], 62),
+            embedding: make(&[VOCAB, WIDTH], 63),
+            text: make(&[WIDTH, WIDTH], 64),
+        }
+    }
+
+    /// Encodes the views that `needs` names. The moving average is these towers, without a graph; a teacher is other ones.
     pub fn encode(&self, needs: &[Need], batch: &Batch) -> vlhub_core::Result<Features> {
         let rows = batch.rows();
+        let teacher = Self::fixed();
         let mut features = Features::new(0..rows, rows);
         for need in merged(needs) {
+            let towers = if matches!(need.weights, Weights::Teacher(_)) { &teacher } else { self };
             let (values, mask, project) = match need.modality {
                 Modality::Image => {
                     let patches = batch.image(&need.view)?.reshape([rows, PATCHES, 12]);
                     let mask = Tensor::ones([rows, PATCHES], (Kind::Bool, Device::Cpu));
-                    (patches.matmul(&self.patch), mask, &self.image)
+                    (patches.matmul(&towers.patch), mask, &towers.image)
                 }
                 Modality::Text => {
                     let ids = batch.text(&need.view)?;
                     // A plugin may have added ids of its own (a mask token) behind the vocabulary.
-                    (Tensor::embedding(&self.embedding, &ids.remainder(VOCAB), -1, false, false), ids.not_equal(0), &self.text)
+                    (Tensor::embedding(&towers.embedding, &ids.remainder(VOCAB), -1, false, false), ids.not_equal(0), &towers.text)
                 }
             };
             let pooled = masked_mean(&values, &mask);

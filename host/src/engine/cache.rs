@@ -1,0 +1,104 @@
+//! Gradient caching: how many rows run at once, and of how many chunks the graph is kept.
+
+use serde::{Deserialize, Serialize};
+
+/// `train.grad_cache`. Chunks run through the towers one after the other: first without a graph, for the features that objectives compare; then,
+/// when the objectives' gradients are known, once more with it. A chunk whose graph is kept from the first time does not run again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GradCacheConfig {
+    /// Rows of a chunk; 0 runs the whole batch at once.
+    pub rows: i64,
+    /// How many chunks keep their graph: a number, or `auto` for as many as fit `budget`. Memory beyond one chunk is flat with 0.
+    pub keep: Keep,
+    /// Memory that kept graphs may take with `auto`, such as `4 GiB`; empty takes half of what is free when the run starts (CPU only).
+    pub budget: String,
+}
+
+/// Of how many chunks the graph is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "is a number of chunks, or `auto`")]
+pub enum Keep {
+    /// So many.
+    Chunks(u64),
+    /// As many as fit.
+    Word(Auto),
+}
+
+/// `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    /// As many as fit.
+    Auto,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self::Chunks(0)
+    }
+}
+
+impl GradCacheConfig {
+    /// `budget` in bytes; `None` when it is not given.
+    ///
+    /// # Errors
+    /// A text that is no amount of memory.
+    pub fn bytes(&self) -> Result<Option<u64>, ()> {
+        let text = self.budget.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(at);
+        let number: f64 = number.trim().parse().map_err(|_| ())?;
+        let unit = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "kib" => 1024.0,
+            "mib" => 1024.0 * 1024.0,
+            "gib" => 1024.0 * 1024.0 * 1024.0,
+            "kb" => 1e3,
+            "mb" => 1e6,
+            "gb" => 1e9,
+            _ => return Err(()),
+        };
+        if number.is_finite() && number >= 0.0 { Ok(Some((number * unit) as u64)) } else { Err(()) }
+    }
+
+    /// `budget`, or half of what is free on this machine.
+    pub fn budget(&self) -> u64 {
+        self.bytes().ok().flatten().unwrap_or_else(|| available() / 2)
+    }
+}
+
+/// Memory that programs may still take, as the kernel estimates it.
+fn available() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_of_memory_are_read() {
+        let bytes = |text: &str| GradCacheConfig { budget: text.into(), ..GradCacheConfig::default() }.bytes();
+        for (text, want) in [("", None), ("4 GiB", Some(4 << 30)), ("500MB", Some(500_000_000)), ("1.5 kib", Some(1536)), ("7", Some(7))] {
+            assert_eq!(bytes(text), Ok(want), "{text}");
+        }
+        for text in ["much", "4 GiBs", "-1 GiB", "nan"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+        assert!(available() > 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_a_number_or_a_word() {
+        let read = |text: &str| serde_json::from_str::<GradCacheConfig>(text).map(|config| config.keep);
+        assert_eq!(read(r#"{"keep": 3}"#).expect("a number"), Keep::Chunks(3));
+        assert_eq!(read(r#"{"keep": "auto"}"#).expect("a word"), Keep::Word(Auto::Auto));
+        assert!(read(r#"{"keep": "all"}"#).expect_err("unknown").to_string().contains("`auto`"));
+    }
+}
