@@ -13,6 +13,8 @@ fn main() {
         .warnings(false)
         .opt_level(1)
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        // Some classes of libtorch have another layout without it.
+        .define("NDEBUG", None)
         .include(root.join("include"))
         .include(root.join("include/torch/csrc/api/include"))
         .files(["src/ext.cpp", "src/paper.cpp", "src/watch.cpp"])

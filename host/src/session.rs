@@ -173,6 +173,12 @@ pub(crate) fn on_shapes(config: &RunConfig) -> Outcome<Session> {
     build_weightless(config, Device::Cpu, &[])
 }
 
+/// [`on_shapes`], and objectives that are told of teachers: for tests of the engine.
+#[cfg(test)]
+pub(crate) fn with_teachers(config: &RunConfig, teachers: &[Teacher]) -> Outcome<Session> {
+    build_weightless(config, Device::Cpu, teachers)
+}
+
 /// [`build`] for towers that are given token ids.
 ///
 /// # Errors

@@ -60,7 +60,7 @@ for plugin, size in [
 # The partial lock of open_clip's BERT fails on a name that its table lacks; RoBERTa's works.
 config = transformers.RobertaConfig(vocab_size=30, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, max_position_embeddings=16)
 transformers.AutoConfig.from_pretrained = lambda *_, **__: config
-add("roberta_base", {"vocab": 30, "width": 16, "layers": 3, "heads": 2, "context": 8},
+add("roberta_base", {"vocab": 30, "width": 16, "layers": 3, "heads": 2, "context": 8, "proj": "linear"},
     lambda: HFTextEncoder("roberta", 8, pooler_type="mean_pooler", proj_type="linear", pretrained=False), 3, lambda model, n: model.lock(n))
 
 # Names repeat; each case keeps only what each further open group adds.

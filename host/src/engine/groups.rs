@@ -2,17 +2,28 @@
 //! and as layer-wise rates count them.
 //!
 //! A backbone names its stages finely. What comes before the first numbered block is one group, each numbered block is one, and a layer between
-//! two blocks belongs to the block behind it, as in timm. The rest differs by maker, and so does what locking a whole tower leaves open.
+//! two blocks is a group, or belongs to the block behind it where it only makes the map smaller, as in timm. The rest differs by maker, and so does what locking a whole tower leaves open.
 
 /// Who named a tower's layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Maker {
     /// open_clip's own towers: the last block takes the norm behind it, and the projection is the last group.
     OpenClip,
-    /// timm's networks under `trunk`: what is behind the blocks is a group, and the head around the trunk is never locked.
+    /// timm's networks under `trunk`: the head around the trunk is never locked.
     Timm,
     /// Hugging Face's under `transformer`: pooler and projection are never locked by groups.
     HuggingFace,
+}
+
+/// What timm's matchers leave to a group of its own behind the blocks; every other layer there joins the last block.
+const HEADS: [&str; 3] = ["trunk.head", "trunk.fc_norm", "trunk.attn_pool"];
+
+/// Adds stages to the last group.
+fn join(groups: &mut Vec<Vec<String>>, stages: Vec<String>) {
+    match groups.last_mut() {
+        Some(last) => last.extend(stages),
+        None => groups.push(stages),
+    }
 }
 
 /// The groups of a tower.
@@ -35,28 +46,33 @@ impl Groups {
             _ => Maker::OpenClip,
         };
         let inner = |stage: &&String| maker != Maker::Timm || stage.starts_with("trunk.");
-        let last_block = stages.iter().rposition(|stage| is_block(stage));
         let mut groups: Vec<Vec<String>> = Vec::new();
-        let (mut waiting, mut seen_block) = (Vec::new(), false);
-        for (at, stage) in stages.iter().enumerate().filter(|(_, stage)| inner(stage)) {
-            waiting.push(stage.clone());
-            let before_blocks = !seen_block && stages.get(at + 1).is_some_and(|next| is_block(next) || is_between(next));
-            if is_block(stage) || before_blocks {
+        let mut waiting: Vec<String> = Vec::new();
+        for stage in stages.iter().filter(inner) {
+            if !is_block(stage) {
+                waiting.push(stage.clone());
+                continue;
+            }
+            // What waited joins the block where it only makes the map smaller for it.
+            let joins = waiting.iter().all(|stage| stage.ends_with(".downsample"));
+            if !joins {
                 groups.push(std::mem::take(&mut waiting));
             }
-            seen_block |= is_block(stage);
+            groups.push(waiting.drain(..).chain([stage.clone()]).collect());
         }
         let mut open: Vec<String> = stages.iter().filter(|stage| !inner(stage)).cloned().collect();
         match maker {
             Maker::OpenClip => {
-                match groups.last_mut().filter(|_| last_block.is_some()) {
-                    Some(last) => last.append(&mut waiting),
-                    None => groups.push(std::mem::take(&mut waiting)),
-                }
+                join(&mut groups, std::mem::take(&mut waiting));
                 groups.push(projection.to_vec());
             }
             Maker::Timm => {
-                groups.push(std::mem::take(&mut waiting));
+                // FastViT's matcher leaves out the last convolution, NF-RegNet's has it; only FastViT calls its blocks so.
+                let fastvit = groups.last().is_some_and(|last| last.iter().any(|stage| stage.contains(".blocks.")));
+                let is_own = |stage: &String| HEADS.iter().any(|head| stage.starts_with(head)) || fastvit && stage == "trunk.final_conv";
+                let (own, joined) = waiting.drain(..).partition(is_own);
+                join(&mut groups, joined);
+                groups.push(own);
                 open.extend_from_slice(projection);
             }
             Maker::HuggingFace => {
@@ -93,11 +109,6 @@ fn is_block(stage: &str) -> bool {
     numbered(last) || (last.strip_prefix('b').is_some_and(numbered) && parts.next().is_some_and(|part| part.starts_with('s')))
 }
 
-/// A layer between two stages of blocks.
-fn is_between(stage: &str) -> bool {
-    stage.ends_with(".downsample")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -126,7 +137,7 @@ mod tests {
         check(
             &["trunk.patch_embed", "trunk.pos_embed", "trunk.blocks.0", "trunk.blocks.1", "trunk.norm"],
             &["head.proj"],
-            &[&["trunk.patch_embed", "trunk.pos_embed"], &["trunk.blocks.0"], &["trunk.blocks.1"], &["trunk.norm"]],
+            &[&["trunk.patch_embed", "trunk.pos_embed"], &["trunk.blocks.0"], &["trunk.blocks.1", "trunk.norm"]],
             &["head.proj"],
         );
         check(
@@ -176,7 +187,8 @@ mod tests {
             options.insert("use".into(), plugin.into());
             let which = if text { "text" } else { "image" };
             let tree = json!({"embed": 8, "custom_text": true, "backbone": {which: options}});
-            let document = Document { tree: tree.as_object().expect("a table").clone(), ..Document::default() };
+            let mut document = Document::default();
+            document.tree = tree.as_object().expect("a table").clone();
             let config = RunConfig::of(&document, &registry).unwrap_or_else(|failure| panic!("{plugin}: {failure}"));
             let modality = if text { Modality::Text } else { Modality::Image };
             let mut wanted: Vec<String> = Vec::new();

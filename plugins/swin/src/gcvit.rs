@@ -232,14 +232,8 @@ impl Net for GcVit {
     }
 
     fn stages(&self) -> Vec<String> {
-        let mut names = vec![String::from("stem")];
-        for (index, stage) in self.stages.iter().enumerate() {
-            names.extend(stage.downsample.iter().map(|_| format!("stages.{index}.downsample")));
-            names.push(format!("stages.{index}.global_block"));
-            names.extend((0..stage.blocks.len()).map(|block| format!("stages.{index}.blocks.{block}")));
-        }
-        names.push(format!("stages.{}.norm", self.stages.len() - 1));
-        names
+        // Whole, as timm groups them: a stage's global query block is used by all of its blocks.
+        std::iter::once(String::from("stem")).chain((0..self.stages.len()).map(|index| format!("stages.{index}"))).collect()
     }
 }
 

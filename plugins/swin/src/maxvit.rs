@@ -213,12 +213,9 @@ impl Net for MaxVit {
     }
 
     fn stages(&self) -> Vec<String> {
-        let blocks = self
-            .stages
-            .iter()
-            .enumerate()
-            .flat_map(|(stage, blocks)| (0..blocks.len()).map(move |block| format!("stages.{stage}.blocks.{block}")));
-        ["stem".into()].into_iter().chain(blocks).chain(["head.norm".into(), "head.pre_logits".into()]).collect()
+        // Whole, as timm groups them.
+        let stages = (0..self.stages.len()).map(|index| format!("stages.{index}"));
+        ["stem".into()].into_iter().chain(stages).chain(["head.norm".into(), "head.pre_logits".into()]).collect()
     }
 }
 

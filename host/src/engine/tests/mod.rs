@@ -1,5 +1,7 @@
 //! The engine against open_clip, and against itself under gradient caching.
 
+mod objectives;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,13 +9,13 @@ use rand_core::RngCore;
 use tch::{Device, Kind, Tensor, nn};
 use vlhub_core::{Batch, Features, Loss, Need, Objective, Registry, Result, Scope};
 
-use super::cache::{Auto, GradCacheConfig, Keep};
-use super::comm::Alone;
-use super::optim::{Optimizer, OptimizerConfig};
-use super::readonly::ReadOnly;
-use super::step::Engine;
-use super::terms::Term;
-use super::towers::Towers;
+use crate::engine::cache::{Auto, GradCacheConfig, Keep};
+use crate::engine::comm::Alone;
+use crate::engine::optim::{Optimizer, OptimizerConfig};
+use crate::engine::readonly::ReadOnly;
+use crate::engine::step::Engine;
+use crate::engine::terms::Term;
+use crate::engine::towers::Towers;
 use crate::config::RunConfig;
 use crate::config::document::Document;
 use crate::session::Session;
