@@ -257,11 +257,18 @@ pub enum PluginsCommand {
         /// Options laid over the defaults.
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
-        /// Objectives: `image.VIEW` and `text.VIEW` [N, D], `image.VIEW.tokens` [N, T, W], `….mask` [N, T]. Backbones: `input`.
-        /// Augmentations: `image` [H, W, 3] uint8. Captions: `text` [bytes] uint8.
+        /// The tensors. Objectives: features, and what else they read (see --help). Backbones: `input`. Augmentations: `image` [H, W, 3] uint8.
+        /// Captions: `text` [bytes] uint8. Parameters by their names.
+        ///
+        /// Features of an objective: `image.VIEW` and `text.VIEW` [N, D]; `….pooled` [N, W], the embedding without it; `….tokens` [N, T, W];
+        /// `….mask` [N, T], all ones without it. `average.` or `teacher.NAME.` before these names means the moving average and a teacher, whose
+        /// scale is `teacher.NAME.log_scale`. The batch: `labels` [N] or [N, K], `ids.VIEW` [N, L] int64, `pictures.VIEW` [N, 3, H, W];
+        /// any other tensor of N rows is an extra input, and is laid over what the objective derives. The metadata `context`, `vocab` and
+        /// `pad` describe the text tower; without them the longest and the largest of the ids do.
         #[arg(long)]
         input: PathBuf,
-        /// Where to write the results.
+        /// Where to write the results. Objectives: `loss`, `grad.NAME` of features and parameters, `metric.NAME`, and the views that they
+        /// derive. Backbones: `pooled`, `tokens`, `mask`. Augmentations: `image`. Captions: `text`.
         #[arg(long)]
         out: PathBuf,
         /// Seed of parameters and draws.

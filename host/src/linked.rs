@@ -26,6 +26,8 @@ use vlhub_plugin_filip as _;
 use vlhub_plugin_hf_text as _;
 #[cfg(feature = "hybrid")]
 use vlhub_plugin_hybrid as _;
+#[cfg(feature = "probe")]
+use vlhub_plugin_probe as _;
 #[cfg(feature = "quasimetric")]
 use vlhub_plugin_quasimetric as _;
 #[cfg(feature = "resnet")]
@@ -61,6 +63,7 @@ pub fn left_out(name: &str) -> Option<&'static str> {
         ("filip", cfg!(feature = "filip"), &["filip"]),
         ("quasimetric", cfg!(feature = "quasimetric"), &["iqe"]),
         ("simclr", cfg!(feature = "simclr"), &["simclr", "byol"]),
+        ("probe", cfg!(feature = "probe"), &["knn", "accuracy"]),
         ("retrieval", cfg!(feature = "retrieval"), &["retrieval"]),
         (
             "vit",

@@ -1,9 +1,15 @@
 //! What a user sees: every command, and what it says when something is wrong.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
+use vlhub_host::checkpoint::{read_safetensors, write_safetensors};
+use vlhub_sdk::ops::normalize;
+use vlhub_sdk::tch::{Device, Kind, Tensor};
+
 use crate::cargo::root;
-use crate::program::{SMALL, must, run};
+use crate::program::{Ran, SMALL, must, run};
 
 #[test]
 fn every_problem_of_a_run_file_comes_in_one_report_with_its_line() {
@@ -139,27 +145,136 @@ fn a_named_model_stands_for_its_tables() {
     }
 }
 
+/// Every tensor that an objective may read: 4 rows, a joint space of 8, towers of width 6, a teacher whose joint space has 5.
+fn everything() -> BTreeMap<String, Tensor> {
+    let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+    let mut given = BTreeMap::new();
+    for view in ["image.main", "image.a", "image.b", "image.classify_mixed", "text.main", "text.mlm", "average.image.a", "average.image.b"]
+    {
+        given.insert(view.to_owned(), random(&[4, 8]));
+        given.insert(format!("{view}.pooled"), random(&[4, 6]));
+    }
+    for (view, tokens) in [("image.main", 3), ("text.main", 5), ("text.mlm", 5)] {
+        given.insert(format!("{view}.tokens"), random(&[4, tokens, 6]));
+    }
+    let ids = Tensor::from_slice(&[8i64, 3, 4, 9, 0, 8, 5, 9, 0, 0, 8, 6, 7, 3, 9, 8, 4, 9, 0, 0]).view([4, 5]);
+    given.insert("text.main.mask".into(), ids.not_equal(0));
+    given.insert("ids.main".into(), ids);
+    for view in ["image.main", "text.main"] {
+        given.insert(format!("teacher.big.{view}"), random(&[4, 5]));
+    }
+    given.insert("teacher.big.log_scale".into(), Tensor::from(2.0f32));
+    given.insert("labels".into(), Tensor::from_slice(&[0i64, 2, 1, 0]));
+    given.insert("pictures.main".into(), random(&[4, 3, 6, 5]));
+    given.insert("objective.queue".into(), normalize(&random(&[7, 8])));
+    given
+}
+
+fn tried(folder: &Path, given: &BTreeMap<String, Tensor>, metadata: &[(&str, &str)], args: &[&str]) -> Ran {
+    let tensors: Vec<_> = given.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+    let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    write_safetensors(&folder.join("in.safetensors"), &tensors, &metadata).expect("written");
+    run(folder, &[&["plugins", "try"][..], args, &["--input", "in.safetensors", "--out", "out.safetensors"]].concat())
+}
+
 #[test]
 fn plugins_try_gives_loss_and_gradients() {
     let folder = tempfile::tempdir().expect("a folder");
-    let input = folder.path().join("in.safetensors");
-    let random = |rows: i64| {
-        vlhub_sdk::ops::normalize(&vlhub_sdk::tch::Tensor::randn([rows, 8], (vlhub_sdk::tch::Kind::Float, vlhub_sdk::tch::Device::Cpu)))
-    };
-    vlhub_host::checkpoint::write_safetensors(
-        &input,
-        &[("image.main".into(), random(5)), ("text.main".into(), random(5))],
-        &Default::default(),
-    )
-    .expect("written");
-    must(folder.path(), &["plugins", "try", "objective/clip", "image_weight=1.0", "--input", "in.safetensors", "--out", "out.safetensors"]);
-    let out = vlhub_host::checkpoint::read_safetensors(&folder.path().join("out.safetensors")).expect("it was written");
-    let names: Vec<&str> = out.iter().map(|(name, _)| name.as_str()).collect();
-    for name in ["loss", "grad.image.main", "grad.text.main", "grad.logit_scale"] {
-        assert!(names.contains(&name), "{name} is not among {names:?}");
+    let given = everything();
+    let pair = "grad.image.main grad.text.main grad.logit_scale";
+    for (args, expected) in [
+        (&["clip", "positives=labels"][..], format!("{pair} metric.logit_scale")),
+        (&["clip", "positives=texts"], pair.to_owned()),
+        (&["clip", "extra_projections=true"], format!("{pair} grad.image.main.pooled grad.objective.text_projection.weight")),
+        (&["siglip"], format!("{pair} grad.logit_bias")),
+        (&["filip", "dim=4"], "grad.image.main.tokens grad.text.main.tokens grad.objective.image.weight".into()),
+        (&["simclr", "hidden=[5]", "out=3"], "grad.image.a.pooled grad.image.b.pooled grad.objective.projector.norms.0.bias".into()),
+        (&["byol", "hidden=5", "out=3"], "grad.image.a.pooled grad.objective.predictor.linears.1.weight metric.spread".into()),
+        (&["simsiam", "hidden=5", "out=3", "bottleneck=4"], "grad.image.a grad.image.b".into()),
+        (&["mlm"], "grad.text.mlm.tokens grad.objective.logits.weight ids.mlm".into()),
+        (&["nearest", "queue=7"], "grad.image.main grad.logit_scale".into()),
+        (&["classify", "classes=3"], "grad.image.main.pooled grad.objective.weight".into()),
+        (&["classify", "classes=3", "mixup=0.8"], "grad.image.classify_mixed.pooled pictures.classify_mixed".into()),
+        (&["distill", "teacher=big"], pair.to_owned()),
+        (&["iqe"], pair.to_owned()),
+        (&["align_uniform"], "grad.image.main grad.text.main".into()),
+        (&["caption", "layers=1", "heads=2"], "grad.image.main.tokens grad.text_decoder.text_projection".into()),
+    ] {
+        let plugin = format!("objective/{}", args[0]);
+        let ran = tried(folder.path(), &given, &[], &[&[plugin.as_str()], &args[1..]].concat());
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+        let out: BTreeMap<_, _> = read_safetensors(&folder.path().join("out.safetensors")).expect("written").into_iter().collect();
+        for name in expected.split(' ').chain(["loss"]) {
+            let tensor = out.get(name).unwrap_or_else(|| panic!("{args:?}: {name} is not among {:?}", out.keys()));
+            assert_eq!(tensor.isfinite().all().int64_value(&[]), 1, "{args:?}: {name}");
+        }
+        assert!(!out.keys().any(|name| name.contains("average.") || name.contains("teacher.")), "nothing flows back: {:?}", out.keys());
     }
-    let missing = run(folder.path(), &["plugins", "try", "objective/clip", "--input", "out.safetensors", "--out", "x"]);
-    assert_eq!(missing.code, 2, "{}", missing.err);
+}
+
+#[test]
+fn plugins_try_lays_the_file_over_what_prepare_derives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut given = everything();
+    let loss = |given: &BTreeMap<String, Tensor>, metadata: &[(&str, &str)]| {
+        let ran = tried(folder.path(), given, metadata, &["objective/mlm", "random=0.0", "--seed", "3"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let out: BTreeMap<_, _> = read_safetensors(&folder.path().join("out.safetensors")).expect("written").into_iter().collect();
+        (out["loss"].double_value(&[]), out)
+    };
+    let (first, out) = loss(&given, &[]);
+    assert_eq!(out["grad.objective.logits.bias"].size(), [10], "the largest id is 9");
+    assert_eq!(out["ids.mlm"].eq(2).sum(Kind::Int64).int64_value(&[]), 4, "a word of each text is masked");
+    assert_eq!(loss(&given, &[]).0, first, "a seed is a draw");
+    assert_eq!(loss(&given, &[("vocab", "12")]).1["grad.objective.logits.bias"].size(), [12], "the metadata says how many ids there are");
+
+    given.insert("objective.logits.bias".into(), Tensor::from_slice(&[0f32, 0., 0., 90., 0., 0., 0., 0., 0., 0.]));
+    given.insert("mlm_labels".into(), Tensor::full([4, 5], 3i64, (Kind::Int64, Device::Cpu)));
+    let (certain, out) = loss(&given, &[]);
+    assert!(certain.abs() < 1e-6, "the labels are the file's: {certain}");
+    assert_eq!(out["metric.mlm_accuracy"].double_value(&[]), 1.0);
+}
+
+#[test]
+fn plugins_try_names_what_is_missing_or_has_no_meaning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = || Tensor::zeros([4, 8], (Kind::Float, Device::Cpu));
+    for (change, args, part) in [
+        (&["-image.main"][..], &["clip"][..], "has no tensor `image.main`"),
+        (&["-text.main.tokens"], &["filip"], "has no tensor `text.main.tokens`"),
+        (&["-average.image.b"], &["byol"], "has no tensor `average.image.b`"),
+        (&["-image.a.pooled"], &["simclr"], "has no tensor `image.a.pooled` [N, 6]"),
+        (&["-teacher.big.text.main"], &["distill", "teacher=big"], "the teacher `big` has no text tower"),
+        (&[], &["distill", "teacher=small"], "it has: big"),
+        (&["-labels"], &["classify", "classes=3"], "has no tensor `labels`"),
+        (&["-ids.main"], &["mlm"], "has no tensor `ids.main`"),
+        (&["-ids.main"], &["clip", "positives=texts"], "has no tensor `ids.main`"),
+        (&["-pictures.main"], &["classify", "classes=3", "cutmix=1.0"], "has no tensor `pictures.main`"),
+        (&["image.main.tokns"], &["clip"], "`image.main.tokns` in the input file has no meaning"),
+        (&["average.images.main"], &["clip"], "`average.images.main` in the input file has no meaning"),
+        (&["objective.bias"], &["classify", "classes=3"], "`objective.bias` has shape [4, 8] in the file and [3] in the plugin"),
+        (&["image.main.mask"], &["filip"], "`image.main.mask` has shape [4, 8]; [4, 3] is wanted"),
+        (&["image.b.tokens"], &["clip"], "pooled outputs and tokens of a tower have one width"),
+        (&["ids.main"], &["mlm"], "`ids.main` is Float"),
+        (&["pictures.main"], &["clip"], "`pictures.main` has shape [4, 8]; [N, 3, H, W] is wanted"),
+    ] {
+        let mut given = everything();
+        for name in change {
+            match name.strip_prefix('-') {
+                Some(name) => drop(given.retain(|known, _| known != name)),
+                None => drop(given.insert((*name).to_owned(), image())),
+            }
+        }
+        let plugin = format!("objective/{}", args[0]);
+        let ran = tried(folder.path(), &given, &[], &[&[plugin.as_str()], &args[1..]].concat());
+        assert!(ran.code != 0 && ran.err.contains(part), "{change:?} {args:?}: {part:?} is not in ({}) {}", ran.code, ran.err);
+    }
+    let ran = tried(folder.path(), &everything(), &[("vocab", "many")], &["objective/mlm"]);
+    assert!(ran.code == 2 && ran.err.contains("metadata `vocab` is `many`"), "{}", ran.err);
+    let mut short = everything();
+    short.insert("labels".into(), Tensor::from_slice(&[0i64, 1]));
+    let ran = tried(folder.path(), &short, &[], &["objective/clip"]);
+    assert!(ran.code == 2 && ran.err.contains("`labels` has shape [2]"), "{}", ran.err);
 }
 
 #[test]
@@ -171,7 +286,7 @@ fn embed_writes_unit_rows_of_images_and_texts() {
     std::fs::create_dir(folder.path().join("pictures")).expect("made");
     picture.save(folder.path().join("pictures/one.png")).expect("saved");
     must(folder.path(), &["embed", "--model", "run.toml", "--images", "pictures", "--texts", "texts.txt", "--out", "e.safetensors"]);
-    let out = vlhub_host::checkpoint::read_safetensors(&folder.path().join("e.safetensors")).expect("it was written");
+    let out = read_safetensors(&folder.path().join("e.safetensors")).expect("it was written");
     for (name, rows) in [("image", 1), ("text", 2)] {
         let (_, tensor) = out.iter().find(|(known, _)| known == name).expect(name);
         assert_eq!(tensor.size(), [rows, 16]);

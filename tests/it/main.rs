@@ -6,6 +6,7 @@ mod cli;
 mod dylib;
 mod layering;
 mod models;
+mod objectives;
 mod program;
 mod third_party;
 mod train;

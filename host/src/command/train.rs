@@ -38,8 +38,12 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         for line in training.banner() {
             say!("{line}");
         }
-        training.first_batch()?;
-        say!("one batch was read and its gradients computed; nothing was written");
+        let (peak, time) = training.first_batch()?;
+        say!(
+            "one batch was read and its gradients computed in {:.2} s, with at most {:.1} MiB of tensors beside weights and batch; nothing was written",
+            time.as_secs_f64(),
+            peak as f64 / f64::from(1 << 20)
+        );
         return Ok(());
     }
     if config.top.name.is_empty() {

@@ -147,6 +147,7 @@ impl<'a> Reader<'a> {
             (train.grad_cache.rows < 0, "train.grad_cache.rows", "must not be negative"),
             (train.grad_cache.bytes().is_err(), "train.grad_cache.budget", "is no amount of memory; write `4 GiB`, `500 MiB` or nothing"),
             (!(0.0..1.0).contains(&ema.decay), "ema.decay", "must lie in 0..1; 0 keeps no average"),
+            (optimizer.gsam.rho_max < 0.0 || optimizer.gsam.rho_min < 0.0, "optimizer.gsam", "has ways uphill of at least 0"),
             (optimizer.clip_value < 0.0, "optimizer.clip_value", "must not be negative"),
             (!(optimizer.layer_decay > 0.0 && optimizer.layer_decay <= 1.0), "optimizer.layer_decay", "must lie above 0 and at most at 1"),
             (train.workers < 1, "train.workers", "must be at least 1"),
@@ -247,6 +248,12 @@ impl<'a> Reader<'a> {
                     pretrained = std::path::absolute(self.folder.join(&model)).unwrap_or_default().display().to_string();
                 }
                 Document::of_run(&run).map_err(|failure| failure.message)
+            } else if model.contains('/') && !model.contains(':') && !model.ends_with(".json") {
+                self.problems.add(
+                    format!("{key}.model"),
+                    format!("there is no run `{}`: it has no `config.toml`", self.folder.join(&model).display()),
+                );
+                continue;
             } else {
                 let mut document = Document::of_model(&model);
                 document.folder = self.folder.to_owned();

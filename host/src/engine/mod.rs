@@ -9,6 +9,7 @@ pub mod lora;
 pub mod lsuv;
 pub mod optim;
 pub mod readonly;
+mod refuse;
 mod resume;
 pub mod schedule;
 pub mod sharpness;

@@ -34,9 +34,8 @@ pub struct OptimizerConfig {
     pub layer_decay: f64,
     /// Rates of parameters by name: `[optimizer.groups.KEY]`, of which the first that fits counts, in the order of their keys.
     pub groups: BTreeMap<String, GroupConfig>,
-    /// Sharpness-aware minimisation; without the table, none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gsam: Option<GsamConfig>,
+    /// Sharpness-aware minimisation.
+    pub gsam: GsamConfig,
 }
 
 /// `[optimizer.groups.KEY]`.
@@ -79,7 +78,7 @@ impl Default for OptimizerConfig {
             clip_value: 0.0,
             layer_decay: 1.0,
             groups: BTreeMap::new(),
-            gsam: None,
+            gsam: GsamConfig::default(),
         }
     }
 }
@@ -231,7 +230,7 @@ impl Optimizer {
 
     /// Sharpness-aware minimisation, if it is asked for.
     pub fn gsam(&self) -> Option<&GsamConfig> {
-        self.config.gsam.as_ref()
+        Some(&self.config.gsam).filter(|gsam| gsam.rho_max > 0.0)
     }
 
     /// Name, weight decay and factor of the learning rate of everything that is trained.

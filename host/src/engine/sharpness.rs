@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use vlhub_core::Result;
 
-/// `[optimizer.gsam]`. Each step computes its gradients twice.
+/// `[optimizer.gsam]`. Each step computes its gradients twice; with `rho_max` = 0 steps are plain ones.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GsamConfig {
@@ -21,7 +21,7 @@ pub struct GsamConfig {
 
 impl Default for GsamConfig {
     fn default() -> Self {
-        Self { rho_max: 0.1, rho_min: 0.1, alpha: 0.0, adaptive: false }
+        Self { rho_max: 0.0, rho_min: 0.0, alpha: 0.0, adaptive: false }
     }
 }
 

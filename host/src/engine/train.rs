@@ -12,6 +12,7 @@ use super::ema::Ema;
 use super::lora::Adapter;
 use super::lsuv;
 use super::optim::Optimizer;
+use super::refuse;
 use super::show;
 use super::step::{self, Engine};
 use crate::checkpoint::{Store, failpoint};
@@ -86,8 +87,9 @@ impl<'a> Training<'a> {
         let train = &config.train;
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites = config.suites.iter().map(|suite| build_suite(config, suite)).collect::<Outcome<_>>()?;
-        within_budget(source.as_ref(), train.max_bad_fraction)?;
+        refuse::within_budget(source.as_ref(), train.max_bad_fraction)?;
         let (views, image) = session::views(config, &towers, !source.classes().is_empty())?;
+        refuse::views_are_made(&towers, &terms, &views, tokenizer.as_deref())?;
         let options = LoaderConfig {
             batch: train.batch,
             threads: train.workers,
@@ -180,10 +182,13 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// As [`Training::run`].
-    pub fn first_batch(&mut self) -> Outcome {
+    /// Returns the memory that its tensors took, in bytes at once, and the time.
+    pub fn first_batch(&mut self) -> Outcome<(i64, Duration)> {
         let batch = self.loader.start(0).next().map_err(load_failure)?.batch.to_device(self.device);
-        self.engine.gradients(batch, 0)?;
-        Ok(())
+        let begin = Instant::now();
+        let (ran, usage) = vlhub_torch_ext::metered(|| self.engine.gradients(batch, 0)).map_err(vlhub_core::Error::from)?;
+        ran?;
+        Ok((usage.peak, begin.elapsed()))
     }
 
     /// Steps of an epoch.
@@ -390,22 +395,4 @@ pub fn build_suite(config: &RunConfig, suite: &SuiteConfig) -> Outcome<Box<dyn E
     let datasets = HostDatasets::new(&config.folder, config.train.workers);
     let built = suite.chosen.config.build(&EvalCx { datasets: &datasets });
     built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))
-}
-
-/// What was found unusable while the source was indexed counts too; the share is taken of at least 1000 samples, as it is later.
-fn within_budget(source: &dyn data::Source, allowed: f64) -> Outcome {
-    let bad = source.problems().len();
-    let share = bad as f64 / (source.len() + bad).max(1000) as f64;
-    if share <= allowed {
-        return Ok(());
-    }
-    let first: Vec<String> = source.problems().iter().take(3).map(ToString::to_string).collect();
-    Err(Failure::new(
-        Failure::DATA,
-        format!(
-            "data.train: {bad} of {} samples cannot be used, more than train.max_bad_fraction = {allowed} allows; first: {}. `vlhub data check` lists them all",
-            source.len() + bad,
-            first.join("; ")
-        ),
-    ))
 }

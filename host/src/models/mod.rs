@@ -13,8 +13,6 @@ use serde_json::{Map, Value};
 pub use collapse::collapse;
 pub use expand::Expansion;
 
-use crate::config::problems::hint;
-
 /// The configs of open_clip 3.3.0, and those that penfever/vlhub has besides.
 const SHIPPED: [&str; 2] = [include_str!("open_clip.json"), include_str!("vlhub.json")];
 
@@ -77,7 +75,11 @@ impl Models {
         }
         let all = self.all()?;
         let found = all.get(wanted).cloned().map(|config| (config, None));
-        found.ok_or_else(|| format!("no model is called `{name}`{}", hint(name, &all.keys().map(String::as_str).collect::<Vec<_>>())))
+        found.ok_or_else(|| {
+            let near = vlhub_core::suggest(name, all.keys().map(String::as_str));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_else(|| ";".into());
+            format!("no model is called `{name}`{near} `vlhub models list` shows all {}", all.len())
+        })
     }
 
     /// The tables of a run file that a name stands for.

@@ -87,7 +87,7 @@ impl Metric {
         for (source, leaf) in sources.into_iter().flatten().zip(leaves) {
             // Nothing but a gradient: its value is zero.
             let along = (source * leaf.grad()).sum(pull.kind());
-            carried = carried + (&along - along.detach());
+            carried += &along - along.detach();
         }
         Ok(carried)
     }

@@ -24,6 +24,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("transformers", "5.23.0"),
     ("sentencepiece", "0.2.3"),
     ("pandas", "3.1.1"),
+    // Other implementations of the objectives.
+    ("x-clip", "0.14.4"),
+    ("coca-pytorch", "0.1.0"),
+    ("lightly", "1.6.0"),
+    ("byol-pytorch", "0.9.1"),
 ];
 
 /// Runs the scripts whose name contains `name`.

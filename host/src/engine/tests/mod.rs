@@ -9,6 +9,8 @@ use rand_core::RngCore;
 use tch::{Device, Kind, Tensor, nn};
 use vlhub_core::{Batch, Features, Loss, Need, Objective, Registry, Result, Scope};
 
+use crate::config::RunConfig;
+use crate::config::document::Document;
 use crate::engine::cache::{Auto, GradCacheConfig, Keep};
 use crate::engine::comm::Alone;
 use crate::engine::optim::{Optimizer, OptimizerConfig};
@@ -16,8 +18,6 @@ use crate::engine::readonly::ReadOnly;
 use crate::engine::step::Engine;
 use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
-use crate::config::RunConfig;
-use crate::config::document::Document;
 use crate::session::Session;
 
 const TINY: &str = r#"

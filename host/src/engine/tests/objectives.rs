@@ -129,7 +129,11 @@ fn vl_hubs_scaled_cache_replaces_a_gradient_by_a_value() {
 
 #[test]
 fn the_moving_average_follows_byols_momentum_and_nothing_flows_into_it() {
-    let mut engine = engine_of("[objective.byol]\nhidden = 16\nout = 8\nmomentum = 0.9\nmomentum_end = 0.9", chunks(3), OptimizerConfig { lr: 1e-2, ..OptimizerConfig::default() });
+    let mut engine = engine_of(
+        "[objective.byol]\nhidden = 16\nout = 8\nmomentum = 0.9\nmomentum_end = 0.9",
+        chunks(3),
+        OptimizerConfig { lr: 1e-2, ..OptimizerConfig::default() },
+    );
     let value = |engine: &Engine| engine.readonly.average.as_ref().expect("it is there").vars.variables()["visual.proj"].copy();
     let before = value(&engine);
     engine.step(whole_batch(), 0, 1e-2, 0.5).expect("it runs");
@@ -140,7 +144,10 @@ fn the_moving_average_follows_byols_momentum_and_nothing_flows_into_it() {
 
 #[test]
 fn sharpness_aware_steps_are_the_same_in_chunks_and_lean_uphill() {
-    let gsam = |rho| OptimizerConfig { gsam: Some(GsamConfig { rho_max: rho, rho_min: rho, alpha: 0.2, adaptive: false }), ..OptimizerConfig::default() };
+    let gsam = |rho| OptimizerConfig {
+        gsam: GsamConfig { rho_max: rho, rho_min: rho, alpha: 0.2, adaptive: false },
+        ..OptimizerConfig::default()
+    };
     let after = |optimizer: OptimizerConfig, cache| {
         let mut engine = engine_of("[objective.clip]", cache, optimizer);
         let outcome = engine.step(whole_batch(), 0, 1e-3, 0.1).expect("it runs");

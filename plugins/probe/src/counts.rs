@@ -1,0 +1,69 @@
+//! What is counted from the scores of classes.
+
+use vlhub_sdk::{Matrix, Report};
+
+/// A confusion matrix of more classes cannot be read.
+const LARGEST_MATRIX: usize = 200;
+
+/// Counts over samples.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    /// Samples whose class is among the first k, for each asked k.
+    hits: Vec<(usize, u64)>,
+    /// Per class: samples, and those that were predicted right.
+    classes: Vec<(u64, u64)>,
+    matrix: Option<Vec<Vec<u64>>>,
+}
+
+impl Counts {
+    pub fn new(classes: usize, topk: &[usize]) -> Self {
+        let matrix = (classes <= LARGEST_MATRIX).then(|| vec![vec![0; classes]; classes]);
+        Self { hits: topk.iter().map(|k| (*k, 0)).collect(), classes: vec![(0, 0); classes], matrix }
+    }
+
+    /// Counts one sample. Of equal scores the lower index comes first, so a model that finds everything alike scores what guessing scores.
+    pub fn add(&mut self, scores: &[f32], label: usize) {
+        let before = |at: usize| scores[at] > scores[label] || (scores[at] == scores[label] && at < label);
+        let rank = (0..scores.len()).filter(|at| before(*at)).count();
+        let first = (0..scores.len()).reduce(|best, at| if scores[at] > scores[best] { at } else { best }).unwrap_or_default();
+        for (k, hits) in &mut self.hits {
+            *hits += u64::from(rank < *k);
+        }
+        self.classes[label].0 += 1;
+        self.classes[label].1 += u64::from(rank == 0);
+        if let Some(matrix) = &mut self.matrix {
+            matrix[label][first] += 1;
+        }
+    }
+
+    pub fn write(self, names: &[String], report: &mut Report) {
+        let samples: u64 = self.classes.iter().map(|(samples, _)| samples).sum();
+        let classes = self.classes.len() as f64;
+        for (k, hits) in &self.hits {
+            report.metric_with_chance(format!("top{k}"), *hits as f64 / samples as f64, (*k as f64).min(classes) / classes);
+        }
+        let seen: Vec<_> = self.classes.iter().filter(|(samples, _)| *samples > 0).collect();
+        let recall = seen.iter().map(|(samples, right)| *right as f64 / *samples as f64).sum::<f64>() / seen.len() as f64;
+        report.metric_with_chance("mean_per_class_recall", recall, 1.0 / classes);
+        report.samples += samples;
+        report.confusion = self.matrix.map(|counts| Matrix { classes: names.to_vec(), counts });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hits_recall_and_confusion_are_counted() {
+        let mut counts = Counts::new(3, &[1, 2]);
+        for (scores, label) in [([0.9, 0.1, 0.0], 0), ([0.9, 0.1, 0.0], 0), ([0.9, 0.1, 0.0], 1), ([0.5, 0.5, 0.5], 2)] {
+            counts.add(&scores, label);
+        }
+        let mut report = Report::default();
+        counts.write(&["a", "b", "c"].map(String::from), &mut report);
+        assert_eq!((report.get("top1"), report.get("top2")), (Some(0.5), Some(0.75)), "ties go to the lower index");
+        assert_eq!(report.get("mean_per_class_recall"), Some(1.0 / 3.0));
+        assert_eq!(report.confusion.expect("three classes").counts, [[2, 0, 0], [1, 0, 0], [1, 0, 0]]);
+    }
+}

@@ -1,0 +1,181 @@
+//! Objectives, what of a model is trained, and the recipes of `examples`, through the command line.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::cargo::root;
+use crate::program::{SMALL, command, must, ran, run};
+
+const SHORT: [&str; 5] = ["train.batch=8", "train.steps=2", "train.torch_threads=1", "train.show_batch=false", "data.train.samples=64"];
+
+fn metrics(folder: &Path, name: &str) -> Vec<Value> {
+    let log = std::fs::read_to_string(folder.join(format!("logs/{name}/metrics.jsonl"))).expect("it is there");
+    log.lines().map(|line| serde_json::from_str(line).expect("a whole line")).collect()
+}
+
+/// Copies the recipes to where their paths to other runs lead into `folder`.
+fn recipes(folder: &Path) -> Vec<String> {
+    let to = folder.join("examples/recipes");
+    std::fs::create_dir_all(&to).expect("made");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(root().join("examples/recipes")).expect("they are there").flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+        names.push(entry.path().file_stem().expect("a name").to_string_lossy().into_owned());
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn every_recipe_trains_and_in_chunks_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut names = recipes(folder.path());
+    assert_eq!(names.len(), 11, "{names:?}");
+    // Two begin from the runs of others.
+    names.sort_by_key(|name| ["lit", "distill"].contains(&name.as_str()));
+    for name in &names {
+        let file = format!("examples/recipes/{name}.toml");
+        let text = std::fs::read_to_string(folder.path().join(&file)).expect("it is there");
+        assert!(
+            text.starts_with("# ") && text.contains("Expect: ") && text.contains(&format!("vlhub train examples/recipes/{name}.toml")),
+            "{name}: its header"
+        );
+        // What is measured takes longer than two steps; the suites are checked, and run by other tests.
+        let suites: Vec<String> = text
+            .lines()
+            .filter_map(|line| Some(format!("{}.every=never", line.strip_prefix('[')?.strip_suffix(']')?)))
+            .filter(|key| key.starts_with("eval."))
+            .collect();
+        let suites: Vec<&str> = suites.iter().map(String::as_str).collect();
+        must(folder.path(), &[&["train", &file], &SHORT[..], &suites].concat());
+        let cached = format!("name={name}_cached");
+        must(
+            folder.path(),
+            &[&["train", &file, &cached, "train.grad_cache.rows=3", "train.grad_cache.keep=1"], &SHORT[..], &suites].concat(),
+        );
+        let losses =
+            |run: &str| metrics(folder.path(), run).iter().map(|line| line["loss"].as_f64().expect("a number")).collect::<Vec<_>>();
+        for (plain, chunked) in losses(name).into_iter().zip(losses(&format!("{name}_cached"))) {
+            assert!((plain - chunked).abs() < 1e-3 * plain.abs().max(1.0), "{name}: {plain} and {chunked}");
+        }
+    }
+}
+
+/// The small run with two more views, and whatever keeps a state of its own.
+fn stateful() -> String {
+    let views = "[view.image.a]\naugment = [\"flip\"]\n[view.image.b]\naugment = [{ use = \"random_resized_crop\" }]\n";
+    let objectives = "[objective.clip]\n[objective.nearest]\nqueue = 40\n[objective.byol]\nhidden = 16\nout = 8\n[ema]\ndecay = 0.9\n";
+    let file = SMALL.replace("[objective.clip]\n", &format!("{views}{objectives}"));
+    let image = "patch_dropout = 0.25\n";
+    file.replace(image, &format!("{image}lora = {{ rank = 2, match = [\"*mlp*weight\"], train = [\"proj\"] }}\nlsuv = true\n"))
+        .replace("lr = 1e-3", "lr = 1e-3\nlayer_decay = 0.8\nclip_value = 0.5\ngsam = { rho_max = 0.05, alpha = 0.1 }\ngroups = { scale = { match = \"logit_scale\", lr = 0.5, wd = 0.0 } }")
+}
+
+#[test]
+fn queues_averages_adapters_and_rates_are_resumed_to_the_bit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("run.toml"), stateful()).expect("written");
+    must(folder.path(), &["train", "run.toml"]);
+    let killed = ran(command(folder.path())
+        .args(["train", "run.toml", "name=killed"])
+        .env("VLHUB_FAILPOINT", "step-8=abort")
+        .output()
+        .expect("it starts"));
+    assert_ne!(killed.code, 0);
+    must(folder.path(), &["train", "run.toml", "name=killed", "--resume"]);
+    assert_eq!(must(folder.path(), &["internal-hash", "logs/killed"]), must(folder.path(), &["internal-hash", "logs/small"]));
+
+    let table = std::fs::read_to_string(folder.path().join("logs/small/parameters.tsv")).expect("the run saves what is trained");
+    let row = |name: &str| {
+        let found = table.lines().find(|line| line.split('\t').next() == Some(name)).unwrap_or_else(|| panic!("no {name} in\n{table}"));
+        found.split('\t').map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(row("visual.conv1.weight")[3], "no", "adapters freeze the rest of the tower");
+    assert_eq!(row("visual.proj")[3..], ["yes", "1", "0.2"]);
+    assert_eq!(row("logit_scale")[3..], ["yes", "0.5", "0"]);
+    assert_eq!(row("lora.visual.transformer.resblocks.0.mlp.c_fc.weight.a")[3], "yes");
+    let one_deeper: f64 = row("transformer.resblocks.0.mlp.c_fc.weight")[4].parse().expect("a number");
+    assert!((one_deeper - 0.8).abs() < 1e-9, "a layer below the projection: {one_deeper}");
+
+    // What other programs read is the merged weight.
+    std::fs::write(folder.path().join("texts.txt"), "a red circle\n").expect("written");
+    must(folder.path(), &["embed", "--model", "run.toml", "--checkpoint", "logs/small", "--texts", "texts.txt", "--out", "e.safetensors"]);
+    must(folder.path(), &["models", "convert", "logs/small", "w.safetensors"]);
+    let names: Vec<String> = vlhub_host::checkpoint::read_safetensors(&folder.path().join("w.safetensors"))
+        .expect("written")
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert!(names.iter().all(|name| !name.contains("lora") && !name.starts_with("ema.") && !name.starts_with("average.")), "{names:?}");
+}
+
+#[test]
+fn towers_are_locked_by_groups_and_load_the_first_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("run.toml"), SMALL.replace("steps = 14", "steps = 2")).expect("written");
+    must(folder.path(), &["train", "run.toml", "name=first"]);
+    let trained = |name: &str, overrides: &[&str]| {
+        let name = format!("name={name}");
+        must(folder.path(), &[&["train", "run.toml", &name], overrides].concat());
+        let table = std::fs::read_to_string(folder.path().join(format!("logs/{}/parameters.tsv", &name[5..]))).expect("it is there");
+        let yes = table.lines().filter(|line| line.contains("\tyes\t")).map(|line| line.split('\t').next().unwrap_or_default().to_owned());
+        yes.collect::<Vec<_>>()
+    };
+    let all = trained("locked", &["backbone.image.unlocked=0", "pretrained=logs/first"]);
+    assert!(all.iter().all(|name| !name.starts_with("visual.")) && !all.is_empty(), "{all:?}");
+    let last = trained("last", &["backbone.image.unlocked=1", "backbone.text.unlocked=1", "pretrained=logs/first"]);
+    assert_eq!(last, ["logit_scale", "text_projection", "visual.proj"]);
+    let tensors = |name: &str| {
+        must(folder.path(), &["models", "convert", &format!("logs/{name}"), "w.safetensors"]);
+        vlhub_host::checkpoint::read_safetensors(&folder.path().join("w.safetensors"))
+            .expect("written")
+            .into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    must(
+        folder.path(),
+        &[
+            "train",
+            "run.toml",
+            "name=part",
+            "pretrained=logs/first",
+            "backbone.image.load_groups=1",
+            "optimizer.lr=0.0",
+            "optimizer.wd=0.0",
+        ],
+    );
+    let (first, part) = (tensors("first"), tensors("part"));
+    assert!(first["visual.conv1.weight"].equal(&part["visual.conv1.weight"]), "the first group is loaded");
+    assert!(
+        !first["visual.transformer.resblocks.0.mlp.c_fc.weight"].equal(&part["visual.transformer.resblocks.0.mlp.c_fc.weight"]),
+        "the next begins afresh"
+    );
+}
+
+#[test]
+fn mistakes_about_training_are_told_with_their_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("run.toml"), SMALL).expect("written");
+    for (option, part) in [
+        ("backbone.image.unlocked=9", "unlocked: 9 is more than the tower's"),
+        ("backbone.image.lora={rank=99, match=[\"*mlp*\"]}", "backbone.image.lora.rank"),
+        ("backbone.image.lora={rank=2, match=[\"*nothing*\"]}", "backbone.image.lora.match"),
+        ("backbone.image.lora={rnak=2}", "rnak"),
+        ("train.grad_cache.keep=\"all\"", "`auto`"),
+        ("train.grad_cache.budget=\"lots\"", "4 GiB"),
+        ("optimizer.groups={x={match=\"visal.*\"}}", "optimizer.groups.x.match"),
+        ("optimizer.layer_decay=1.5", "optimizer.layer_decay"),
+        ("ema.decay=1.0", "ema.decay"),
+        ("objective.distill={}", "[teacher.teacher]"),
+        ("teacher.big={model=\"ViT-B-33\", pretrained=\"x\"}", "teacher.big.model"),
+        ("teacher.big={model=\"ViT-B-32\"}", "needs `pretrained`"),
+        ("objective.classify={}", "classes"),
+        ("objective.byol={}", "`a`"),
+    ] {
+        let refused = run(folder.path(), &["train", "run.toml", option]);
+        assert_eq!(refused.code, 2, "{option}: {}\n{}", refused.code, refused.err);
+        assert!(refused.err.contains(part), "{option}: {part:?} is not in\n{}", refused.err);
+        assert!(!folder.path().join("logs").exists(), "{option}: nothing was written");
+    }
+}
