@@ -261,7 +261,9 @@ fn plugins_try_names_what_is_missing_or_has_no_meaning() {
         let mut given = everything();
         for name in change {
             match name.strip_prefix('-') {
-                Some(name) => drop(given.retain(|known, _| known != name)),
+                Some(name) => {
+                    given.retain(|known, _| known != name);
+                }
                 None => drop(given.insert((*name).to_owned(), image())),
             }
         }

@@ -145,7 +145,6 @@ impl<'a> Reader<'a> {
             (top.embed < 1, "embed", "must be at least 1"),
             (train.batch < 1, "train.batch", "must be at least 1"),
             (train.grad_cache.rows < 0, "train.grad_cache.rows", "must not be negative"),
-            (train.grad_cache.bytes().is_err(), "train.grad_cache.budget", "is no amount of memory; write `4 GiB`, `500 MiB` or nothing"),
             (!(0.0..1.0).contains(&ema.decay), "ema.decay", "must lie in 0..1; 0 keeps no average"),
             (optimizer.gsam.rho_max < 0.0 || optimizer.gsam.rho_min < 0.0, "optimizer.gsam", "has ways uphill of at least 0"),
             (optimizer.clip_value < 0.0, "optimizer.clip_value", "must not be negative"),
@@ -166,6 +165,9 @@ impl<'a> Reader<'a> {
             if wrong {
                 self.problems.add(key, message);
             }
+        }
+        if let Err(message) = train.grad_cache.bytes() {
+            self.problems.add("train.grad_cache.budget", message);
         }
     }
 

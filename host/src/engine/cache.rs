@@ -44,14 +44,15 @@ impl GradCacheConfig {
     ///
     /// # Errors
     /// A text that is no amount of memory.
-    pub fn bytes(&self) -> Result<Option<u64>, ()> {
+    pub fn bytes(&self) -> Result<Option<u64>, String> {
+        let wrong = || format!("`{}` is no amount of memory; write `4 GiB`, `500 MiB` or nothing", self.budget);
         let text = self.budget.trim();
         if text.is_empty() {
             return Ok(None);
         }
         let at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
         let (number, unit) = text.split_at(at);
-        let number: f64 = number.trim().parse().map_err(|_| ())?;
+        let number: f64 = number.trim().parse().map_err(|_| wrong())?;
         let unit = match unit.trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1.0,
             "kib" => 1024.0,
@@ -60,9 +61,9 @@ impl GradCacheConfig {
             "kb" => 1e3,
             "mb" => 1e6,
             "gb" => 1e9,
-            _ => return Err(()),
+            _ => return Err(wrong()),
         };
-        if number.is_finite() && number >= 0.0 { Ok(Some((number * unit) as u64)) } else { Err(()) }
+        if number.is_finite() && number >= 0.0 { Ok(Some((number * unit) as u64)) } else { Err(wrong()) }
     }
 
     /// `budget`, or half of what is free on this machine.

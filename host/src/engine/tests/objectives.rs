@@ -70,7 +70,7 @@ fn engine_of(objectives: &str, cache: GradCacheConfig, optimizer: OptimizerConfi
         text: teacher.towers.about(Modality::Text),
         log_scale: Some(2.0),
     };
-    let session = crate::session::with_teachers(&config, &[about.clone()]).expect("it builds");
+    let session = crate::session::with_teachers(&config, std::slice::from_ref(&about)).expect("it builds");
     let average = crate::session::on_shapes(&self::config("")).expect("it builds");
     for (towers, first) in [(&session.towers, 0), (&teacher.towers, 1000), (&average.towers, 2000)] {
         fill(towers, first);
