@@ -63,7 +63,7 @@ pub fn left_out(name: &str) -> Option<&'static str> {
         ("filip", cfg!(feature = "filip"), &["filip"]),
         ("quasimetric", cfg!(feature = "quasimetric"), &["iqe"]),
         ("simclr", cfg!(feature = "simclr"), &["simclr", "byol"]),
-        ("probe", cfg!(feature = "probe"), &["knn", "accuracy"]),
+        ("probe", cfg!(feature = "probe"), &["accuracy", "knn", "linear_probe"]),
         ("retrieval", cfg!(feature = "retrieval"), &["retrieval"]),
         (
             "vit",

@@ -10,7 +10,7 @@ use crate::read::{batches, checked, rows};
 
 /// How often a supervised head, such as that of `classify`, is right.
 ///
-/// Labels of the data set index the head's classes. A model without such a head is skipped.
+/// Labels of the data set index the head's classes; one outside of them is an error. A model without such a head is skipped.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -19,7 +19,7 @@ pub struct AccuracyConfig {
     pub data: serde_json::Value,
     /// Pictures in one call of the model.
     pub batch: usize,
-    /// Report `topK` for each of these K.
+    /// Report `topK` for each of these K. More than the number of classes counts as all of them.
     pub topk: Vec<usize>,
 }
 
@@ -33,9 +33,6 @@ impl Config<dyn EvalSuite> for AccuracyConfig {
     fn build(&self, cx: &EvalCx<'_>) -> Result<Box<dyn EvalSuite>> {
         let topk = checked(&self.topk, self.batch)?;
         let data = cx.datasets.open(&self.data).map_err(|error| error.within("`data`"))?;
-        if data.classes().is_empty() {
-            return Err(Error::Options("the data set has no classes; choose a labelled one".into()));
-        }
         Ok(Box::new(Accuracy { data, batch: self.batch, topk }))
     }
 }
@@ -61,16 +58,29 @@ impl EvalSuite for Accuracy {
         let _guard = tch::no_grad_guard();
         let lacks = || Error::invalid("the model has no supervised head");
         let classifier = model.skills().classifier.ok_or_else(lacks)?;
-        let names = self.data.classes();
-        let mut counts = Counts::new(names.len(), &self.topk);
-        batches(self.data.as_ref(), names.len(), self.batch, &mut report.skipped, |ready| {
+        // How many classes the head has shows in its first scores.
+        let (mut counts, mut width) = (Counts::new(0, &self.topk), 0);
+        batches(self.data.as_ref(), None, self.batch, &mut report.skipped, |ready| {
             let scores = classifier.classify(&model.images(&ready.images, false)?)?;
-            for (scores, label) in rows(&scores, names.len())?.iter().zip(ready.labels) {
-                counts.add(scores, label);
+            if width == 0 {
+                width = scores.size().get(1).map_or(0, |width| *width as usize);
+                counts = Counts::new(width, &self.topk);
+            }
+            for ((scores, label), key) in rows(&scores, width, &ready.keys)?.iter().zip(ready.labels).zip(ready.keys) {
+                if !(0..width as i64).contains(&label) {
+                    return Err(Error::invalid(format!("{key}: label {label} is not in 0..{width}, the classes of the supervised head")));
+                }
+                counts.add(scores, label as usize);
             }
             Ok(())
         })?;
-        counts.write(names, report);
+        let names = self.data.classes();
+        if !names.is_empty() && names.len() != width {
+            let text = format!("the data set has {} classes, the head {width}; labels were read as the head's", names.len());
+            report.notes.push(text);
+        }
+        let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| format!("class {at}"));
+        counts.write(&(0..width).map(name).collect::<Vec<_>>(), report);
         Ok(())
     }
 }

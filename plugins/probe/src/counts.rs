@@ -15,6 +15,11 @@ pub(crate) struct Counts {
     matrix: Option<Vec<Vec<u64>>>,
 }
 
+/// The class that is predicted: the largest score, of equal ones the lower index.
+pub(crate) fn first(scores: &[f32]) -> usize {
+    (0..scores.len()).reduce(|best, at| if scores[at] > scores[best] { at } else { best }).unwrap_or_default()
+}
+
 impl Counts {
     pub fn new(classes: usize, topk: &[usize]) -> Self {
         let matrix = (classes <= LARGEST_MATRIX).then(|| vec![vec![0; classes]; classes]);
@@ -25,14 +30,13 @@ impl Counts {
     pub fn add(&mut self, scores: &[f32], label: usize) {
         let before = |at: usize| scores[at] > scores[label] || (scores[at] == scores[label] && at < label);
         let rank = (0..scores.len()).filter(|at| before(*at)).count();
-        let first = (0..scores.len()).reduce(|best, at| if scores[at] > scores[best] { at } else { best }).unwrap_or_default();
         for (k, hits) in &mut self.hits {
             *hits += u64::from(rank < *k);
         }
         self.classes[label].0 += 1;
         self.classes[label].1 += u64::from(rank == 0);
         if let Some(matrix) = &mut self.matrix {
-            matrix[label][first] += 1;
+            matrix[label][first(scores)] += 1;
         }
     }
 
@@ -45,6 +49,11 @@ impl Counts {
         let seen: Vec<_> = self.classes.iter().filter(|(samples, _)| *samples > 0).collect();
         let recall = seen.iter().map(|(samples, right)| *right as f64 / *samples as f64).sum::<f64>() / seen.len() as f64;
         report.metric_with_chance("mean_per_class_recall", recall, 1.0 / classes);
+        let unseen = self.classes.len() - seen.len();
+        if unseen > 0 {
+            let all = self.classes.len();
+            report.notes.push(format!("{unseen} of {all} classes have no sample; they are left out of mean_per_class_recall"));
+        }
         report.samples += samples;
         report.confusion = self.matrix.map(|counts| Matrix { classes: names.to_vec(), counts });
     }
@@ -56,14 +65,16 @@ mod tests {
 
     #[test]
     fn hits_recall_and_confusion_are_counted() {
-        let mut counts = Counts::new(3, &[1, 2]);
-        for (scores, label) in [([0.9, 0.1, 0.0], 0), ([0.9, 0.1, 0.0], 0), ([0.9, 0.1, 0.0], 1), ([0.5, 0.5, 0.5], 2)] {
+        let mut counts = Counts::new(4, &[1, 2, 9]);
+        for (scores, label) in [([0.9, 0.1, 0.0, 0.0], 0), ([0.9, 0.1, 0.0, 0.0], 0), ([0.9, 0.1, 0.0, 0.0], 1), ([0.5; 4], 2)] {
             counts.add(&scores, label);
         }
         let mut report = Report::default();
-        counts.write(&["a", "b", "c"].map(String::from), &mut report);
+        counts.write(&["a", "b", "c", "d"].map(String::from), &mut report);
         assert_eq!((report.get("top1"), report.get("top2")), (Some(0.5), Some(0.75)), "ties go to the lower index");
-        assert_eq!(report.get("mean_per_class_recall"), Some(1.0 / 3.0));
-        assert_eq!(report.confusion.expect("three classes").counts, [[2, 0, 0], [1, 0, 0], [1, 0, 0]]);
+        assert_eq!(report.get("top9"), Some(1.0), "more than the classes is all of them");
+        assert_eq!(report.get("mean_per_class_recall"), Some(1.0 / 3.0), "d has no sample");
+        assert!(report.notes[0].contains("1 of 4 classes"), "{:?}", report.notes);
+        assert_eq!(report.confusion.expect("four classes").counts, [[2, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0; 4]]);
     }
 }

@@ -1,18 +1,17 @@
 //! Nearest neighbours.
 
-use std::sync::Arc;
-
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{serde_json, tch};
 
 use crate::counts::Counts;
-use crate::read::{batches, checked, rows};
+use crate::features::{Known, Output, Pair};
+use crate::read::{batches, checked};
 
 /// Classes by the nearest neighbours among labelled pictures (Wu et al., 2018, arXiv 1805.01978).
 ///
 /// Features are scaled to unit length. The `k` nearest pictures of `train` vote for their classes, each with `exp(similarity / temperature)`.
-/// Nothing is trained, so it tells what a self-supervised tower has learnt by itself.
+/// Nothing is trained, so it tells what a self-supervised tower has learnt by itself. The features of `train` stay in memory.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -26,22 +25,11 @@ pub struct KnnConfig {
     /// Smaller values give near neighbours more weight; 0 counts heads.
     pub temperature: f64,
     /// Which features are compared: the tower's pooled output, or its projection into the joint space.
-    pub on: On,
+    pub features: Output,
     /// Pictures in one call of the model.
     pub batch: usize,
-    /// Report `topK` for each of these K.
+    /// Report `topK` for each of these K. More than the number of classes counts as all of them.
     pub topk: Vec<usize>,
-}
-
-/// Which features are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(crate = "vlhub_sdk::serde", rename_all = "lowercase")]
-#[schemars(crate = "vlhub_sdk::schemars")]
-pub enum On {
-    /// Before the projection.
-    Pooled,
-    /// In the joint space.
-    Embed,
 }
 
 impl Default for KnnConfig {
@@ -51,7 +39,7 @@ impl Default for KnnConfig {
             data: serde_json::json!({ "use": "shapes", "seed": 1 }),
             k: 20,
             temperature: 0.07,
-            on: On::Pooled,
+            features: Output::Pooled,
             batch: 64,
             topk: vec![1, 5],
         }
@@ -67,19 +55,13 @@ impl Config<dyn EvalSuite> for KnnConfig {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(Error::Options(format!("`temperature` is {}; it is at least 0", self.temperature)));
         }
-        let open = |name: &'static str, options| cx.datasets.open(options).map_err(|error| error.within(name));
-        let (train, data) = (open("`train`", &self.train)?, open("`data`", &self.data)?);
-        if data.classes().is_empty() || train.classes() != data.classes() {
-            return Err(Error::Options("`train` and `data` must have the same classes, and at least one".into()));
-        }
-        Ok(Box::new(Knn { config: self.clone(), train, data, topk }))
+        Ok(Box::new(Knn { config: self.clone(), pair: Pair::open(cx, &self.train, &self.data)?, topk }))
     }
 }
 
 struct Knn {
     config: KnnConfig,
-    train: Arc<dyn Dataset>,
-    data: Arc<dyn Dataset>,
+    pair: Pair,
     topk: Vec<usize>,
 }
 
@@ -89,26 +71,45 @@ impl std::fmt::Debug for Knn {
     }
 }
 
-impl Knn {
-    /// `[B, D]`, unit rows.
-    fn features(&self, model: &dyn Model, images: &[RgbImage]) -> Result<Tensor> {
-        let encoded = model.images(images, false)?;
-        let features = if self.config.on == On::Pooled { encoded.pooled } else { encoded.embed };
-        Ok(normalize(&features.to_kind(Kind::Float)))
-    }
+/// Rows of `train` that are compared at once, so that the table of similarities stays small.
+const TILE: i64 = 65_536;
 
-    /// The votes `[B, classes]` of the nearest rows of `known` `[N, D]`, whose classes are the rows of `classes` `[N, C]`.
-    fn votes(&self, features: &Tensor, known: &Tensor, classes: &Tensor) -> Tensor {
-        let k = self.config.k.min(known.size()[0]);
-        let (similarity, nearest) = features.matmul(&known.tr()).topk(k, 1, true, true);
-        let weights = match self.config.temperature {
-            0.0 => similarity.ones_like(),
-            // Less the largest, so that no weight overflows.
-            temperature => ((&similarity - similarity.amax([1i64].as_slice(), true)) / temperature).exp(),
-        };
-        let voted = classes.index_select(0, &nearest.view(-1)).view([nearest.size()[0], k, -1]);
-        (voted * weights.unsqueeze(-1)).sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
+/// The `k` largest similarities of unit rows `[B, D]` with those of `known` `[N, D]`, and where they are: `[B, k]` each, the largest first.
+fn nearest(features: &Tensor, known: &Tensor, k: i64, tile: i64) -> (Tensor, Tensor) {
+    let (mut values, mut places) = (Vec::new(), Vec::new());
+    let mut start = 0;
+    for part in known.split(tile, 0) {
+        let rows = part.size()[0];
+        let (similarity, at) = features.matmul(&part.tr()).topk(k.min(rows), 1, true, true);
+        values.push(similarity);
+        places.push(at + start);
+        start += rows;
     }
+    let (values, places) = (Tensor::cat(&values, 1), Tensor::cat(&places, 1));
+    let (values, at) = values.topk(k.min(start), 1, true, true);
+    (values, places.gather(1, &at, false))
+}
+
+/// The votes of each row's neighbours for `classes` classes. The nearest neighbour's is 1: only the ratio of votes matters, and so no weight
+/// overflows.
+pub(crate) fn votes(features: &Tensor, known: &Known, classes: usize, k: i64, temperature: f64) -> Result<Vec<Vec<f32>>> {
+    let (similarity, places) = nearest(features, &known.features, k, TILE);
+    let weights = match temperature {
+        0.0 => similarity.ones_like(),
+        _ => ((&similarity - similarity.narrow(1, 0, 1)) / temperature).exp(),
+    };
+    let k = places.size()[1] as usize;
+    let weights = Vec::<f32>::try_from(weights.to_device(Device::Cpu).contiguous().view(-1))?;
+    let places = Vec::<i64>::try_from(places.to_device(Device::Cpu).contiguous().view(-1))?;
+    // Added here and in order, because a device that adds in any order gives another sum each time.
+    let vote = |(weights, places): (&[f32], &[i64])| {
+        let mut votes = vec![0.0; classes];
+        for (weight, place) in weights.iter().zip(places) {
+            votes[known.labels[*place as usize] as usize] += weight;
+        }
+        votes
+    };
+    Ok(weights.chunks(k).zip(places.chunks(k)).map(vote).collect())
 }
 
 impl EvalSuite for Knn {
@@ -118,23 +119,15 @@ impl EvalSuite for Knn {
 
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let names = self.data.classes();
-        let (mut known, mut labels, mut unread) = (Vec::new(), Vec::new(), Vec::new());
-        batches(self.train.as_ref(), names.len(), self.config.batch, &mut unread, |ready| {
-            known.push(self.features(model, &ready.images)?);
-            labels.extend(ready.labels.iter().map(|label| *label as i64));
-            Ok(())
-        })?;
-        if !unread.is_empty() {
-            report.notes.push(format!("{} neighbours could not be read; the first: {}", unread.len(), unread[0]));
-        }
-        let known = Tensor::cat(&known, 0);
-        let classes = Tensor::from_slice(&labels).one_hot(names.len() as i64).to_kind(Kind::Float).to_device(known.device());
+        let KnnConfig { k, temperature, features, batch, .. } = self.config;
+        let names = self.pair.data.classes();
+        let mut known = self.pair.learn(model, features, batch, report)?;
+        known.features = normalize(&known.features);
         let mut counts = Counts::new(names.len(), &self.topk);
-        batches(self.data.as_ref(), names.len(), self.config.batch, &mut report.skipped, |ready| {
-            let votes = self.votes(&self.features(model, &ready.images)?, &known, &classes);
-            for (votes, label) in rows(&votes, names.len())?.iter().zip(ready.labels) {
-                counts.add(votes, label);
+        batches(self.pair.data.as_ref(), Some(names.len()), batch, &mut report.skipped, |ready| {
+            let votes = votes(&normalize(&features.of(model, &ready)?), &known, names.len(), k, temperature)?;
+            for (votes, label) in votes.iter().zip(ready.labels) {
+                counts.add(votes, label as usize);
             }
             Ok(())
         })?;
@@ -148,25 +141,35 @@ register!(dyn EvalSuite, "knn", KnnConfig);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vlhub_sdk::testkit::eval::Toys;
 
-    fn votes(k: i64, temperature: f64) -> Vec<f32> {
-        let config = KnnConfig { k, temperature, ..KnnConfig::default() };
-        let open = || vlhub_sdk::Datasets::open(&Toys { broken: false }, &serde_json::Value::Null).expect("toys");
-        let knn = Knn { config, train: open(), data: open(), topk: vec![1] };
-        let known = normalize(&Tensor::from_slice(&[1.0f32, 0.0, 0.8, 0.6, 0.0, 1.0]).view([3, 2]));
-        let classes = Tensor::from_slice(&[0i64, 1, 1]).one_hot(2).to_kind(Kind::Float);
-        let votes = knn.votes(&Tensor::from_slice(&[1.0f32, 0.0]).view([1, 2]), &known, &classes);
-        Vec::try_from(votes.view(-1)).expect("two numbers")
+    #[test]
+    fn tiles_find_the_same_neighbours() {
+        let rows = |name: &str, count: usize| {
+            let numbers = vlhub_sdk::testkit::golden::numbers(name, count * 4);
+            normalize(&Tensor::from_slice(&numbers).view([count as i64, 4]))
+        };
+        let (features, known) = (rows("asked", 5), rows("known", 23));
+        for k in [1, 6, 23, 99] {
+            let (values, places) = nearest(&features, &known, k, TILE);
+            for tile in [1, 4, 7, 22] {
+                let (again, there) = nearest(&features, &known, k, tile);
+                assert_eq!(there, places, "k {k}, tile {tile}");
+                assert!((again - &values).abs().max().double_value(&[]) < 1e-6, "k {k}, tile {tile}");
+            }
+        }
     }
 
     #[test]
     fn neighbours_vote_by_their_similarity() {
+        let rows = |values: &[f32]| Tensor::from_slice(values).view([-1, 2]);
         // Similarities 1, 0.8 and 0; weights relative to the first.
+        let known = Known { features: normalize(&rows(&[1.0, 0.0, 0.8, 0.6, 0.0, 1.0])), labels: vec![0, 1, 1] };
         let near = (-0.2f64 / 0.1).exp() as f32;
         let far = (-1.0f64 / 0.1).exp() as f32;
-        for (k, temperature, wanted) in [(1, 0.1, [1.0, 0.0]), (2, 0.1, [1.0, near]), (9, 0.1, [1.0, near + far]), (3, 0.0, [1.0, 2.0])] {
-            let got = votes(k, temperature);
+        // The smallest temperature: exp(1 / 1e-9) would be infinite.
+        let cases = [(1, 0.1, [1.0, 0.0]), (2, 0.1, [1.0, near]), (9, 0.1, [1.0, near + far]), (3, 1e-9, [1.0, 0.0]), (3, 0.0, [1.0, 2.0])];
+        for (k, temperature, wanted) in cases {
+            let got = &votes(&rows(&[1.0, 0.0]), &known, 2, k, temperature).expect("votes")[0];
             assert!(got.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6), "k {k}, temperature {temperature}: {got:?}");
         }
     }

@@ -1,0 +1,191 @@
+//! A linear classifier on frozen features.
+
+use vlhub_sdk::prelude::*;
+use vlhub_sdk::{serde_json, tch};
+
+use crate::counts::{Counts, first};
+use crate::features::{Known, Output, Pair};
+use crate::lbfgs::Stop;
+use crate::logistic::Problem;
+use crate::read::{batches, checked};
+
+/// Linear classification of frozen features: multinomial logistic regression by L-BFGS (as in CLIP, Radford et al., 2021, section 3.2).
+///
+/// The loss is the mean cross-entropy over `train` plus `l2 / 2` times the squared weights; biases are free. scikit-learn's `C` is
+/// `1 / (l2 · pictures)`. Of several `l2` the one is taken that is most often right on a held-out fifth of `train`: every fifth picture in the
+/// order of classes. All of `train` is then fitted again. Nothing is drawn. The features of `train` stay in memory, twice while an `l2` is
+/// chosen.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
+#[schemars(crate = "vlhub_sdk::schemars")]
+pub struct LinearProbeConfig {
+    /// The labelled pictures to which the classifier is fitted: a table as in `[data.train]`.
+    pub train: serde_json::Value,
+    /// The labelled pictures that are classified, with the same classes.
+    pub data: serde_json::Value,
+    /// Which features are used: the tower's pooled output, or its projection into the joint space.
+    pub features: Output,
+    /// Subtract each feature's mean over `train` and divide by its standard deviation. A feature that does not vary is left out.
+    pub standardise: bool,
+    /// Strengths of the regularisation, at least 0; of several the best is chosen, of equally good ones the strongest.
+    pub l2: Vec<f64>,
+    /// The fit ends when no entry of the gradient is larger.
+    pub tolerance: f64,
+    /// Most steps of one fit.
+    pub iterations: usize,
+    /// Pictures in one call of the model.
+    pub batch: usize,
+    /// Report `topK` for each of these K. More than the number of classes counts as all of them.
+    pub topk: Vec<usize>,
+}
+
+impl Default for LinearProbeConfig {
+    fn default() -> Self {
+        Self {
+            train: serde_json::json!({ "use": "shapes", "seed": 2 }),
+            data: serde_json::json!({ "use": "shapes", "seed": 1 }),
+            features: Output::Pooled,
+            standardise: true,
+            l2: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0],
+            tolerance: 1e-5,
+            iterations: 1000,
+            batch: 64,
+            topk: vec![1, 5],
+        }
+    }
+}
+
+impl Config<dyn EvalSuite> for LinearProbeConfig {
+    fn build(&self, cx: &EvalCx<'_>) -> Result<Box<dyn EvalSuite>> {
+        let topk = checked(&self.topk, self.batch)?;
+        let fits = |number: &f64| number.is_finite() && *number >= 0.0;
+        if self.l2.is_empty() || !self.l2.iter().all(fits) {
+            return Err(Error::Options(format!("`l2` is {:?}; give at least one number, each at least 0", self.l2)));
+        }
+        if !fits(&self.tolerance) {
+            return Err(Error::Options(format!("`tolerance` is {}; it is at least 0", self.tolerance)));
+        }
+        if self.iterations == 0 {
+            return Err(Error::Options("`iterations` is 0; at least one step is needed".into()));
+        }
+        let mut l2 = self.l2.clone();
+        l2.sort_unstable_by(|a, b| b.total_cmp(a));
+        l2.dedup();
+        Ok(Box::new(LinearProbe { config: Self { l2, topk, ..self.clone() }, pair: Pair::open(cx, &self.train, &self.data)? }))
+    }
+}
+
+struct LinearProbe {
+    /// `l2` from the strongest to the weakest.
+    config: LinearProbeConfig,
+    pair: Pair,
+}
+
+impl std::fmt::Debug for LinearProbe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinearProbe").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The rows of `labels` that are fitted, and those that are held out: every fifth in the order of classes, so that each class gives its share
+/// whatever the order of the data.
+fn split(labels: &[i64]) -> (Vec<i64>, Vec<i64>) {
+    let mut order: Vec<_> = (0..labels.len() as i64).collect();
+    order.sort_by_key(|at| labels[*at as usize]);
+    let (out, fitted): (Vec<_>, Vec<_>) = order.into_iter().enumerate().partition(|(place, _)| place % 5 == 4);
+    let rows = |side: Vec<(usize, i64)>| side.into_iter().map(|(_, row)| row).collect();
+    (rows(fitted), rows(out))
+}
+
+impl LinearProbe {
+    fn stop(&self) -> Stop {
+        Stop { tolerance: self.config.tolerance, iterations: self.config.iterations }
+    }
+
+    /// The best `l2` on a held-out fifth of `known`.
+    fn choose(&self, known: &Known, classes: usize, report: &mut Report) -> Result<f64> {
+        let [strongest, _, ..] = self.config.l2[..] else { return Ok(self.config.l2[0]) };
+        let (fitted, out) = split(&known.labels);
+        if out.is_empty() {
+            let count = known.labels.len();
+            return Err(Error::invalid(format!("`train` has only {count} usable pictures, too few to choose among `l2`; give one number")));
+        }
+        let pick = |rows: &[i64]| Known {
+            features: known.features.index_select(0, &Tensor::from_slice(rows).to_device(known.features.device())),
+            labels: rows.iter().map(|row| known.labels[*row as usize]).collect(),
+        };
+        let (fitted, out) = (pick(&fitted), pick(&out));
+        let problem = Problem::new(&fitted, self.config.standardise);
+        let mut weights = problem.zeros();
+        let (mut best, mut most, mut told) = (strongest, None, Vec::new());
+        for &l2 in &self.config.l2 {
+            // A weaker one begins where the stronger one ended.
+            weights = problem.fit(l2, weights, self.stop())?.at;
+            let scores = problem.scores(&out.features, &weights, classes)?;
+            let right = scores.iter().zip(&out.labels).filter(|(scores, label)| first(scores) as i64 == **label).count();
+            if most.is_none_or(|most| right > most) {
+                (best, most) = (l2, Some(right));
+            }
+            told.push(format!("{l2:e}: {right}"));
+        }
+        report.notes.push(format!("l2 {best:e} was chosen; right of {} held-out pictures: {}", out.labels.len(), told.join(", ")));
+        Ok(best)
+    }
+}
+
+impl EvalSuite for LinearProbe {
+    fn requires(&self) -> Requires {
+        Requires { images: true, ..Requires::default() }
+    }
+
+    fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let LinearProbeConfig { features, batch, ref topk, .. } = self.config;
+        let names = self.pair.data.classes();
+        let known = self.pair.learn(model, features, batch, report)?;
+        let l2 = self.choose(&known, names.len(), report)?;
+        let problem = Problem::new(&known, self.config.standardise);
+        let found = problem.fit(l2, problem.zeros(), self.stop())?;
+        if found.gradient > self.config.tolerance {
+            let (steps, left) = (found.iterations, found.gradient);
+            report.notes.push(format!("the fit ended after {steps} steps with a gradient of {left:.1e}, above `tolerance`"));
+        }
+        let lacking = names.len() - problem.present();
+        if lacking > 0 {
+            report.notes.push(format!("{lacking} of {} classes have no picture in `train`; they are never predicted", names.len()));
+        }
+        let mut counts = Counts::new(names.len(), topk);
+        batches(self.pair.data.as_ref(), Some(names.len()), batch, &mut report.skipped, |ready| {
+            let scores = problem.scores(&features.of(model, &ready)?, &found.at, names.len())?;
+            for (scores, label) in scores.iter().zip(ready.labels) {
+                counts.add(scores, label as usize);
+            }
+            Ok(())
+        })?;
+        counts.write(names, report);
+        report.metric("l2", l2);
+        Ok(())
+    }
+}
+
+register!(dyn EvalSuite, "linear_probe", LinearProbeConfig);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_gives_a_fifth_whatever_the_order() {
+        for labels in
+            [(0..40).map(|at| at % 5).collect::<Vec<i64>>(), (0..40).map(|at| at / 8).collect(), (0..40).map(|at| (at * 7) % 5).collect()]
+        {
+            let (fitted, out) = split(&labels);
+            for class in 0..5 {
+                let count = |rows: &[i64]| rows.iter().filter(|row| labels[**row as usize] == class).count();
+                assert!((1..=2).contains(&count(&out)), "class {class}: {out:?}");
+                assert_eq!(count(&out) + count(&fitted), 8, "no picture is lost");
+            }
+        }
+        assert_eq!(split(&[0, 1, 2, 3]).1, [0i64; 0], "too few");
+    }
+}

@@ -1,0 +1,275 @@
+//! The suites on features that are written down, and against what other libraries compute from the same ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vlhub_sdk::image::Rgb;
+use vlhub_sdk::prelude::*;
+use vlhub_sdk::{Classifier, Datasets, Sample, serde_json};
+
+use crate::{AccuracyConfig, KnnConfig, LinearProbeConfig, Output};
+
+mod golden;
+
+type Suite = Box<dyn Config<dyn EvalSuite>>;
+
+/// Features by row; a picture's row is its first two bytes.
+struct Table {
+    pooled: Vec<Vec<f32>>,
+    embed: Vec<Vec<f32>>,
+    head: bool,
+    largest: std::cell::Cell<usize>,
+}
+
+impl Table {
+    fn new(pooled: Vec<Vec<f32>>) -> Self {
+        Self { embed: pooled.iter().map(|row| row.iter().map(|value| -value).collect()).collect(), pooled, head: true, largest: 0.into() }
+    }
+}
+
+fn rows(table: &[Vec<f32>], images: &[RgbImage]) -> Tensor {
+    let row = |image: &RgbImage| {
+        let [low, high, _] = image.get_pixel(0, 0).0;
+        Tensor::from_slice(&table[usize::from(low) + 256 * usize::from(high)])
+    };
+    Tensor::stack(&images.iter().map(row).collect::<Vec<_>>(), 0)
+}
+
+impl Model for Table {
+    fn images(&self, images: &[RgbImage], _tokens: bool) -> Result<Encoded> {
+        self.largest.set(self.largest.get().max(images.len()));
+        Ok(Encoded { pooled: rows(&self.pooled, images), embed: rows(&self.embed, images), tokens: None })
+    }
+    fn texts(&self, _: &[String], _: bool) -> Result<Encoded> {
+        Err(Error::invalid("these suites read no text"))
+    }
+    fn skills(&self) -> Skills<'_> {
+        Skills { images: true, classifier: self.head.then_some(self), ..Skills::default() }
+    }
+}
+
+/// A head whose logits are the features.
+impl Classifier for Table {
+    fn classify(&self, images: &Encoded) -> Result<Tensor> {
+        Ok(images.pooled.shallow_clone())
+    }
+}
+
+/// The data sets `train` and `data`: labels of pictures, of which `None` cannot be read. The pictures of `data` are behind those of `train`.
+struct Labels {
+    classes: [usize; 2],
+    train: Vec<Option<i64>>,
+    data: Vec<Option<i64>>,
+}
+
+struct Data {
+    classes: Vec<String>,
+    labels: Vec<Option<i64>>,
+    first: usize,
+}
+
+impl Datasets for Labels {
+    fn open(&self, options: &serde_json::Value) -> Result<Arc<dyn Dataset>> {
+        let train = options == "train";
+        let (labels, first) = if train { (&self.train, 0) } else { (&self.data, self.train.len()) };
+        let classes = (0..self.classes[usize::from(!train)]).map(|at| format!("kind {at}")).collect();
+        Ok(Arc::new(Data { classes, labels: labels.clone(), first }))
+    }
+}
+
+impl Dataset for Data {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+    fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
+        Box::new(self.labels.iter().enumerate().map(|(at, label)| {
+            let at = self.first + at;
+            let label = label.ok_or_else(|| Error::invalid(format!("picture {at}: broken")))?;
+            let image = RgbImage::from_pixel(1, 1, Rgb([(at % 256) as u8, (at / 256) as u8, 0]));
+            // A label of 99 stands for none.
+            let label = (label != 99).then_some(label);
+            Ok(Sample { key: format!("picture {at}"), image, texts: vec![], label, meta: BTreeMap::new() })
+        }))
+    }
+}
+
+fn knn() -> KnnConfig {
+    KnnConfig { train: "train".into(), data: "data".into(), ..Default::default() }
+}
+
+fn probe() -> LinearProbeConfig {
+    LinearProbeConfig { train: "train".into(), data: "data".into(), l2: vec![1e-2], ..Default::default() }
+}
+
+fn accuracy() -> AccuracyConfig {
+    AccuracyConfig { data: "data".into(), ..Default::default() }
+}
+
+fn run(config: &dyn Config<dyn EvalSuite>, labels: &Labels, model: &dyn Model) -> Result<Report> {
+    let mut report = Report::default();
+    config.build(&EvalCx { datasets: labels })?.run(model, &mut report)?;
+    Ok(report)
+}
+
+/// The message of a refusal.
+#[track_caller]
+fn refused(config: &dyn Config<dyn EvalSuite>, labels: &Labels, model: &dyn Model) -> String {
+    run(config, labels, model).expect_err("it is refused").to_string()
+}
+
+/// Two classes, on two axes; the last picture of `data` is a mistake.
+fn axes() -> (Labels, Table) {
+    let some = |labels: &[i64]| labels.iter().copied().map(Some).collect();
+    let labels = Labels { classes: [2, 2], train: some(&[0, 1, 0, 1]), data: some(&[0, 1, 1]) };
+    let rows = [[5.0, 0.0], [0.0, 1.0], [3.0, 0.1], [0.2, 2.0], [4.0, 1.0], [0.0, 4.0], [6.0, 0.2]];
+    (labels, Table::new(rows.map(Vec::from).into()))
+}
+
+#[test]
+fn every_suite_counts_the_same_way() {
+    let (labels, model) = axes();
+    for batch in [1, 2, 64] {
+        let suites: [&dyn Config<dyn EvalSuite>; 3] =
+            [&KnnConfig { batch, k: 1, ..knn() }, &LinearProbeConfig { batch, ..probe() }, &AccuracyConfig { batch, ..accuracy() }];
+        for suite in suites {
+            model.largest.set(0);
+            let report = run(suite, &labels, &model).expect("a report");
+            assert_eq!((report.get("top1"), report.get("top5"), report.samples), (Some(2.0 / 3.0), Some(1.0), 3), "{suite:?}");
+            assert_eq!(report.get("mean_per_class_recall"), Some(0.75), "{suite:?}");
+            assert_eq!(report.confusion.expect("two classes").counts, [[1, 0], [1, 1]], "{suite:?}");
+            assert!(model.largest.get() <= batch, "no more pictures at once than `batch`");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_listed() {
+    let (mut labels, mut model) = axes();
+    labels.train.insert(0, None);
+    labels.data.extend([None, Some(99), Some(7)]);
+    model.pooled.insert(0, vec![0.0; 2]);
+    model.pooled.extend(vec![vec![0.0; 2]; 3]);
+    model.embed = model.pooled.clone();
+    let suites: [&dyn Config<dyn EvalSuite>; 2] = [&knn(), &probe()];
+    for suite in suites {
+        let report = run(suite, &labels, &model).expect("a report");
+        assert_eq!(report.samples, 3);
+        let wanted = ["`train`: picture 0: broken", "picture 8: broken", "picture 9: no label", "picture 10: label 7 is not in 0..2"];
+        assert_eq!(report.skipped, wanted);
+    }
+    labels.train = vec![None];
+    let error = refused(&knn(), &labels, &model);
+    assert!(error.contains("`train`") && error.contains("no sample could be used, 1 were skipped; the first: picture 0"), "{error}");
+    labels = Labels { train: vec![Some(0)], data: vec![None], ..labels };
+    let error = refused(&accuracy(), &labels, &model);
+    assert!(error.contains("no sample could be used, 1 were skipped; the first: picture 1"), "{error}");
+}
+
+#[test]
+fn labels_index_the_classes_of_the_head() {
+    let (mut labels, model) = axes();
+    for (wrong, text) in [(2, "picture 7: label 2 is not in 0..2, the classes of the supervised head"), (-1, "label -1")] {
+        labels.data[2] = Some(1);
+        labels.data.truncate(3);
+        labels.data.push(Some(wrong));
+        let mut model = Table::new(model.pooled.clone());
+        model.pooled.push(vec![0.0; 2]);
+        model.embed.push(vec![0.0; 2]);
+        let error = refused(&AccuracyConfig { batch: 2, ..accuracy() }, &labels, &model);
+        assert!(error.contains(text), "{error}");
+    }
+    // Names that the data set does not have are made up, and the difference is told.
+    let (mut labels, model) = axes();
+    labels.classes[1] = 1;
+    let report = run(&accuracy(), &labels, &model).expect("a report");
+    assert_eq!(report.confusion.expect("two classes").classes, ["kind 0", "class 1"]);
+    assert!(report.notes[0].contains("has 1 classes, the head 2"), "{:?}", report.notes);
+    let model = Table { head: false, ..model };
+    assert!(refused(&accuracy(), &labels, &model).contains("no supervised head"));
+}
+
+#[test]
+fn features_are_those_that_were_asked_for() {
+    let (labels, mut model) = axes();
+    // In the joint space the two classes are exchanged for the pictures of `data`.
+    model.embed = model.pooled.iter().enumerate().map(|(at, row)| if at < 4 { row.clone() } else { vec![row[1], row[0]] }).collect();
+    let suites = |features| -> [Suite; 2] {
+        [Box::new(KnnConfig { features, k: 1, ..knn() }), Box::new(LinearProbeConfig { features, standardise: false, ..probe() })]
+    };
+    for (features, top1) in [(Output::Pooled, 2.0 / 3.0), (Output::Embed, 1.0 / 3.0)] {
+        for suite in suites(features) {
+            assert_eq!(run(&*suite, &labels, &model).expect("a report").get("top1"), Some(top1), "{suite:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_an_error_that_names_the_picture() {
+    for at in [1, 5] {
+        let (labels, mut model) = axes();
+        model.pooled[at][1] = f32::NAN;
+        let suites: [&dyn Config<dyn EvalSuite>; 3] = [&knn(), &probe(), &accuracy()];
+        // The head does not see the pictures of `train`.
+        for suite in &suites[..if at < 4 { 2 } else { 3 }] {
+            let error = refused(*suite, &labels, &model);
+            assert!(error.contains(&format!("picture {at}: ")) && error.contains("not finite"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn classes_that_the_probe_has_not_seen_are_told() {
+    let (mut labels, mut model) = axes();
+    labels.classes = [3, 3];
+    labels.data.push(Some(2));
+    model.pooled.push(vec![1.0, 1.0]);
+    model.embed.push(vec![1.0, 1.0]);
+    let report = run(&probe(), &labels, &model).expect("a report");
+    assert_eq!((report.get("top1"), report.get("top5")), (Some(0.5), Some(1.0)));
+    assert!(report.notes.iter().any(|note| note.contains("1 of 3 classes have no picture in `train`")), "{:?}", report.notes);
+    // With one class there is nothing to learn, and nothing to fail on.
+    labels.train = vec![Some(1); 4];
+    let report = run(&probe(), &labels, &model).expect("a report");
+    assert_eq!(report.get("top1"), Some(0.5), "all are called class 1");
+}
+
+#[test]
+fn a_fit_that_did_not_end_is_told() {
+    let (labels, model) = axes();
+    let short = run(&LinearProbeConfig { iterations: 1, ..probe() }, &labels, &model).expect("a report");
+    assert!(short.notes[0].contains("ended after 1 steps with a gradient of"), "{:?}", short.notes);
+    assert!(run(&probe(), &labels, &model).expect("a report").notes.is_empty());
+    let error = refused(&LinearProbeConfig { l2: vec![0.1, 1.0], ..probe() }, &labels, &model);
+    assert!(error.contains("only 4 usable pictures"), "{error}");
+}
+
+#[test]
+fn options_that_mean_nothing_are_refused_by_name() {
+    let (labels, model) = axes();
+    let cases: [(Suite, &str); 12] = [
+        (Box::new(KnnConfig { k: 0, ..knn() }), "`k`"),
+        (Box::new(KnnConfig { temperature: -0.1, ..knn() }), "`temperature`"),
+        (Box::new(KnnConfig { temperature: f64::NAN, ..knn() }), "`temperature`"),
+        (Box::new(KnnConfig { batch: 0, ..knn() }), "`batch`"),
+        (Box::new(LinearProbeConfig { topk: vec![], ..probe() }), "`topk`"),
+        (Box::new(AccuracyConfig { topk: vec![0, 1], ..accuracy() }), "`topk`"),
+        (Box::new(AccuracyConfig { batch: 0, ..accuracy() }), "`batch`"),
+        (Box::new(LinearProbeConfig { l2: vec![], ..probe() }), "`l2`"),
+        (Box::new(LinearProbeConfig { l2: vec![-1.0], ..probe() }), "`l2`"),
+        (Box::new(LinearProbeConfig { l2: vec![f64::INFINITY], ..probe() }), "`l2`"),
+        (Box::new(LinearProbeConfig { tolerance: f64::NAN, ..probe() }), "`tolerance`"),
+        (Box::new(LinearProbeConfig { iterations: 0, ..probe() }), "`iterations`"),
+    ];
+    for (config, name) in cases {
+        let error = refused(&*config, &labels, &model);
+        assert!(error.starts_with(name), "{error}");
+    }
+    let apart = Labels { classes: [2, 3], ..axes().0 };
+    let error = refused(&knn(), &apart, &model);
+    assert!(error.contains("`train` has 2 classes and `data` 3") && error.contains("only one of them has `kind 2`"), "{error}");
+    let none = Labels { classes: [0, 0], ..axes().0 };
+    assert!(refused(&probe(), &none, &model).contains("`data` has no classes"));
+}
