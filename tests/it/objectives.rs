@@ -7,14 +7,15 @@ use serde_json::Value;
 use crate::cargo::root;
 use crate::program::{SMALL, command, must, ran, run};
 
-const SHORT: [&str; 5] = ["train.batch=8", "train.steps=2", "train.torch_threads=1", "train.show_batch=false", "data.train.samples=64"];
+const SHORT: [&str; 4] = ["train.batch=8", "train.steps=2", "train.torch_threads=1", "train.show_batch=false"];
 
 fn metrics(folder: &Path, name: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(folder.join(format!("logs/{name}/metrics.jsonl"))).expect("it is there");
     log.lines().map(|line| serde_json::from_str(line).expect("a whole line")).collect()
 }
 
-/// Copies the recipes to where their paths to other runs lead into `folder`.
+/// Copies the recipes, and what they lie on, to where their paths to other runs and to data lead into `folder`. The recipes' names; those
+/// that begin from the runs of others are last.
 fn recipes(folder: &Path) -> Vec<String> {
     let to = folder.join("examples/recipes");
     std::fs::create_dir_all(&to).expect("made");
@@ -23,42 +24,81 @@ fn recipes(folder: &Path) -> Vec<String> {
         std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
         names.push(entry.path().file_stem().expect("a name").to_string_lossy().into_owned());
     }
-    names.sort();
+    names.retain(|name| !name.starts_with('_'));
+    names.sort_by_key(|name| (["lit", "distill"].contains(&name.as_str()), name.clone()));
     names
+}
+
+/// The options of each command that a recipe's header gives for this recipe.
+fn commands(folder: &Path, name: &str) -> Vec<Vec<String>> {
+    let file = format!("examples/recipes/{name}.toml");
+    let text = std::fs::read_to_string(folder.join(&file)).expect("it is there");
+    assert!(text.starts_with("# ") && text.contains("\n# Expect: "), "{name}: its header");
+    let given = text.lines().filter_map(|line| line.strip_prefix(&format!("#   vlhub train {file}")));
+    given.map(|options| options.split_whitespace().map(str::to_owned).collect()).collect()
 }
 
 #[test]
 fn every_recipe_trains_and_in_chunks_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut names = recipes(folder.path());
+    let names = recipes(folder.path());
     assert_eq!(names.len(), 11, "{names:?}");
-    // Two begin from the runs of others.
-    names.sort_by_key(|name| ["lit", "distill"].contains(&name.as_str()));
     for name in &names {
         let file = format!("examples/recipes/{name}.toml");
-        let text = std::fs::read_to_string(folder.path().join(&file)).expect("it is there");
-        assert!(
-            text.starts_with("# ") && text.contains("Expect: ") && text.contains(&format!("vlhub train examples/recipes/{name}.toml")),
-            "{name}: its header"
-        );
-        // What is measured takes longer than two steps; the suites are checked, and run by other tests.
-        let suites: Vec<String> = text
-            .lines()
-            .filter_map(|line| Some(format!("{}.every=never", line.strip_prefix('[')?.strip_suffix(']')?)))
-            .filter(|key| key.starts_with("eval."))
-            .collect();
+        assert!(commands(folder.path(), name).contains(&Vec::new()), "{name}: its header says how to run it");
+        // What is measured takes longer than two steps; the suites run in the test on emoji.
+        let checked = must(folder.path(), &["check", &file, "--json"]);
+        let checked: Value = serde_json::from_str(&checked).expect("JSON");
+        let suites = checked["resolved"]["eval"].as_object().expect("suites");
+        let suites: Vec<String> = suites.keys().map(|key| format!("eval.{key}.every=never")).collect();
         let suites: Vec<&str> = suites.iter().map(String::as_str).collect();
-        must(folder.path(), &[&["train", &file], &SHORT[..], &suites].concat());
+        must(folder.path(), &[&["train", &file], &SHORT[..], &["data.train.samples=64"], &suites].concat());
         let cached = format!("name={name}_cached");
-        must(
-            folder.path(),
-            &[&["train", &file, &cached, "train.grad_cache.rows=3", "train.grad_cache.keep=1"], &SHORT[..], &suites].concat(),
-        );
+        let chunks = [&cached, "train.grad_cache.rows=3", "train.grad_cache.keep=1", "data.train.samples=64"];
+        must(folder.path(), &[&["train", &file], &chunks[..], &SHORT[..], &suites].concat());
         let losses =
             |run: &str| metrics(folder.path(), run).iter().map(|line| line["loss"].as_f64().expect("a number")).collect::<Vec<_>>();
         for (plain, chunked) in losses(name).into_iter().zip(losses(&format!("{name}_cached"))) {
             assert!((plain - chunked).abs() < 1e-3 * plain.abs().max(1.0), "{name}: {plain} and {chunked}");
         }
+    }
+}
+
+/// Sixteen emoji in two hands, where `examples/emoji/prepare.sh` would put 1,906.
+fn emoji(folder: &Path) {
+    for (hand, blue) in [("google", 0), ("twitter", 90)] {
+        let data = folder.join("examples/emoji/data");
+        std::fs::create_dir_all(data.join("png").join(hand)).expect("made");
+        let mut rows = "filepath\ttitle\tlabel\n".to_owned();
+        for at in 0..16u8 {
+            let picture = vlhub_sdk::image::RgbImage::from_pixel(64, 64, vlhub_sdk::image::Rgb([at * 15, 250 - at * 15, blue]));
+            picture.save(data.join(format!("png/{hand}/{at}.png"))).expect("saved");
+            rows += &format!("png/{hand}/{at}.png\tface number {at}\t{at}\n");
+        }
+        std::fs::write(data.join(format!("{hand}.tsv")), rows).expect("written");
+        let classes: Vec<String> = (0..16).map(|at| format!("face number {at}")).collect();
+        std::fs::write(data.join("classnames.txt"), classes.join("\n") + "\n").expect("written");
+        let (table, out) = (format!("{hand}.tsv"), hand.to_owned());
+        must(&data, &["data", "pack", &table, "--out", &out, "--label-key", "label", "--classes", "classnames.txt"]);
+    }
+}
+
+#[test]
+fn every_recipe_runs_on_emoji_as_its_header_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    emoji(folder.path());
+    for name in recipes(folder.path()) {
+        let options = commands(folder.path(), &name).into_iter().find(|options| !options.is_empty()).expect("its header says how");
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        must(folder.path(), &[&["train", &format!("examples/recipes/{name}.toml")], &options[..], &SHORT[..]].concat());
+        let results = std::fs::read_to_string(folder.path().join(format!("logs/emoji_{name}/results.jsonl"))).expect("it is measured");
+        let neighbours = results.lines().find(|line| line.contains("knn")).unwrap_or_else(|| panic!("{name}: no knn in {results}"));
+        let line: Value = serde_json::from_str(neighbours).expect("a whole line");
+        assert_eq!(line["samples"], 16, "{name}: {line}");
+    }
+    let page = must(folder.path(), &["compare", "logs/emoji_clip", "logs/emoji_simclr", "logs/emoji_supervised"]);
+    for text in ["knn", "linear_probe", "zeroshot", "accuracy"] {
+        assert!(page.contains(text), "{text} is not in {page}");
     }
 }
 

@@ -11,10 +11,7 @@ use crate::failure::{Failure, Outcome};
 
 /// Checks a run file: nothing is allocated, no data is opened.
 pub fn check(shared: &Shared, args: &CheckArgs) -> Outcome {
-    let mut document = Document::read(&args.file)?;
-    for argument in &args.overrides {
-        document.set(argument)?;
-    }
+    let document = Document::read(&args.file, &args.overrides)?;
     let registry = registry_of(shared, &document)?;
     match RunConfig::resolve(&document, &registry) {
         Ok(config) if args.json => print_json(&json!({"ok": true, "problems": [], "resolved": config.resolved})),

@@ -23,7 +23,7 @@ fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathB
     let path = Path::new(name);
     let (mut tree, folder) = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => {
-            let document = Document::read(path)?;
+            let document = Document::read(path, &[])?;
             let table = document.tree.get("data").and_then(|data| data.get("train")).and_then(Value::as_object).cloned();
             let table = table.ok_or_else(|| Failure::usage(format!("{name} has no `[data.train]`")))?;
             (table, document.folder.clone())

@@ -58,11 +58,8 @@ fn print_json(value: &impl Serialize) -> Outcome {
 
 /// Reads a run file, loads the libraries that it and the command line name, and checks it.
 fn load(shared: &Shared, file: &Path, overrides: &[String]) -> Outcome<RunConfig> {
-    let mut document = Document::read(file)?;
+    let mut document = Document::read(file, overrides)?;
     document.add_model_configs(&shared.model_configs);
-    for argument in overrides {
-        document.set(argument)?;
-    }
     RunConfig::of(&document, &registry_of(shared, &document)?)
 }
 

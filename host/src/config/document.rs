@@ -18,8 +18,8 @@ pub struct Document {
     pub folder: PathBuf,
     /// The file's name, for messages.
     pub name: String,
-    /// Line of each key, by dotted path; `None` for one from the command line.
-    lines: BTreeMap<String, Option<usize>>,
+    /// File and line of each key, by dotted path; `None` for one from the command line.
+    pub(super) lines: BTreeMap<String, Option<String>>,
 }
 
 impl Document {
@@ -34,7 +34,7 @@ impl Document {
     /// # Errors
     /// As [`Document::read`].
     pub fn of_run(config: &Path) -> Outcome<Self> {
-        let mut document = Self::read(config)?;
+        let mut document = Self::alone(config)?;
         let kept = ["embed", "custom_text", "tokenizer", "preprocess", "backbone", "objective", "libraries"];
         document.tree.retain(|key, _| kept.contains(&key.as_str()));
         for tower in document.tree.get_mut("backbone").and_then(Value::as_object_mut).into_iter().flat_map(|towers| towers.values_mut()) {
@@ -57,11 +57,11 @@ impl Document {
         }
     }
 
-    /// Reads a run file.
+    /// Reads a run file as it stands, without its bases.
     ///
     /// # Errors
     /// A missing file, or the line and column at which it is not TOML.
-    pub fn read(path: &Path) -> Outcome<Self> {
+    pub(super) fn alone(path: &Path) -> Outcome<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -93,7 +93,7 @@ impl Document {
         let mut lines = BTreeMap::new();
         let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let tree = convert_table(table.get_ref(), "", &mut |path, at| {
-            lines.insert(path, Some(starts.partition_point(|start| *start <= at)));
+            lines.insert(path, Some(format!("{name}:{}", starts.partition_point(|start| *start <= at))));
         });
         Ok(Self { tree, folder, name: name.to_owned(), lines })
     }
@@ -129,7 +129,7 @@ impl Document {
         let mut at = path;
         loop {
             match (self.lines.get(at), at.rsplit_once('.')) {
-                (Some(Some(line)), _) => return format!("{}:{line}", self.name),
+                (Some(Some(place)), _) => return place.clone(),
                 (Some(None), _) => return "command line".into(),
                 (None, Some((parent, _))) => at = parent,
                 (None, None) => return self.name.clone(),

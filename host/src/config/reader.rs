@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Objective, Registry};
 
+use super::base::BASE;
 use super::document::Document;
 use super::problems::{Problems, hint};
 use super::sections::{Every, PreprocessConfig, TopConfig, TowerOptions, TrainConfig};
@@ -116,7 +117,7 @@ impl<'a> Reader<'a> {
         let mut good = defaults.as_object().cloned().unwrap_or_default();
         for (key, value) in user {
             if !known.contains(key) {
-                let names: Vec<&str> = known.iter().map(String::as_str).collect();
+                let names: Vec<&str> = known.iter().map(String::as_str).chain([BASE]).collect();
                 self.problems.add(key, format!("a run file has no key `{key}`{}", hint(key, &names)));
                 continue;
             }
