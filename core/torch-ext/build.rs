@@ -2,7 +2,7 @@
 
 fn main() {
     vlhub_build::rpath();
-    for file in ["ext.cpp", "paper.cpp", "watch.cpp", "guarded.h"] {
+    for file in ["ext.cpp", "mixed.cpp", "paper.cpp", "watch.cpp", "guarded.h"] {
         println!("cargo:rerun-if-changed=src/{file}");
     }
     let Some(lib) = vlhub_build::libtorch() else { return };
@@ -17,6 +17,6 @@ fn main() {
         .define("NDEBUG", None)
         .include(root.join("include"))
         .include(root.join("include/torch/csrc/api/include"))
-        .files(["src/ext.cpp", "src/paper.cpp", "src/watch.cpp"])
+        .files(["src/ext.cpp", "src/mixed.cpp", "src/paper.cpp", "src/watch.cpp"])
         .compile("vlhub_torch_ext");
 }

@@ -5,8 +5,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
+mod mixed;
 mod watch;
 
+pub use mixed::in_bf16;
 pub use watch::{Seen, Usage, metered, watched};
 
 unsafe extern "C" {

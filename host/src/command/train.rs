@@ -114,7 +114,7 @@ fn default_name(config: &RunConfig) -> String {
         (_, Some(tower), _) | (_, None, Some(tower)) => tower.chosen.plugin.clone(),
         _ => "none".into(),
     };
-    run::default_name(&model, config.optimizer.lr, config.train.batch, config.train.workers, "fp32")
+    run::default_name(&model, config.optimizer.lr, config.train.batch, config.train.workers, config.train.precision.name())
 }
 
 /// A flag that the first SIGTERM, SIGINT or SIGUSR1 sets. A second one ends the process at once.

@@ -6,6 +6,7 @@ use vlhub_sdk::pixels::{Filter, Fit};
 use crate::data::tokens::{Clean, Mode};
 use crate::engine::cache::GradCacheConfig;
 use crate::engine::lora::LoraConfig;
+use crate::engine::precision::Precision;
 
 /// Top-level keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -139,6 +140,8 @@ pub struct TrainConfig {
     pub epochs: u64,
     /// Steps of the run; 0 takes `epochs`.
     pub steps: u64,
+    /// `fp32`, or `amp_bf16`: the towers' products in bfloat16.
+    pub precision: Precision,
     /// Gradient caching, exact for every objective.
     pub grad_cache: GradCacheConfig,
     /// Threads that read, decode and augment.
@@ -171,6 +174,7 @@ impl Default for TrainConfig {
             batch: 64,
             epochs: 1,
             steps: 0,
+            precision: Precision::default(),
             grad_cache: GradCacheConfig::default(),
             workers: 2,
             torch_threads: 0,

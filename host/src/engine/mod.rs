@@ -8,6 +8,7 @@ pub mod head;
 pub mod lora;
 pub mod lsuv;
 pub mod optim;
+pub mod precision;
 pub mod readonly;
 mod refuse;
 mod resume;

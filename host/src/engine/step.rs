@@ -12,6 +12,7 @@ use super::comm::Comm;
 use super::ema::Ema;
 use super::lora::Adapter;
 use super::optim::Optimizer;
+use super::precision::Precision;
 use super::readonly::ReadOnly;
 use super::sharpness::{GsamConfig, Uphill};
 use super::terms::{self, Numbers, Term};
@@ -38,6 +39,8 @@ pub struct Engine {
     pub lora: Vec<Adapter>,
     /// Chunks of a batch, and whose graphs are kept.
     pub cache: GradCacheConfig,
+    /// In which precision towers run.
+    pub precision: Precision,
     /// How many graphs `keep = "auto"` keeps, once it is known.
     pub fitting: Option<u64>,
     /// Seed of the run.
@@ -184,10 +187,10 @@ impl Engine {
     fn features(&self, chunk: &Batch, needs: &[Need], seeds: Option<Seeds>, first: i64) -> Result<Features> {
         let mut features = Features::new(0..chunk.rows(), chunk.rows());
         for need in needs {
-            let encoded = match need.is_trained() {
-                true => self.towers.encode_need(need, chunk, seeds, first)?,
-                false => self.readonly.encode(need, chunk, &self.towers, seeds, first)?,
-            };
+            let encoded = self.precision.forward(self.towers.vars.device(), || match need.is_trained() {
+                true => self.towers.encode_need(need, chunk, seeds, first),
+                false => self.readonly.encode(need, chunk, &self.towers, seeds, first),
+            })?;
             features.insert_for(need, encoded);
         }
         Ok(features)

@@ -76,6 +76,7 @@ impl<'a> Training<'a> {
             return Err(Failure::usage("the run file has no objective; add a table such as `[objective.clip]`"));
         }
         let device = session::device(&config.top.device)?;
+        config.train.precision.check(device)?;
         if config.train.torch_threads > 0 {
             tch::set_num_threads(config.train.torch_threads);
         }
@@ -120,6 +121,7 @@ impl<'a> Training<'a> {
             ema,
             lora,
             cache: train.grad_cache.clone(),
+            precision: train.precision,
             fitting: None,
             seed: config.top.seed,
         };
@@ -132,11 +134,12 @@ impl<'a> Training<'a> {
         let (all, open) = table.iter().fold((0, 0), |(all, open), (_, count, trained)| (all + count, open + trained));
         let mut lines = vec![
             format!(
-                "vlhub {} · libtorch {} · {:?} · {} threads",
+                "vlhub {} · libtorch {} · {:?} · {} threads · {}",
                 env!("CARGO_PKG_VERSION"),
                 crate::TORCH,
                 self.device,
-                tch::get_num_threads()
+                tch::get_num_threads(),
+                self.engine.precision.name()
             ),
             format!("{:.2} M parameters, {:.2} M trained", all as f64 / 1e6, open as f64 / 1e6),
         ];
@@ -171,7 +174,7 @@ impl<'a> Training<'a> {
             ("parameters", format!("{:.2} M", all as f64 / 1e6)),
             ("batch", self.config.train.batch.to_string()),
             ("steps", self.total.to_string()),
-            ("device", format!("{:?}, {} threads", self.device, tch::get_num_threads())),
+            ("device", format!("{:?}, {} threads, {}", self.device, tch::get_num_threads(), self.engine.precision.name())),
             ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), crate::TORCH)),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -14,6 +14,7 @@ use crate::config::document::Document;
 use crate::engine::cache::{Auto, GradCacheConfig, Keep};
 use crate::engine::comm::Alone;
 use crate::engine::optim::{Optimizer, OptimizerConfig};
+use crate::engine::precision::Precision;
 use crate::engine::readonly::ReadOnly;
 use crate::engine::step::Engine;
 use crate::engine::terms::Term;
@@ -67,6 +68,7 @@ fn alone(session: Session, optimizer: Optimizer, cache: GradCacheConfig) -> Engi
         ema: None,
         lora: Vec::new(),
         cache,
+        precision: Precision::Fp32,
         fitting: None,
         seed: 7,
     }

@@ -1,0 +1,36 @@
+// Autocast: products in bfloat16, for one thread and for a while.
+
+#include "guarded.h"
+#include <ATen/autocast_mode.h>
+
+namespace {
+// What was set before is set again when it ends, so that one may run within another.
+struct Autocast {
+  at::DeviceType device;
+  bool enabled;
+  at::ScalarType dtype;
+
+  explicit Autocast(at::DeviceType on)
+      : device(on), enabled(at::autocast::is_autocast_enabled(on)), dtype(at::autocast::get_autocast_dtype(on)) {
+    at::autocast::set_autocast_enabled(device, true);
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    at::autocast::increment_nesting();
+  }
+  ~Autocast() {
+    // Casts of weights are kept only while it runs: the next step's weights are others.
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device, enabled);
+    at::autocast::set_autocast_dtype(device, dtype);
+  }
+};
+} // namespace
+
+extern "C" void *vlhub_ext_autocast_begin(int cuda) {
+  void *made = nullptr;
+  guarded([&] { made = new Autocast(cuda ? at::kCUDA : at::kCPU); });
+  return made;
+}
+
+extern "C" void vlhub_ext_autocast_end(void *autocast) {
+  guarded([&] { delete static_cast<Autocast *>(autocast); });
+}
