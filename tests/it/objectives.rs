@@ -128,7 +128,7 @@ fn every_recipe_runs_on_emoji_as_its_header_says() {
         let options = commands(folder.path(), &name).into_iter().find(|options| !options.is_empty()).expect("its header says how");
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         must(folder.path(), &[&["train", &format!("examples/recipes/{name}.toml")], &options[..], &SHORT[..]].concat());
-        let results = std::fs::read_to_string(folder.path().join(format!("logs/emoji_{name}/results.jsonl"))).expect("it is measured");
+        let results = std::fs::read_to_string(folder.path().join(format!("logs/emoji_{name}/checkpoints/results.jsonl"))).expect("it is measured");
         let neighbours = results.lines().find(|line| line.contains("knn")).unwrap_or_else(|| panic!("{name}: no knn in {results}"));
         let line: Value = serde_json::from_str(neighbours).expect("a whole line");
         assert_eq!(line["samples"], 16, "{name}: {line}");
@@ -254,5 +254,25 @@ fn mistakes_about_training_are_told_with_their_key() {
         assert_eq!(refused.code, 2, "{option}: {}\n{}", refused.code, refused.err);
         assert!(refused.err.contains(part), "{option}: {part:?} is not in\n{}", refused.err);
         assert!(!folder.path().join("logs").exists(), "{option}: nothing was written");
+    }
+}
+
+#[test]
+fn every_family_of_towers_runs_in_bf16() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let families = "vit modified_resnet timm_vit timm_vit_relpos timm_beit eva resnet resnetv2 regnet nf_regnet convnext efficientnet swin swinv2 \
+                    maxvit gcvit coat resmlp vitamin fastvit";
+    for family in families.split(' ') {
+        let file = format!(
+            "embed = 32\n[backbone.image]\nuse = \"{family}\"\n[backbone.text]\nuse = \"text_transformer\"\nwidth = 32\nlayers = 1\nheads = 2\n\
+             [data.train]\nuse = \"shapes\"\nsamples = 8\n[objective.clip]\n[train]\nbatch = 4\nprecision = \"amp_bf16\"\n"
+        );
+        std::fs::write(folder.path().join("run.toml"), file).expect("written");
+        let ran = ran(command(folder.path())
+            .args(["train", "run.toml", "--dry-run", "train.torch_threads=1"])
+            .env("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+            .output()
+            .expect("it starts"));
+        assert!(ran.code == 0 && ran.out.contains("amp_bf16"), "{family}: {}{}", ran.out, ran.err);
     }
 }

@@ -164,7 +164,19 @@ impl Comparison {
 
     fn config_rows(&self) -> Vec<Vec<String>> {
         let values = |row: &OptionRow| row.values.iter().map(|value| value.clone().unwrap_or_else(|| "–".into())).collect::<Vec<_>>();
-        self.config.iter().map(|row| [vec![row.key.clone()], values(row)].concat()).collect()
+        self.config.iter().filter(|row| !self.is_told_by_its_plugin(row)).map(|row| [vec![row.key.clone()], values(row)].concat()).collect()
+    }
+
+    /// Whether an option differs only in that some runs do not have its plugin at all, which the plugin's own row, `….use`, tells.
+    fn is_told_by_its_plugin(&self, row: &OptionRow) -> bool {
+        let plugin = row.key.match_indices('.').rev().find_map(|(at, _)| {
+            let name = format!("{}.use", &row.key[..at]);
+            self.config.iter().find(|other| other.key == name && other.key != row.key)
+        });
+        let mut given = row.values.iter().flatten();
+        let first = given.next();
+        plugin.is_some_and(|plugin| row.values.iter().zip(&plugin.values).all(|(value, plugin)| value.is_some() == plugin.is_some()))
+            && given.all(|value| Some(value) == first)
     }
 
     fn metric_rows(&self, mark: &str) -> Vec<Vec<String>> {
@@ -298,6 +310,25 @@ mod tests {
         assert!(page.contains("fast&lt;") && page.contains("0.40000 ★"));
         let json = serde_json::to_value(&found).expect("it is data");
         assert_eq!(json["runs"][1]["final_loss"], 1.0);
+    }
+
+    #[test]
+    fn a_plugin_that_only_some_runs_have_takes_one_row() {
+        let row = |key: &str, values: &[&str]| OptionRow {
+            key: key.into(),
+            values: values.iter().map(|value| Some((*value).to_owned()).filter(|value| !value.is_empty())).collect(),
+        };
+        let config = vec![
+            row("objective.clip.tile", &["0", "8", ""]),
+            row("objective.clip.use", &["clip", "clip", ""]),
+            row("objective.clip.weight", &["1.0", "1.0", ""]),
+            row("train.batch", &["1", "", ""]),
+            row("view.image.a.augment.0.p", &["0.5", "", ""]),
+            row("view.image.a.augment.0.use", &["flip", "", ""]),
+        ];
+        let comparison = Comparison { config, ..Comparison::default() };
+        let shown: Vec<String> = comparison.config_rows().into_iter().map(|row| row[0].clone()).collect();
+        assert_eq!(shown, ["objective.clip.tile", "objective.clip.use", "train.batch", "view.image.a.augment.0.use"]);
     }
 
     #[test]
