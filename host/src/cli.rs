@@ -53,7 +53,7 @@ pub enum Command {
     Compare(CompareArgs),
     /// Write a run's report again.
     Report(ReportArgs),
-    /// Multiply two bf16 matrices: `doctor` runs this in a child, because some machines advertise what they refuse.
+    /// Multiply two bf16 matrices: `doctor` and runs in bf16 try this in a child, because some machines advertise what they refuse.
     #[command(hide = true)]
     InternalProbeBf16,
     /// Print the hash of a checkpoint's weights and optimiser state.

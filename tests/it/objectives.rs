@@ -128,7 +128,8 @@ fn every_recipe_runs_on_emoji_as_its_header_says() {
         let options = commands(folder.path(), &name).into_iter().find(|options| !options.is_empty()).expect("its header says how");
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         must(folder.path(), &[&["train", &format!("examples/recipes/{name}.toml")], &options[..], &SHORT[..]].concat());
-        let results = std::fs::read_to_string(folder.path().join(format!("logs/emoji_{name}/checkpoints/results.jsonl"))).expect("it is measured");
+        let results =
+            std::fs::read_to_string(folder.path().join(format!("logs/emoji_{name}/checkpoints/results.jsonl"))).expect("it is measured");
         let neighbours = results.lines().find(|line| line.contains("knn")).unwrap_or_else(|| panic!("{name}: no knn in {results}"));
         let line: Value = serde_json::from_str(neighbours).expect("a whole line");
         assert_eq!(line["samples"], 16, "{name}: {line}");
@@ -153,15 +154,23 @@ fn stateful() -> String {
 fn queues_averages_adapters_and_rates_are_resumed_to_the_bit() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("run.toml"), stateful()).expect("written");
-    must(folder.path(), &["train", "run.toml"]);
-    let killed = ran(command(folder.path())
-        .args(["train", "run.toml", "name=killed"])
-        .env("VLHUB_FAILPOINT", "step-8=abort")
-        .output()
-        .expect("it starts"));
-    assert_ne!(killed.code, 0);
-    must(folder.path(), &["train", "run.toml", "name=killed", "--resume"]);
-    assert_eq!(must(folder.path(), &["internal-hash", "logs/killed"]), must(folder.path(), &["internal-hash", "logs/small"]));
+    let mixed = ["train.precision=amp_bf16", "train.grad_cache={ rows = 3, keep = \"auto\", budget = \"1 MiB\" }"];
+    let hash = |name: &str| must(folder.path(), &["internal-hash", &format!("logs/{name}")]);
+    for (whole, options) in [("small", &[][..]), ("mixed", &mixed)] {
+        let train = |name: &str, more: &[&str], failpoint: &str| {
+            let mut command = command(folder.path());
+            command.args(["train", "run.toml", &format!("name={name}")]).args(options).args(more);
+            ran(command.env("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16").env("VLHUB_FAILPOINT", failpoint).output().expect("it starts"))
+        };
+        let killed = format!("{whole}_killed");
+        let first = train(whole, &[], "");
+        assert_eq!(first.code, 0, "{}", first.err);
+        assert_ne!(train(&killed, &[], "step-8=abort").code, 0);
+        let resumed = train(&killed, &["--resume"], "");
+        assert_eq!(resumed.code, 0, "{}", resumed.err);
+        assert_eq!(hash(&killed), hash(whole), "{whole}");
+    }
+    assert_ne!(hash("small"), hash("mixed"), "other digits");
 
     let table = std::fs::read_to_string(folder.path().join("logs/small/parameters.tsv")).expect("the run saves what is trained");
     let row = |name: &str| {

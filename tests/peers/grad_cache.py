@@ -10,7 +10,6 @@ batches.
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 
 MODEL, ROWS, THREADS = "ViT-S-32", 32, os.cpu_count()
-# A plain step of more rows than this is not tried: about 17 MiB a row.
+# A plain step of more rows than this is not tried: about 40 MiB a row in Python. Nor are short captions.
 PLAIN = 512
 HERE = Path(__file__)
 
@@ -63,7 +62,8 @@ def peer(batch, rows):
 
 
 def measured(command, cwd=None):
-    """Standard output of a process that ends well, and its largest resident memory in MiB."""
+    """Standard output of a process that ends well, and its largest resident memory in MiB. Only from a small process: a child's largest memory
+    begins with its parent's."""
     child = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     output = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
@@ -73,7 +73,7 @@ def measured(command, cwd=None):
 
 
 def vlhub(folder, *overrides, dry_run=True):
-    return measured([os.environ["VLHUB_BIN"], "train", "run.toml", *(["--dry-run"] if dry_run else []), *overrides], cwd=folder)
+    return measured([str(Path(os.environ["VLHUB_BIN"]).resolve()), "train", "run.toml", *(["--dry-run"] if dry_run else []), *overrides], cwd=folder)
 
 
 RUN = f"""
@@ -141,7 +141,7 @@ def main(sizes):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         (folder / "run.toml").write_text(RUN)
-        equality(folder)
+        print(measured([sys.executable, str(HERE), "--equality", str(folder)])[0], end="", flush=True)
         lines = []
         for batch in sizes:
             ways = {
@@ -151,31 +151,29 @@ def main(sizes):
                 "ours plain": [],
                 "peer plain": 0,
             }
-            found = {way: [] for way in ways}
-            for _ in range(3 if batch <= 64 else 1):
-                for way, how in ways.items():
-                    if way.endswith("plain") and batch > PLAIN:
-                        continue
-                    if isinstance(how, list):
-                        output, resident = vlhub(folder, f"train.batch={batch}", *how)
-                        seconds, tensors = map(float, re.search(r"computed in ([\d.]+) s, with at most ([\d.]+) MiB", output).groups())
-                    else:
-                        output, resident = measured([sys.executable, str(HERE), "--peer", str(batch), str(how)])
-                        seconds, tensors = json.loads(output.splitlines()[-1])["seconds"], None
-                    found[way].append((seconds, resident, tensors))
-            median = {way: [statistics.median(column) if None not in column else None for column in zip(*rows)] for way, rows in found.items() if rows}
-            base, peer_cached = median["ours"][0], median["peer"][0]
-            cell = lambda way, at, form: form.format(median[way][at]) if way in median else "not tried"
-            ratio = lambda way, over: f"{median[way][0] / over:.2f}" if way in median else "not tried"
+            found = {}
+            for way, how in ways.items():
+                if way in ["ours plain", "peer plain", "short"] and batch > PLAIN:
+                    continue
+                if isinstance(how, list):
+                    output, resident = vlhub(folder, f"train.batch={batch}", *how)
+                    seconds, tensors = map(float, re.search(r"computed in ([\d.]+) s, with at most ([\d.]+) MiB", output).groups())
+                else:
+                    output, resident = measured([sys.executable, str(HERE), "--peer", str(batch), str(how)])
+                    seconds, tensors = json.loads(output.splitlines()[-1])["seconds"], None
+                found[way] = (seconds, resident, tensors)
+            base, peer_cached = found["ours"][0], found["peer"][0]
+            cell = lambda way, at, form: form.format(found[way][at]) if way in found else "not tried"
+            ratio = lambda way, over: f"{found[way][0] / over:.2f}" if way in found else "not tried"
             line = [
                 str(batch),
                 cell("ours", 2, "{:.0f}"), cell("ours plain", 2, "{:.0f}"),
                 cell("ours", 1, "{:.0f}"), cell("peer", 1, "{:.0f}"), cell("peer plain", 1, "{:.0f}"),
-                f"{base / median['ours plain'][0]:.2f}" if "ours plain" in median else "not tried",
-                f"{peer_cached / base:.2f}", ratio("peer plain", base), f"{peer_cached / median['short'][0]:.2f}",
+                f"{base / found['ours plain'][0]:.2f}" if "ours plain" in found else "not tried",
+                f"{peer_cached / base:.2f}", ratio("peer plain", base), f"{peer_cached / found['short'][0]:.2f}" if "short" in found else "not tried",
             ]
             lines.append("| " + " | ".join(line) + " |")
-            print(lines[-1], {way: round(row[0], 2) for way, row in median.items()}, flush=True)
+            print(lines[-1], {way: round(row[0], 2) for way, row in found.items()}, flush=True)
         if len(sizes) > 2:
             write(lines)
 
@@ -186,8 +184,8 @@ def write(lines):
     peers = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ["open_clip_torch", "torch"])
     text = f"""# Gradient caching: memory and time of one step
 
-One fp32 step (forward, loss, backward) of a {MODEL}, in chunks of {ROWS} rows and plain, on {THREADS} cores, each in a process of its own; the
-median of 3 for a batch of 64, else one. Written by `tests/peers/grad_cache.py` with {peers}, after loss and gradients of one batch agreed.
+One fp32 step (forward, loss, backward) of a {MODEL}, in chunks of {ROWS} rows and plain, on {THREADS} cores, each in a process of its own,
+once. Written by `tests/peers/grad_cache.py` with {peers}, after loss and gradients of one batch agreed.
 MiB. "Tensors": the most that VL Hub's tensors took beside weights and batch. "Process": the most that the whole process took, batch included
 (0.6 MiB a row). "Python": open_clip with the idea of GradCache written out. A ratio above 1 says that VL Hub's chunks are faster; "short
 captions" lets VL Hub cut the text matrix to the longest caption (`train.truncate`), which open_clip does not.
@@ -200,5 +198,7 @@ captions" lets VL Hub cut the text matrix to the longest caption (`train.truncat
 
 if sys.argv[1:2] == ["--peer"]:
     peer(int(sys.argv[2]), int(sys.argv[3]))
+elif sys.argv[1:2] == ["--equality"]:
+    equality(Path(sys.argv[2]))
 else:
     main([int(size) for size in sys.argv[1:]] or [64, 128])

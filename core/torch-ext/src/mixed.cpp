@@ -2,6 +2,7 @@
 
 #include "guarded.h"
 #include <ATen/autocast_mode.h>
+#include <memory>
 
 namespace {
 // What was set before is set again when it ends, so that one may run within another.
@@ -16,11 +17,11 @@ struct Autocast {
     at::autocast::set_autocast_dtype(device, at::kBFloat16);
     at::autocast::increment_nesting();
   }
-  ~Autocast() {
-    // Casts of weights are kept only while it runs: the next step's weights are others.
-    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  void end() {
     at::autocast::set_autocast_enabled(device, enabled);
     at::autocast::set_autocast_dtype(device, dtype);
+    // Casts of weights are kept only while it runs: the next step's weights are others.
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
   }
 };
 } // namespace
@@ -32,5 +33,6 @@ extern "C" void *vlhub_ext_autocast_begin(int cuda) {
 }
 
 extern "C" void vlhub_ext_autocast_end(void *autocast) {
-  guarded([&] { delete static_cast<Autocast *>(autocast); });
+  std::unique_ptr<Autocast> ended(static_cast<Autocast *>(autocast));
+  if (ended) guarded([&] { ended->end(); });
 }

@@ -21,9 +21,10 @@ pub fn data(command: DataCommand) -> Outcome {
 /// The `[data.train]` table of a run file, or the table that stands for a path.
 fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathBuf)> {
     let path = Path::new(name);
+    let (bases, overrides) = crate::config::base::apart(overrides);
     let (mut tree, folder) = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => {
-            let document = Document::read(path, &[])?;
+            let document = Document::read(path, &bases)?;
             let table = document.tree.get("data").and_then(|data| data.get("train")).and_then(Value::as_object).cloned();
             let table = table.ok_or_else(|| Failure::usage(format!("{name} has no `[data.train]`")))?;
             (table, document.folder.clone())
@@ -50,7 +51,7 @@ fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathB
         }
     };
     let mut laid = Document::default();
-    for argument in overrides {
+    for argument in &overrides {
         laid.set(argument)?;
     }
     tree.extend(laid.tree);

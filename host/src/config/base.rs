@@ -10,24 +10,31 @@ use crate::failure::{Failure, Outcome};
 /// The key.
 pub(super) const BASE: &str = "base";
 
+/// What describes a model, with the weights that it begins with.
+const MODEL: [&str; 7] = ["model", "pretrained", "embed", "custom_text", "tokenizer", "preprocess", "backbone"];
+
+/// The overrides that name bases, and the others.
+pub fn apart(overrides: &[String]) -> (Vec<String>, Vec<String>) {
+    overrides.iter().cloned().partition(|argument| argument.split_once('=').is_some_and(|(key, _)| key.trim() == BASE))
+}
+
 impl Document {
     /// Reads a run file, lays it over its bases, and the `key=value` overrides over all of them.
     ///
-    /// Of several bases, the later go over the earlier. Tables are merged key by key, but one that names another plugin replaces what it
-    /// lies on. A base's path starts at the file that names it, or, on the command line, at the run file; all other paths of the run start
+    /// Of several bases the later, with all that they lie on, go over the earlier. Tables are merged key by key, but one that names another
+    /// plugin replaces what it lies on, and a file that names a model takes nothing of the towers below. A base's path starts at the file that names it, or, on the command line, at the run file; all other paths of the run start
     /// at the run file's folder, those in bases too.
     ///
     /// # Errors
     /// A file that cannot be read, is not TOML, or is its own base; an override that is none.
     pub fn read(path: &Path, overrides: &[String]) -> Outcome<Self> {
         let mut document = Self::alone(path)?;
-        let (bases, others): (Vec<&String>, Vec<&String>) =
-            overrides.iter().partition(|argument| argument.split_once('=').is_some_and(|(key, _)| key.trim() == BASE));
-        for argument in bases {
+        let (bases, others) = apart(overrides);
+        for argument in &bases {
             document.set(argument)?;
         }
         document.lay_over_bases(&[path.to_path_buf()])?;
-        for argument in others {
+        for argument in &others {
             document.set(argument)?;
         }
         Ok(document)
@@ -69,7 +76,11 @@ impl Document {
     }
 
     /// Takes what is only in `below`.
-    fn lay_over(&mut self, below: Self) {
+    fn lay_over(&mut self, mut below: Self) {
+        // The tables of another model's towers would be laid over this one's.
+        if self.tree.get("model").is_some_and(|model| below.tree.get("model") != Some(model)) {
+            below.tree.retain(|key, _| !MODEL.contains(&key.as_str()));
+        }
         let Self { tree, lines, .. } = self;
         let mut taken = |path: &str| {
             let under = format!("{path}.");
@@ -89,19 +100,26 @@ fn merge(over: &mut Map<String, Value>, below: Map<String, Value>, path: &str, t
                 taken(&path);
                 over.insert(key, value);
             }
-            (Some(Value::Object(over)), Value::Object(below)) if same_plugin(&key, over, &below) => merge(over, below, &path, taken),
+            (Some(Value::Object(over)), Value::Object(below)) if belong_together(&path, over, &below) => merge(over, below, &path, taken),
             (Some(_), _) => {}
         }
     }
 }
 
-/// Whether options of the one mean something to the other. A table without `use` may take its plugin's name from its key.
-fn same_plugin(key: &str, over: &Map<String, Value>, below: &Map<String, Value>) -> bool {
-    match (over.get("use"), below.get("use")) {
-        (Some(over), Some(below)) => over == below,
-        (Some(over), None) => below.is_empty() || over == key,
-        (None, _) => true,
+/// Whether the options of one table mean something beside those of the other: not when they name different plugins, or different teachers.
+fn belong_together(path: &str, over: &Map<String, Value>, below: &Map<String, Value>) -> bool {
+    // These two are no plugins: their options are the same whatever they use.
+    if path == "schedule" || path == "optimizer" {
+        return true;
     }
+    let key = match path.split_once('.') {
+        Some(("objective" | "eval", key)) => Some(key),
+        _ => None,
+    };
+    let plugin = |table: &Map<String, Value>| table.get("use").and_then(Value::as_str).or(key).map(str::to_owned);
+    let differ = |a: Option<String>, b: Option<String>| a.is_some() && b.is_some() && a != b;
+    let model = |table: &Map<String, Value>| table.get("model").map(Value::to_string);
+    !differ(plugin(over), plugin(below)) && !differ(model(over), model(below))
 }
 
 #[cfg(test)]
@@ -153,15 +171,58 @@ mod tests {
         assert_eq!((&other.tree["name"], other.tree.get("embed")), (&Value::from("third"), None), "the command line chooses the base");
     }
 
+    /// `over` laid over `below`.
+    #[track_caller]
+    fn laid(over: &str, below: &str) -> Value {
+        let folder = folder(&[("run.toml", &format!("base = \"base.toml\"\n{over}")), ("base.toml", below)]);
+        Value::Object(Document::read(&folder.path().join("run.toml"), &[]).expect("it is read").tree)
+    }
+
     #[test]
-    fn a_key_names_its_plugin() {
-        let folder = folder(&[
-            ("run.toml", "base = \"base.toml\"\n[objective.clip]\nuse = \"clip\"\n[objective.main]\nuse = \"siglip\"\n"),
-            ("base.toml", "[objective.clip]\nweight = 0.5\n[objective.main]\nuse = \"clip\"\ntile = 8\n"),
-        ]);
-        let read = Document::read(&folder.path().join("run.toml"), &[]).expect("it is read");
-        let wanted = serde_json::json!({"objective": {"clip": {"use": "clip", "weight": 0.5}, "main": {"use": "siglip"}}});
-        assert_eq!(Value::Object(read.tree), wanted);
+    fn options_carry_over_to_the_same_plugin_and_to_no_other() {
+        for (over, below, wanted) in [
+            (
+                "[objective.clip]\nuse = \"clip\"",
+                "[objective.clip]\nweight = 0.5",
+                r#"{"objective": {"clip": {"use": "clip", "weight": 0.5}}}"#,
+            ),
+            (
+                "[objective.clip]\nweight = 2.0",
+                "[objective.clip]\nuse = \"siglip\"\ntile = 8",
+                r#"{"objective": {"clip": {"weight": 2.0}}}"#,
+            ),
+            (
+                "[objective.main]\nuse = \"siglip\"",
+                "[objective.main]\nuse = \"clip\"\ntile = 8",
+                r#"{"objective": {"main": {"use": "siglip"}}}"#,
+            ),
+            (
+                "[eval.x.data]\nuse = \"csv\"",
+                "[eval.x]\nuse = \"knn\"\n[eval.x.data]\nuse = \"shapes\"\nsize = 9",
+                r#"{"eval": {"x": {"data": {"use": "csv"}}}}"#,
+            ),
+            // Elsewhere the key names no plugin.
+            (
+                "[backbone.image]\nuse = \"vit\"",
+                "[backbone.image]\nfreeze = \"all\"",
+                r#"{"backbone": {"image": {"use": "vit", "freeze": "all"}}}"#,
+            ),
+            ("[backbone.image]\nwidth = 4", "[backbone.image]\nuse = \"vit\"", r#"{"backbone": {"image": {"use": "vit", "width": 4}}}"#),
+            // These are no plugins.
+            ("[schedule]\nuse = \"cosine\"", "[schedule]\nwarmup = 50", r#"{"schedule": {"use": "cosine", "warmup": 50}}"#),
+            (
+                "[schedule]\nuse = \"constant\"",
+                "[schedule]\nuse = \"cosine\"\nwarmup = 5",
+                r#"{"schedule": {"use": "constant", "warmup": 5}}"#,
+            ),
+            ("[optimizer]\nuse = \"adamw\"", "[optimizer]\nwd = 0.1", r#"{"optimizer": {"use": "adamw", "wd": 0.1}}"#),
+            // Nor do towers and weights carry over to another model.
+            ("model = \"ViT-B-32\"", "embed = 4\nseed = 1\n[backbone.image]\nuse = \"vit\"", r#"{"model": "ViT-B-32", "seed": 1}"#),
+            ("[teacher.t]\nmodel = \"a\"", "[teacher.t]\nmodel = \"b\"\npretrained = \"b.pt\"", r#"{"teacher": {"t": {"model": "a"}}}"#),
+        ] {
+            let wanted: Value = serde_json::from_str(wanted).expect("JSON");
+            assert_eq!(laid(over, below), wanted, "{over}\nover\n{below}");
+        }
     }
 
     #[test]

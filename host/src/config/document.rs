@@ -34,7 +34,7 @@ impl Document {
     /// # Errors
     /// As [`Document::read`].
     pub fn of_run(config: &Path) -> Outcome<Self> {
-        let mut document = Self::alone(config)?;
+        let mut document = Self::read(config, &[])?;
         let kept = ["embed", "custom_text", "tokenizer", "preprocess", "backbone", "objective", "libraries"];
         document.tree.retain(|key, _| kept.contains(&key.as_str()));
         for tower in document.tree.get_mut("backbone").and_then(Value::as_object_mut).into_iter().flat_map(|towers| towers.values_mut()) {

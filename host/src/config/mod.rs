@@ -1,6 +1,6 @@
 //! Run files: read, checked as a whole, laid over the plugins' defaults, and written back complete.
 
-mod base;
+pub mod base;
 pub mod document;
 pub mod problems;
 mod reader;

@@ -116,6 +116,10 @@ impl<'a> Reader<'a> {
         known.extend(TABLES.map(str::to_owned));
         let mut good = defaults.as_object().cloned().unwrap_or_default();
         for (key, value) in user {
+            if key == BASE {
+                self.problems.add(key, "lies under a run file; there is none here");
+                continue;
+            }
             if !known.contains(key) {
                 let names: Vec<&str> = known.iter().map(String::as_str).chain([BASE]).collect();
                 self.problems.add(key, format!("a run file has no key `{key}`{}", hint(key, &names)));
@@ -305,8 +309,11 @@ impl<'a> Reader<'a> {
                 self.problems.add(format!("{key}.every"), message);
                 Every::End
             });
-            if let Some(data) = user.get("data") {
-                self.source(&format!("{key}.data"), data);
+            // What is measured, and what suites such as `knn` learn from.
+            for field in ["data", "train"] {
+                if let Some(data) = user.get(field).filter(|data| field == "data" || data.get("use").is_some()) {
+                    self.source(&format!("{key}.{field}"), data);
+                }
             }
             let mut extra = Map::new();
             extra.insert("every".into(), text.into());

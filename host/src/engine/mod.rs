@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod sharpness;
 mod show;
 pub mod step;
+mod tell;
 pub mod terms;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! In which precision towers compute while training.
 
+use std::os::unix::process::ExitStatusExt;
+
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 use vlhub_core::{Encoded, Result};
@@ -13,7 +15,7 @@ pub enum Precision {
     /// Everything in float.
     #[default]
     Fp32,
-    /// Products, convolutions and attention of the towers in bfloat16 (libtorch's autocast). Parameters, their gradients, what the towers put
+    /// Products, convolutions and attention of the towers in bfloat16 (libtorch's autocast; on a CPU what follows them too). Parameters, their gradients, what the towers put
     /// out, objectives and suites stay float.
     #[serde(alias = "amp_bfloat16")]
     AmpBf16,
@@ -48,8 +50,7 @@ impl Precision {
     pub fn check(self, device: Device) -> Outcome {
         let (Self::AmpBf16, Device::Cpu, Ok(program)) = (self, device, std::env::current_exe()) else { return Ok(()) };
         match std::process::Command::new(program).arg("internal-probe-bf16").output() {
-            // With a code it has ended by itself, whatever it said.
-            Ok(output) if output.status.code().is_none() => Err(Failure::usage(format!(
+            Ok(output) if output.status.signal() == Some(signal_hook::consts::SIGILL) => Err(Failure::usage(format!(
                 "train.precision = \"amp_bf16\": a product in bfloat16 ends a process on this machine ({}), whose processor advertises \
                  instructions that the system does not allow; set ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 in the environment, or take fp32",
                 output.status

@@ -108,6 +108,10 @@ impl Training<'_> {
             ] {
                 train.remove(key);
             }
+            // Runs that are older than the choice computed in float.
+            if train.get("precision").is_some_and(|precision| precision == super::precision::Precision::Fp32.name()) {
+                train.remove("precision");
+            }
         }
         crate::config::document::to_toml(&tree)
     }

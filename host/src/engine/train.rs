@@ -43,7 +43,7 @@ pub struct Training<'a> {
     pub(super) config: &'a RunConfig,
     pub(super) engine: Engine,
     tokenizer: Option<Arc<dyn Tokenizer>>,
-    loader: Loader,
+    pub(super) loader: Loader,
     /// In the order of `config.suites`, with their data open.
     suites: Vec<Box<dyn EvalSuite>>,
     /// Steps of the whole run.
@@ -128,69 +128,20 @@ impl<'a> Training<'a> {
         Ok(Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, started_at: 0 })
     }
 
-    /// Lines that tell what will run, for people.
-    pub fn banner(&self) -> Vec<String> {
-        let table = session::parameter_table(&self.engine.towers);
-        let (all, open) = table.iter().fold((0, 0), |(all, open), (_, count, trained)| (all + count, open + trained));
-        let mut lines = vec![
-            format!(
-                "vlhub {} · libtorch {} · {:?} · {} threads · {}",
-                env!("CARGO_PKG_VERSION"),
-                crate::TORCH,
-                self.device,
-                tch::get_num_threads(),
-                self.engine.precision.name()
-            ),
-            format!("{:.2} M parameters, {:.2} M trained", all as f64 / 1e6, open as f64 / 1e6),
-        ];
-        lines.extend(table.iter().map(|(group, count, trained)| format!("  {group:<24} {:>12} {:>12} trained", count, trained)));
-        let rows = self.engine.cache.rows;
-        let chunks = if rows > 0 && rows < self.config.train.batch as i64 { format!(", in chunks of {rows}") } else { String::new() };
-        lines.push(format!(
-            "{} samples · batch {}{chunks} · {} steps an epoch · {} steps",
-            self.loader.samples(),
-            self.config.train.batch,
-            self.steps_per_epoch,
-            self.total
-        ));
-        if self.config.schedule.warmup >= self.total && self.total > 0 {
-            lines.push(format!(
-                "warning: schedule.warmup = {} is not shorter than the run of {} steps",
-                self.config.schedule.warmup, self.total
-            ));
-        }
-        lines
-    }
-
-    /// Facts for the table at the top of the report.
-    pub fn facts(&self) -> Vec<(String, String)> {
-        let table = session::parameter_table(&self.engine.towers);
-        let all: i64 = table.iter().map(|(_, count, _)| count).sum();
-        let data = self.config.data.as_ref().and_then(|data| data.get("use")).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let objectives: Vec<String> = self.engine.terms.iter().map(|term| format!("{} × {}", term.weight, term.key)).collect();
-        [
-            ("objectives", objectives.join(" + ")),
-            ("data", format!("{data}, {} samples", self.loader.samples())),
-            ("parameters", format!("{:.2} M", all as f64 / 1e6)),
-            ("batch", self.config.train.batch.to_string()),
-            ("steps", self.total.to_string()),
-            ("device", format!("{:?}, {} threads, {}", self.device, tch::get_num_threads(), self.engine.precision.name())),
-            ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), crate::TORCH)),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
-    }
-
     /// Reads one batch and computes its gradients, to see that it can be done. Takes no step.
     ///
     /// # Errors
     /// As [`Training::run`].
     /// Returns the memory that its tensors took, in bytes at once, and the time.
     pub fn first_batch(&mut self) -> Outcome<(i64, Duration)> {
-        let batch = self.loader.start(0).next().map_err(load_failure)?.batch.to_device(self.device);
+        let loaded = self.loader.start(0).next().map_err(load_failure)?;
+        let batch = loaded.batch.to_device(self.device);
         let begin = Instant::now();
         let (ran, usage) = vlhub_torch_ext::metered(|| self.engine.gradients(batch, 0)).map_err(vlhub_core::Error::from)?;
-        ran?;
+        let outcome = ran?;
+        if !outcome.0.is_finite() {
+            return Err(Failure::new(Failure::NONFINITE, step::nonfinite(&outcome.0, 0, &loaded.keys).to_string()));
+        }
         Ok((usage.peak, begin.elapsed()))
     }
 

@@ -1,5 +1,7 @@
 //! A linear classifier on frozen features.
 
+use std::collections::BTreeSet;
+
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{serde_json, tch};
 
@@ -87,8 +89,8 @@ impl std::fmt::Debug for LinearProbe {
     }
 }
 
-/// The rows of `labels` that are fitted, and those that are held out: every fifth in the order of classes, so that each class gives its share
-/// whatever the order of the data.
+/// The rows of `labels` that are fitted, and those that are held out: every fifth in the order of classes, so that a class of five or more gives
+/// its share whatever the order of the data.
 fn split(labels: &[i64]) -> (Vec<i64>, Vec<i64>) {
     let mut order: Vec<_> = (0..labels.len() as i64).collect();
     order.sort_by_key(|at| labels[*at as usize]);
@@ -110,6 +112,11 @@ impl LinearProbe {
             let count = known.labels.len();
             return Err(Error::invalid(format!("`train` has only {count} usable pictures, too few to choose among `l2`; give one number")));
         }
+        let fitted_classes: BTreeSet<i64> = fitted.iter().map(|row| known.labels[*row as usize]).collect();
+        if !out.iter().any(|row| fitted_classes.contains(&known.labels[*row as usize])) {
+            let text = "no class of `train` has pictures both to fit and to hold out, so nothing tells which `l2` is best; give one number";
+            return Err(Error::invalid(text));
+        }
         let pick = |rows: &[i64]| Known {
             features: known.features.index_select(0, &Tensor::from_slice(rows).to_device(known.features.device())),
             labels: rows.iter().map(|row| known.labels[*row as usize]).collect(),
@@ -117,10 +124,12 @@ impl LinearProbe {
         let (fitted, out) = (pick(&fitted), pick(&out));
         let problem = Problem::new(&fitted, self.config.standardise);
         let mut weights = problem.zeros();
-        let (mut best, mut most, mut told) = (strongest, None, Vec::new());
+        let (mut best, mut most, mut told, mut unended) = (strongest, None, Vec::new(), 0);
         for &l2 in &self.config.l2 {
             // A weaker one begins where the stronger one ended.
-            weights = problem.fit(l2, weights, self.stop())?.at;
+            let fit = problem.fit(l2, weights, self.stop())?;
+            unended += usize::from(fit.gradient > self.config.tolerance);
+            weights = fit.at;
             let scores = problem.scores(&out.features, &weights, classes)?;
             let right = scores.iter().zip(&out.labels).filter(|(scores, label)| first(scores) as i64 == **label).count();
             if most.is_none_or(|most| right > most) {
@@ -129,6 +138,11 @@ impl LinearProbe {
             told.push(format!("{l2:e}: {right}"));
         }
         report.notes.push(format!("l2 {best:e} was chosen; right of {} held-out pictures: {}", out.labels.len(), told.join(", ")));
+        if unended > 0 {
+            report
+                .notes
+                .push(format!("{unended} of {} fits that chose it ended after `iterations`, above `tolerance`", self.config.l2.len()));
+        }
         Ok(best)
     }
 }
@@ -163,7 +177,6 @@ impl EvalSuite for LinearProbe {
             Ok(())
         })?;
         counts.write(names, report);
-        report.metric("l2", l2);
         Ok(())
     }
 }

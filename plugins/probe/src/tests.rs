@@ -244,6 +244,10 @@ fn a_fit_that_did_not_end_is_told() {
     assert!(run(&probe(), &labels, &model).expect("a report").notes.is_empty());
     let error = refused(&LinearProbeConfig { l2: vec![0.1, 1.0], ..probe() }, &labels, &model);
     assert!(error.contains("only 4 usable pictures"), "{error}");
+    // One picture for each of seven classes.
+    let labels = Labels { classes: [7, 7], train: (0..7).map(Some).collect(), data: vec![] };
+    let error = refused(&LinearProbeConfig { l2: vec![0.1, 1.0], ..probe() }, &labels, &model);
+    assert!(error.contains("nothing tells which `l2` is best"), "{error}");
 }
 
 #[test]
@@ -270,6 +274,8 @@ fn options_that_mean_nothing_are_refused_by_name() {
     let apart = Labels { classes: [2, 3], ..axes().0 };
     let error = refused(&knn(), &apart, &model);
     assert!(error.contains("`train` has 2 classes and `data` 3") && error.contains("only one of them has `kind 2`"), "{error}");
+    let unlabelled = Labels { classes: [0, 0], data: vec![None, Some(99)], ..axes().0 };
+    assert!(refused(&accuracy(), &unlabelled, &model).starts_with("`data` has no labels"));
     let none = Labels { classes: [0, 0], ..axes().0 };
     assert!(refused(&probe(), &none, &model).contains("`data` has no classes"));
 }

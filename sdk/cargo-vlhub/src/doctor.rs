@@ -192,7 +192,7 @@ fn gpu(root: Option<&Path>, driver: Option<String>) -> Finding {
 fn bf16(project: Option<&Project>) -> Finding {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let Some(flags) = bf16_flags(&info) else {
-        return Finding::ok("bf16", "the processor has no bf16 instructions; fp32 is used");
+        return Finding::ok("bf16", "the processor has no bf16 instructions; `train.precision = \"amp_bf16\"` works, and is slow");
     };
     let programs = ["debug", "release"].map(|profile| project.map(|project| project.program(profile)));
     let Some(program) = programs.into_iter().flatten().find(|program| program.exists()) else {
@@ -207,7 +207,7 @@ fn bf16(project: Option<&Project>) -> Finding {
         Ok(out) => Finding::warn(
             "bf16",
             format!("the processor has {flags}, but a bf16 product ends the process ({})", out.status),
-            "use `precision = \"fp32\"` on this machine",
+            "set ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16, or leave `train.precision` at `fp32` on this machine",
         ),
         Err(error) => Finding::warn("bf16", format!("{}: {error}", program.display()), "build again"),
     }

@@ -1,0 +1,59 @@
+//! What a run is, for people: at its start, and at the top of its report.
+
+use super::train::Training;
+use crate::session;
+
+impl Training<'_> {
+    /// Lines that tell what will run, for people.
+    pub fn banner(&self) -> Vec<String> {
+        let table = session::parameter_table(&self.engine.towers);
+        let (all, open) = table.iter().fold((0, 0), |(all, open), (_, count, trained)| (all + count, open + trained));
+        let mut lines = vec![
+            format!(
+                "vlhub {} · libtorch {} · {:?} · {} threads · {}",
+                env!("CARGO_PKG_VERSION"),
+                crate::TORCH,
+                self.device,
+                tch::get_num_threads(),
+                self.engine.precision.name()
+            ),
+            format!("{:.2} M parameters, {:.2} M trained", all as f64 / 1e6, open as f64 / 1e6),
+        ];
+        lines.extend(table.iter().map(|(group, count, trained)| format!("  {group:<24} {:>12} {:>12} trained", count, trained)));
+        let rows = self.engine.cache.rows;
+        let chunks = if rows > 0 && rows < self.config.train.batch as i64 { format!(", in chunks of {rows}") } else { String::new() };
+        lines.push(format!(
+            "{} samples · batch {}{chunks} · {} steps an epoch · {} steps",
+            self.loader.samples(),
+            self.config.train.batch,
+            self.steps_per_epoch,
+            self.total
+        ));
+        if self.config.schedule.warmup >= self.total && self.total > 0 {
+            lines.push(format!(
+                "warning: schedule.warmup = {} is not shorter than the run of {} steps",
+                self.config.schedule.warmup, self.total
+            ));
+        }
+        lines
+    }
+
+    /// Facts for the table at the top of the report.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let table = session::parameter_table(&self.engine.towers);
+        let all: i64 = table.iter().map(|(_, count, _)| count).sum();
+        let data = self.config.data.as_ref().and_then(|data| data.get("use")).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let objectives: Vec<String> = self.engine.terms.iter().map(|term| format!("{} × {}", term.weight, term.key)).collect();
+        [
+            ("objectives", objectives.join(" + ")),
+            ("data", format!("{data}, {} samples", self.loader.samples())),
+            ("parameters", format!("{:.2} M", all as f64 / 1e6)),
+            ("batch", self.config.train.batch.to_string()),
+            ("steps", self.total.to_string()),
+            ("device", format!("{:?}, {} threads, {}", self.device, tch::get_num_threads(), self.engine.precision.name())),
+            ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), crate::TORCH)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
