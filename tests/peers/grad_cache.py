@@ -187,8 +187,9 @@ def write(lines):
 One fp32 step (forward, loss, backward) of a {MODEL}, in chunks of {ROWS} rows and plain, on {THREADS} cores, each in a process of its own,
 once. Written by `tests/peers/grad_cache.py` with {peers}, after loss and gradients of one batch agreed.
 MiB. "Tensors": the most that VL Hub's tensors took beside weights and batch. "Process": the most that the whole process took, batch included
-(0.6 MiB a row). "Python": open_clip with the idea of GradCache written out. A ratio above 1 says that VL Hub's chunks are faster; "short
-captions" lets VL Hub cut the text matrix to the longest caption (`train.truncate`), which open_clip does not.
+(0.6 MiB a row). "Python": open_clip with the idea of GradCache written out. Times are ratios: what VL Hub's chunks take over its plain
+step, then what Python takes over VL Hub's chunks. "Short captions" lets VL Hub cut the text matrix to the longest caption (`train.truncate`),
+which open_clip does not; everything else has 77 tokens on both sides.
 
 | batch | tensors, chunks | tensors, plain | process, chunks | process, Python chunks | process, Python plain | chunks / plain, time | Python chunks / ours | Python plain / our chunks | Python chunks / ours, short captions |
 |---|---|---|---|---|---|---|---|---|---|
