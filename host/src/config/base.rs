@@ -113,7 +113,7 @@ fn belong_together(path: &str, over: &Map<String, Value>, below: &Map<String, Va
         return true;
     }
     let key = match path.split_once('.') {
-        Some(("objective" | "eval", key)) => Some(key),
+        Some(("objective" | "eval", key)) if !key.contains('.') => Some(key),
         _ => None,
     };
     let plugin = |table: &Map<String, Value>| table.get("use").and_then(Value::as_str).or(key).map(str::to_owned);
@@ -202,6 +202,11 @@ mod tests {
                 r#"{"eval": {"x": {"data": {"use": "csv"}}}}"#,
             ),
             // Elsewhere the key names no plugin.
+            (
+                "[eval.x.data]\nseed = 5",
+                "[eval.x.data]\nuse = \"shapes\"\nsize = 9",
+                r#"{"eval": {"x": {"data": {"use": "shapes", "size": 9, "seed": 5}}}}"#,
+            ),
             (
                 "[backbone.image]\nuse = \"vit\"",
                 "[backbone.image]\nfreeze = \"all\"",

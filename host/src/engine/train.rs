@@ -128,19 +128,19 @@ impl<'a> Training<'a> {
         Ok(Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, started_at: 0 })
     }
 
-    /// Reads one batch and computes its gradients, to see that it can be done. Takes no step.
+    /// Reads one batch and computes its gradients, to see that it can be done. Takes no step. Returns the memory that its tensors took, in bytes
+    /// at once, and the time.
     ///
     /// # Errors
     /// As [`Training::run`].
-    /// Returns the memory that its tensors took, in bytes at once, and the time.
     pub fn first_batch(&mut self) -> Outcome<(i64, Duration)> {
         let loaded = self.loader.start(0).next().map_err(load_failure)?;
         let batch = loaded.batch.to_device(self.device);
         let begin = Instant::now();
         let (ran, usage) = vlhub_torch_ext::metered(|| self.engine.gradients(batch, 0)).map_err(vlhub_core::Error::from)?;
-        let outcome = ran?;
-        if !outcome.0.is_finite() {
-            return Err(Failure::new(Failure::NONFINITE, step::nonfinite(&outcome.0, 0, &loaded.keys).to_string()));
+        let (outcome, _) = ran?;
+        if !outcome.is_finite() {
+            return Err(Failure::new(Failure::NONFINITE, step::nonfinite(&outcome, 0, &loaded.keys).to_string()));
         }
         Ok((usage.peak, begin.elapsed()))
     }
