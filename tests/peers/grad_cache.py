@@ -45,7 +45,7 @@ def peer_step(model, images, texts, rows):
 
 
 def peer(batch, rows):
-    """One step in this process; prints its seconds and the process's largest memory."""
+    """One step in this process; prints its seconds."""
     import open_clip
     import torch
 
@@ -162,15 +162,13 @@ def main(sizes):
                     output, resident = measured([sys.executable, str(HERE), "--peer", str(batch), str(how)])
                     seconds, tensors = json.loads(output.splitlines()[-1])["seconds"], None
                 found[way] = (seconds, resident, tensors)
-            base, peer_cached = found["ours"][0], found["peer"][0]
             cell = lambda way, at, form: form.format(found[way][at]) if way in found else "not tried"
-            ratio = lambda way, over: f"{found[way][0] / over:.2f}" if way in found else "not tried"
+            ratio = lambda way, over: f"{found[way][0] / found[over][0]:.2f}" if way in found and over in found else "not tried"
             line = [
                 str(batch),
                 cell("ours", 2, "{:.0f}"), cell("ours plain", 2, "{:.0f}"),
                 cell("ours", 1, "{:.0f}"), cell("peer", 1, "{:.0f}"), cell("peer plain", 1, "{:.0f}"),
-                f"{base / found['ours plain'][0]:.2f}" if "ours plain" in found else "not tried",
-                f"{peer_cached / base:.2f}", ratio("peer plain", base), f"{peer_cached / found['short'][0]:.2f}" if "short" in found else "not tried",
+                ratio("ours", "ours plain"), ratio("peer", "ours"), ratio("peer plain", "ours"), ratio("peer", "short"),
             ]
             lines.append("| " + " | ".join(line) + " |")
             print(lines[-1], {way: round(row[0], 2) for way, row in found.items()}, flush=True)

@@ -13,8 +13,7 @@ unsafe extern "C" {
 
 /// Runs `work` on this thread with libtorch's autocast to bfloat16 for `device`: products of matrices, convolutions and attention are
 /// computed in bfloat16. On a GPU norms and softmax are computed in float; on a CPU, where libtorch has no such rule, what follows a product
-/// stays in bfloat16. Parameters stay as they are, and so do their
-/// gradients; the backward pass may run afterwards. Outputs may be bfloat16.
+/// stays in bfloat16. Parameters stay as they are, and so do their gradients; the backward pass may run afterwards. Outputs may be bfloat16.
 ///
 /// # Errors
 /// libtorch's own.

@@ -22,8 +22,8 @@ impl Document {
     /// Reads a run file, lays it over its bases, and the `key=value` overrides over all of them.
     ///
     /// Of several bases the later, with all that they lie on, go over the earlier. Tables are merged key by key, but one that names another
-    /// plugin replaces what it lies on, and a file that names a model takes nothing of the towers below. A base's path starts at the file that names it, or, on the command line, at the run file; all other paths of the run start
-    /// at the run file's folder, those in bases too.
+    /// plugin replaces what it lies on, and a file that names a model takes nothing of the towers below. A base's path starts at the file that
+    /// names it, or, on the command line, at the run file; all other paths of the run start at the run file's folder, those in bases too.
     ///
     /// # Errors
     /// A file that cannot be read, is not TOML, or is its own base; an override that is none.
@@ -57,8 +57,9 @@ impl Document {
             let same = |known: &PathBuf| {
                 known == &path || known.canonicalize().ok().is_some_and(|known| path.canonicalize().is_ok_and(|path| path == known))
             };
+            let again = chain.iter().any(same);
             let chain = [chain, std::slice::from_ref(&path)].concat();
-            if chain[..chain.len() - 1].iter().any(same) {
+            if again {
                 let chain: Vec<String> = chain.iter().map(|path| path.display().to_string()).collect();
                 return Err(Failure::usage(format!("{place}: a run file cannot be its own base: {}", chain.join(" → "))));
             }
@@ -71,7 +72,6 @@ impl Document {
         if let Some(below) = below {
             self.lay_over(below);
         }
-        self.lines.retain(|key, _| key != BASE && !key.starts_with("base."));
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::serde_json;
 
+use crate::counts::Counts;
 use crate::read::{Labelled, batches};
 
 /// Which features of a picture are used.
@@ -80,6 +81,28 @@ impl Pair {
         read.map_err(|error| error.within("`train`"))?;
         report.skipped.extend(skipped.into_iter().map(|line| format!("`train`: {line}")));
         Ok(Known { features: Tensor::cat(&features, 0), labels })
+    }
+
+    /// Counts how often `scores`, which makes a row of numbers for each row of features, puts the classes of `data` first.
+    pub fn measure(
+        &self,
+        model: &dyn Model,
+        output: Output,
+        batch: usize,
+        topk: &[usize],
+        report: &mut Report,
+        scores: impl Fn(&Tensor) -> Result<Vec<Vec<f32>>>,
+    ) -> Result<()> {
+        let names = self.data.classes();
+        let mut counts = Counts::new(names.len(), topk);
+        batches(self.data.as_ref(), Some(names.len()), batch, &mut report.skipped, |ready| {
+            for (scores, label) in scores(&output.of(model, &ready)?)?.iter().zip(ready.labels) {
+                counts.add(scores, label as usize);
+            }
+            Ok(())
+        })?;
+        counts.write(names, report);
+        Ok(())
     }
 }
 

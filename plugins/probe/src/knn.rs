@@ -4,9 +4,8 @@ use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{serde_json, tch};
 
-use crate::counts::Counts;
 use crate::features::{Known, Output, Pair};
-use crate::read::{batches, checked};
+use crate::read::checked;
 
 /// Classes by the nearest neighbours among labelled pictures (Wu et al., 2018, arXiv 1805.01978).
 ///
@@ -120,19 +119,11 @@ impl EvalSuite for Knn {
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let KnnConfig { k, temperature, features, batch, .. } = self.config;
-        let names = self.pair.data.classes();
+        let classes = self.pair.data.classes().len();
         let mut known = self.pair.learn(model, features, batch, report)?;
         known.features = normalize(&known.features);
-        let mut counts = Counts::new(names.len(), &self.topk);
-        batches(self.pair.data.as_ref(), Some(names.len()), batch, &mut report.skipped, |ready| {
-            let votes = votes(&normalize(&features.of(model, &ready)?), &known, names.len(), k, temperature)?;
-            for (votes, label) in votes.iter().zip(ready.labels) {
-                counts.add(votes, label as usize);
-            }
-            Ok(())
-        })?;
-        counts.write(names, report);
-        Ok(())
+        let vote = |features: &Tensor| votes(&normalize(features), &known, classes, k, temperature);
+        self.pair.measure(model, features, batch, &self.topk, report, vote)
     }
 }
 

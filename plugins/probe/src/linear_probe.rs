@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{serde_json, tch};
 
-use crate::counts::{Counts, first};
+use crate::counts::first;
 use crate::features::{Known, Output, Pair};
 use crate::lbfgs::Stop;
 use crate::logistic::Problem;
-use crate::read::{batches, checked};
+use crate::read::checked;
 
 /// Linear classification of frozen features: multinomial logistic regression by L-BFGS (as in CLIP, Radford et al., 2021, section 3.2).
 ///
@@ -168,16 +168,7 @@ impl EvalSuite for LinearProbe {
         if lacking > 0 {
             report.notes.push(format!("{lacking} of {} classes have no picture in `train`; they are never predicted", names.len()));
         }
-        let mut counts = Counts::new(names.len(), topk);
-        batches(self.pair.data.as_ref(), Some(names.len()), batch, &mut report.skipped, |ready| {
-            let scores = problem.scores(&features.of(model, &ready)?, &found.at, names.len())?;
-            for (scores, label) in scores.iter().zip(ready.labels) {
-                counts.add(scores, label as usize);
-            }
-            Ok(())
-        })?;
-        counts.write(names, report);
-        Ok(())
+        self.pair.measure(model, features, batch, topk, report, |features| problem.scores(features, &found.at, names.len()))
     }
 }
 
