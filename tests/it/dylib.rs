@@ -24,7 +24,7 @@ fn toy(feature: &str) -> PathBuf {
     if !kept.exists() {
         // The host and the tests beside it give the crates below the features with which they were built before.
         let features = format!("vlhub-toy/{feature}");
-        cargo::build(cargo::root(), &["-p", "vlhub-toy", "-p", "vlhub-host", "-p", "vlhub-tests", "--features", &features]);
+        cargo::build(cargo::root(), &["-p", "vlhub-toy", "-p", "vlhub", "-p", "vlhub-tests", "--features", &features]);
         fs::copy(cargo::profile_folder().join("libvlhub_toy.so"), &kept).expect("it was built");
     }
     drop(turn);

@@ -8,5 +8,6 @@ mod layering;
 mod models;
 mod objectives;
 mod program;
+mod rooms;
 mod third_party;
 mod train;
