@@ -7,7 +7,7 @@ use super::plugin_list::Wanted;
 use super::{print_json, screen};
 use crate::catalog::{self, Plugin};
 use crate::cli::{PluginsCommand, Shared};
-use crate::failure::{Failure, Outcome, hint};
+use crate::failure::{Failure, Outcome};
 
 /// Lists, shows, describes or tries plugins.
 pub fn plugins(shared: &Shared, command: PluginsCommand) -> Outcome {
@@ -29,10 +29,13 @@ fn show(registry: &Registry, name: &str, json: bool) -> Outcome {
     let all = catalog::plugins(registry);
     let found: Vec<&Plugin> = all.iter().filter(|plugin| plugin.name == wanted && kind.is_none_or(|kind| kind == plugin.kind)).collect();
     if found.is_empty() {
-        let names: Vec<&str> = all.iter().map(|plugin| plugin.name.as_str()).collect();
+        let names = all.iter().map(|plugin| plugin.name.as_str());
         let hint = match crate::linked::left_out(kind, wanted) {
             Some(feature) => format!("; this build leaves it out: build it with `--features {feature}`"),
-            None => hint(wanted, &names),
+            None => {
+                let near = vlhub_core::suggest(wanted, names).map(|near| format!(" did you mean `{near}`?")).unwrap_or_default();
+                format!(";{near} `vlhub plugins list` shows what there is")
+            }
         };
         return Err(Failure::usage(format!("no plugin is called `{name}`{hint}")));
     }

@@ -109,7 +109,7 @@ mod tests {
             "my%20logs/quickstart/report.html",
             "file:///",
             "--checkpoint 'my logs/quickstart' ",
-            "compare 'my logs/quickstart' 'my logs'/quickstart-siglip",
+            "compare 'my logs/quickstart' 'my logs'/quickstart-siglip --out 'my logs'/compare.html",
             "target/debug/vlhub plugins list objective",
         ] {
             assert!(words.contains(part), "{part} is not in {words}");
