@@ -51,7 +51,7 @@ pub enum Command {
     Data(DataCommand),
     /// Compare runs in one page: options that differ, curves, results.
     Compare(CompareArgs),
-    /// Write a run's report again.
+    /// Write a run's report again, and show its loss curve and results in the terminal.
     Report(ReportArgs),
     /// Multiply two bf16 matrices: `doctor` and runs in bf16 try this in a child, because some machines advertise what they refuse.
     #[command(hide = true)]
@@ -225,10 +225,13 @@ pub enum CaptionMethod {
 /// `vlhub plugins`.
 #[derive(Debug, Subcommand)]
 pub enum PluginsCommand {
-    /// Names and summaries.
+    /// Names and summaries, by kind; presets are folded.
     List {
-        /// Only this kind, or names that match this pattern.
+        /// Only this kind (`objective`), or names that match this pattern (`'vit_*'`), presets too.
         filter: Vec<String>,
+        /// Show the names of presets: plugins that differ from another in defaults alone.
+        #[arg(long)]
+        all: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,

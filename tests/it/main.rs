@@ -3,7 +3,9 @@
 mod caption;
 mod cargo;
 mod cli;
+mod dependencies;
 mod dylib;
+mod first_minutes;
 mod layering;
 mod models;
 mod objectives;

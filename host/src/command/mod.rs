@@ -17,7 +17,9 @@ pub mod embed;
 pub mod eval;
 pub mod internal;
 pub mod models;
+pub mod plugin_list;
 pub mod plugins;
+mod screen;
 pub mod train;
 pub mod try_plugin;
 

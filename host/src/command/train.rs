@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
-use super::load;
+use super::{load, screen};
 use crate::cli::{Shared, TrainArgs};
 use crate::config::RunConfig;
 use crate::config::document::flat;
@@ -96,6 +96,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     let page = run::write_report(folder.path())?;
     match ending {
         Ending::Finished => {
+            screen::show_run(folder.path())?;
             say!("{}", run::compare(&[folder.path().to_path_buf()], None)?.to_text());
             say!("report: {}", page.display());
             Ok(())

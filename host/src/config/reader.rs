@@ -422,7 +422,7 @@ impl<'a> Reader<'a> {
 fn with_absent(error: vlhub_core::Error) -> String {
     let text = error.to_string();
     match &error {
-        vlhub_core::Error::Unknown { name, elsewhere: None, .. } => match crate::linked::left_out(name) {
+        vlhub_core::Error::Unknown { kind, name, elsewhere: None, .. } => match crate::linked::left_out(Some(*kind), name) {
             Some(feature) => format!("{text}; this build leaves it out: build it with `--features {feature}`"),
             None => text,
         },

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::next_steps::Run;
 use crate::paths::{Project, cargo};
 use crate::{Outcome, Stop, setup};
 
@@ -23,9 +24,18 @@ pub fn run(args: &Args) -> Outcome {
     println!("building (the first time takes some minutes: libtorch's wrapper is C++)");
     build_small(&project)?;
     let program = project.program("debug");
-    status(Command::new(&program).arg("train").arg(RUN_FILE).args(&args.rest).current_dir(&project.root))?;
-    let again = program.strip_prefix(&project.root).unwrap_or(&program);
-    println!("the same by hand: {} train {RUN_FILE}", again.display());
+    let run = Run::of(&project.root, &args.rest);
+    let mut train = Command::new(&program);
+    train.arg("train").arg(RUN_FILE).current_dir(&project.root);
+    if !run.named {
+        train.arg(format!("name={}", run.name));
+    }
+    status(train.args(&args.rest))?;
+    let program = program.strip_prefix(&project.root).unwrap_or(&program);
+    if let Some(words) = run.next_steps(&project.root, program, RUN_FILE) {
+        println!("{words}");
+    }
+    println!("The same by hand: {} train {RUN_FILE}", program.display());
     Ok(())
 }
 
