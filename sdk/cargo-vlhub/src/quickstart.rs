@@ -1,6 +1,9 @@
 //! From a fresh checkout to a trained and evaluated model.
 
-use std::process::Command;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal};
 
 use crate::next_steps::Run;
 use crate::paths::{Project, cargo};
@@ -20,9 +23,12 @@ pub struct Args {
 /// `cargo vlhub quickstart`.
 pub fn run(args: &Args) -> Outcome {
     let project = Project::checkout("quickstart")?;
-    setup::ensure(&project)?;
+    let meanwhile = if setup::is_there(&project) { None } else { Meanwhile::start(&project) };
+    let set_up = setup::ensure(&project);
+    drop(meanwhile);
+    set_up?;
     println!("building (the first time takes some minutes: libtorch's wrapper is C++)");
-    build_small(&project)?;
+    status(cargo(Some(&project.root)).args(SMALL))?;
     let program = project.program("debug");
     let run = Run::of(&project.root, &args.rest);
     let mut train = Command::new(&program);
@@ -40,9 +46,29 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 /// Builds `vlhub` with the plugins that the quick start uses, in the profile of the tests. `cargo build` makes the whole one in its place.
-fn build_small(project: &Project) -> Outcome {
-    let small = ["build", "--package", "vlhub", "--no-default-features", "--features", "quickstart"];
-    status(cargo(Some(&project.root)).args(small))
+const SMALL: &[&str] = &["build", "--package", "vlhub", "--no-default-features", "--features", "quickstart"];
+
+/// A build of everything that needs no libtorch, while libtorch is being fetched: half of a first build, on cores that would wait for the
+/// network. It cannot finish, and what it says is of no use; it is ended when it is dropped.
+struct Meanwhile(Child);
+
+impl Meanwhile {
+    fn start(project: &Project) -> Option<Self> {
+        let mut build = cargo(Some(&project.root));
+        build.args(SMALL).args(["--keep-going", "--quiet"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A group of its own, so that compilers end with it.
+        build.process_group(0).spawn().ok().map(Self)
+    }
+}
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        // Cargo takes a crate whose compiler was ended for one that is still to be compiled.
+        if let Some(group) = Pid::from_raw(self.0.id() as i32) {
+            rustix::process::kill_process_group(group, Signal::TERM).ok();
+        }
+        self.0.wait().ok();
+    }
 }
 
 /// Builds `vlhub` as the tests do: in their profile, and with the features that crates have in the whole workspace. So nothing is compiled
