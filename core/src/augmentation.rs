@@ -11,24 +11,6 @@ use crate::Result;
 pub trait Augmentation: Debug + Send + Sync {
     /// Changes the image.
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage>;
-    /// The part of the picture that [`Augmentation::apply`] would look at first, when it starts with a crop: drawn from the same numbers, so
-    /// that a decoder may decode only that part. `size` is the picture's (width, height), as in [`RgbImage::dimensions`].
-    fn region(&self, _size: (u32, u32), _rng: &mut dyn RngCore) -> Option<Region> {
-        None
-    }
-}
-
-/// A rectangle in pixels, inside its picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Left edge.
-    pub x: u32,
-    /// Top edge.
-    pub y: u32,
-    /// Width, at least 1.
-    pub width: u32,
-    /// Height, at least 1.
-    pub height: u32,
 }
 
 /// What an augmentation is built with.

@@ -1,5 +1,6 @@
 //! Training signals: functions of features.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use rand_core::RngCore;
@@ -82,27 +83,68 @@ pub enum Weights {
     Teacher(String),
 }
 
-/// An encoder output that an objective reads.
+/// One forward pass of a tower: the key under which [`Features`] holds its outputs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Need {
+pub struct Forward {
     /// Which tower.
     pub modality: Modality,
-    /// Which view.
+    /// Which view of the batch it reads.
     pub view: String,
-    /// Whether the tokens are read too.
-    pub tokens: bool,
     /// With which weights.
     pub weights: Weights,
+}
+
+impl Forward {
+    /// The image tower over a view.
+    pub fn image(view: impl Into<String>) -> Self {
+        Self { modality: Modality::Image, view: view.into(), weights: Weights::Trained }
+    }
+    /// The text tower over a view.
+    pub fn text(view: impl Into<String>) -> Self {
+        Self { modality: Modality::Text, ..Self::image(view) }
+    }
+    /// With the moving average of the towers.
+    pub fn from_average(self) -> Self {
+        Self { weights: Weights::Average, ..self }
+    }
+    /// With the teacher `name`.
+    pub fn from_teacher(self, name: impl Into<String>) -> Self {
+        Self { weights: Weights::Teacher(name.into()), ..self }
+    }
+    /// Whether gradients flow back through it.
+    pub fn is_trained(&self) -> bool {
+        self.weights == Weights::Trained
+    }
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.modality, self.view)?;
+        match &self.weights {
+            Weights::Trained => Ok(()),
+            Weights::Average => f.write_str(" of the moving average"),
+            Weights::Teacher(name) => write!(f, " of the teacher `{name}`"),
+        }
+    }
+}
+
+/// An encoder output that an objective requests: a forward pass, and whether its tokens are read too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    /// The forward pass.
+    pub forward: Forward,
+    /// Whether the tokens are read too.
+    pub tokens: bool,
 }
 
 impl Need {
     /// The image tower's output for a view.
     pub fn image(view: impl Into<String>) -> Self {
-        Self { modality: Modality::Image, view: view.into(), tokens: false, weights: Weights::Trained }
+        Forward::image(view).into()
     }
     /// The text tower's output for a view.
     pub fn text(view: impl Into<String>) -> Self {
-        Self { modality: Modality::Text, ..Self::image(view) }
+        Forward::text(view).into()
     }
     /// With its tokens.
     pub fn tokens(self) -> Self {
@@ -110,31 +152,31 @@ impl Need {
     }
     /// Of the moving average of the towers.
     pub fn from_average(self) -> Self {
-        Self { weights: Weights::Average, ..self }
+        Self { forward: self.forward.from_average(), ..self }
     }
     /// Of the teacher `name`.
     pub fn from_teacher(self, name: impl Into<String>) -> Self {
-        Self { weights: Weights::Teacher(name.into()), ..self }
+        Self { forward: self.forward.from_teacher(name), ..self }
     }
-    /// Whether both are one forward, tokens or not.
-    pub fn same_forward(&self, other: &Self) -> bool {
-        (self.modality, &self.view, &self.weights) == (other.modality, &other.view, &other.weights)
+    /// One need for each forward pass, sorted; with tokens where any of `needs` asks for them.
+    pub fn union<'a>(needs: impl IntoIterator<Item = &'a Self>) -> Vec<Self> {
+        let mut union: BTreeMap<&Forward, bool> = BTreeMap::new();
+        for need in needs {
+            *union.entry(&need.forward).or_default() |= need.tokens;
+        }
+        union.into_iter().map(|(forward, tokens)| Self { forward: forward.clone(), tokens }).collect()
     }
-    /// Whether gradients flow back from it.
-    pub fn is_trained(&self) -> bool {
-        self.weights == Weights::Trained
+}
+
+impl From<Forward> for Need {
+    fn from(forward: Forward) -> Self {
+        Self { forward, tokens: false }
     }
 }
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`", self.modality, self.view)?;
-        match &self.weights {
-            Weights::Trained => {}
-            Weights::Average => f.write_str(" of the moving average")?,
-            Weights::Teacher(name) => write!(f, " of the teacher `{name}`")?,
-        }
-        f.write_str(if self.tokens { " with tokens" } else { "" })
+        write!(f, "{}{}", self.forward, if self.tokens { " with tokens" } else { "" })
     }
 }
 

@@ -11,6 +11,8 @@ pub use {erased_serde, image, inventory, rand_core, schemars, serde, serde_json,
 mod macros;
 pub mod nn;
 pub mod ops;
+pub mod options;
+pub mod pairs;
 pub mod pixels;
 pub mod random;
 #[cfg(feature = "testkit")]
@@ -20,7 +22,7 @@ pub mod testkit;
 pub mod prelude {
     pub use crate::{
         Augmentation, AugmentationCx, Backbone, BackboneCx, Batch, Caption, CaptionCx, CaptionTransform, Config, Dataset, Encoded, Error,
-        EvalCx, EvalSuite, Features, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx, Projection, Region,
+        EvalCx, EvalSuite, Features, Forward, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx, Projection,
         Report, Requires, Result, Scope, Skills, Tokens, Weights, export, register,
     };
     pub use image::RgbImage;

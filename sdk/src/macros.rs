@@ -11,7 +11,7 @@ macro_rules! register {
     };
     ($kind:ty, $name:literal, $config:ty, $defaults:expr) => {
         $crate::inventory::submit! {
-            $crate::Entry::<$kind> {
+            $crate::PluginEntry::<$kind> {
                 name: $name,
                 schema: || $crate::guard::schema($name, $crate::schema_json::<$config>),
                 defaults: || $crate::guard::defaults($name, $defaults),
@@ -36,8 +36,8 @@ macro_rules! export {
         #[cfg(feature = "dylib")]
         // SAFETY: no other symbol of a library has this name.
         #[unsafe(no_mangle)]
-        pub static VLHUB_PLUGIN: $crate::abi::Header =
-            $crate::abi::Header { identity: $crate::abi::IDENTITY, layout: $crate::abi::LAYOUT, load: __vlhub_load };
+        pub static VLHUB_PLUGIN: $crate::abi::LibraryHeader =
+            $crate::abi::LibraryHeader { identity: $crate::abi::IDENTITY, layout: $crate::abi::LAYOUT, load: __vlhub_load };
 
         #[cfg(feature = "dylib")]
         unsafe fn __vlhub_load(host: &$crate::abi::Host<'_>) -> $crate::Exports {

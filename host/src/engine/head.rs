@@ -7,7 +7,7 @@ use vlhub_sdk::nn::{default_bound, normal, parameter};
 
 /// A projection with its parameters: layers that follow each other, with GELU between them.
 #[derive(Debug)]
-pub struct Head {
+pub struct ProjectionHead {
     layers: Vec<Layer>,
 }
 
@@ -20,7 +20,7 @@ struct Layer {
     bias: Option<Tensor>,
 }
 
-impl Head {
+impl ProjectionHead {
     /// Makes the parameters of a projection from `width` to `embed`.
     ///
     /// # Errors

@@ -180,7 +180,7 @@ impl Optimizer {
     }
 
     /// The parameters whose gradients are there, with them.
-    pub fn graded(&self) -> Vec<(&Tensor, Tensor)> {
+    pub fn params_with_grads(&self) -> Vec<(&Tensor, Tensor)> {
         let pairs = self.slots.iter().map(|slot| (&slot.param, slot.param.grad()));
         pairs.filter(|(_, grad)| grad.defined()).collect()
     }

@@ -44,11 +44,11 @@ impl Uphill {
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn climb(graded: Vec<(&Tensor, Tensor)>, rho: f64, adaptive: bool) -> Result<Self> {
+    pub fn climb(params_with_grads: Vec<(&Tensor, Tensor)>, rho: f64, adaptive: bool) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         let mut moved = Vec::new();
         let mut squares = Vec::new();
-        for (param, grad) in graded {
+        for (param, grad) in params_with_grads {
             let way = if adaptive { grad.f_mul(&param.f_abs()?)? } else { grad.shallow_clone() };
             squares.push(way.f_square()?.f_sum(Kind::Float)?);
             moved.push((param.shallow_clone(), param.detach().copy(), grad.copy()));

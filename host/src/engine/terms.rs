@@ -70,21 +70,7 @@ impl Term {
 
 /// What terms of one scope read, or of all.
 pub fn needs(terms: &[Term], scope: Option<Scope>) -> Vec<Need> {
-    let mut needs: Vec<Need> = Vec::new();
-    for need in terms.iter().filter(|term| scope.is_none_or(|scope| scope == term.scope)).flat_map(|term| &term.needs) {
-        match needs.iter_mut().find(|known| known.same_forward(need)) {
-            Some(known) => known.tokens |= need.tokens,
-            None => needs.push(need.clone()),
-        }
-    }
-    needs.sort();
-    needs
-}
-
-/// `needs`, with tokens wherever `all` asks for them.
-pub fn with_tokens_of(needs: &[Need], all: &[Need]) -> Vec<Need> {
-    let asked = |need: &Need| all.iter().any(|other| other.tokens && other.same_forward(need));
-    needs.iter().map(|need| Need { tokens: need.tokens || asked(need), ..need.clone() }).collect()
+    Need::union(terms.iter().filter(|term| scope.is_none_or(|scope| scope == term.scope)).flat_map(|term| &term.needs))
 }
 
 /// The weighted sum of the terms that couple samples, over everyone's features. `None` when there are none.

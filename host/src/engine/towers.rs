@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor, nn};
-use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, InputSpec, Modality, Need, Noise, Result, Tower, Weights};
+use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Forward, InputSpec, Modality, Need, Noise, Result, Tower, Weights};
 
 use vlhub_sdk::nn::dropout;
 
 use super::groups::Groups;
-use super::head::Head;
+use super::head::ProjectionHead;
 use super::{seed_of, seed_of_name};
 use crate::data::views::ImageInput;
 use crate::failure::hint;
@@ -18,7 +18,7 @@ use crate::failure::hint;
 #[derive(Debug)]
 pub struct TowerNet {
     backbone: Box<dyn Backbone>,
-    projection: Head,
+    projection: ProjectionHead,
     /// What goes in, asked once.
     pub input: InputSpec,
     /// Where its parameters are: `visual.`, `text.` or nothing.
@@ -84,7 +84,7 @@ impl Towers {
             )));
         }
         let width = backbone.width();
-        let projection = Head::new(&path, backbone.projection(), width, self.embed).map_err(|error| error.within(&place))?;
+        let projection = ProjectionHead::new(&path, backbone.projection(), width, self.embed).map_err(|error| error.within(&place))?;
         self.refuse_renamed(&place)?;
         Ok(TowerNet { backbone, projection, input, prefix, locked: false, kept: None, drop: 0.0 })
     }
@@ -267,17 +267,18 @@ impl Towers {
     /// # Errors
     /// A view that the batch lacks, or whatever the tower refuses.
     pub fn encode_need(&self, need: &Need, chunk: &Batch, seeds: Option<Seeds>, first: i64) -> Result<Encoded> {
-        let input = match need.modality {
-            Modality::Image => chunk.image(&need.view)?,
-            Modality::Text => chunk.text(&need.view)?,
+        let Need { forward, tokens } = need;
+        let input = match forward.modality {
+            Modality::Image => chunk.image(&forward.view)?,
+            Modality::Text => chunk.text(&forward.view)?,
         };
         // A locked tower is a function that training does not change: no dropout, no running statistics, no graph.
-        if self.net(need.modality)?.locked {
-            return tch::no_grad(|| self.encode(need.modality, input, need.tokens, None));
+        if self.net(forward.modality)?.locked {
+            return tch::no_grad(|| self.encode(forward.modality, input, *tokens, None));
         }
-        let kept = self.net(need.modality)?.kept.clone();
-        let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()).keeping(kept));
-        self.encode(need.modality, input, need.tokens, noise.as_ref())
+        let kept = self.net(forward.modality)?.kept.clone();
+        let noise = seeds.map(|seeds| seeds.noise(forward, first, chunk.rows(), input.device()).keeping(kept));
+        self.encode(forward.modality, input, *tokens, noise.as_ref())
     }
 }
 
@@ -296,9 +297,9 @@ pub struct Seeds {
 }
 
 impl Seeds {
-    fn noise(self, need: &Need, first: i64, rows: i64, device: Device) -> Noise {
-        let whose = if need.weights == Weights::Average { ".average" } else { "" };
-        let view = seed_of_name(&format!("{}.{}{whose}", need.modality, need.view));
+    fn noise(self, forward: &Forward, first: i64, rows: i64, device: Device) -> Noise {
+        let whose = if forward.weights == Weights::Average { ".average" } else { "" };
+        let view = seed_of_name(&format!("{}.{}{whose}", forward.modality, forward.view));
         let row = |index: i64| seed_of(&[self.step, view, (self.offset + first + index) as u64]) as i64;
         Noise::new(Tensor::from_slice(&(0..rows).map(row).collect::<Vec<_>>()).to_kind(Kind::Int64).to_device(device))
     }

@@ -1,6 +1,6 @@
 //! A part of the picture, as large as the picture was.
 
-use vlhub_sdk::pixels::{self, Filter};
+use vlhub_sdk::pixels::{self, Filter, Region};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random;
 
@@ -75,10 +75,6 @@ impl Augmentation for RandomResizedCrop {
         let region = self.draw(image.dimensions(), rng);
         Ok(pixels::resized_crop(&image, region, self.size.1, self.size.0, self.options.filter))
     }
-
-    fn region(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Region> {
-        Some(self.draw(size, rng))
-    }
 }
 
 register!(dyn Augmentation, "random_resized_crop", RandomResizedCropConfig);
@@ -89,8 +85,8 @@ mod tests {
     use crate::toy;
 
     fn regions(config: &RandomResizedCropConfig, size: (u32, u32), count: usize) -> Vec<Region> {
-        let (crop, mut rng) = (toy::build(config), toy::Rng::new(3));
-        (0..count).map(|_| crop.region(size, &mut rng).expect("it starts with a crop")).collect()
+        let (crop, mut rng) = (RandomResizedCrop { options: config.clone(), size: toy::CX.size }, toy::Rng::new(3));
+        (0..count).map(|_| crop.draw(size, &mut rng)).collect()
     }
 
     #[test]
@@ -128,12 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn region_is_the_part_that_apply_resizes() {
+    fn the_region_that_is_drawn_is_cut_out_and_resized() {
         for (width, height) in [(64, 40), (1, 1), (1, 4000), (4000, 1), (3, 2)] {
             let image = toy::picture(width, height);
-            let crop = toy::build(&RandomResizedCropConfig { scale: [0.2, 0.8], ..RandomResizedCropConfig::default() });
+            let options = RandomResizedCropConfig { scale: [0.2, 0.8], ..RandomResizedCropConfig::default() };
+            let crop = RandomResizedCrop { options, size: toy::CX.size };
             for seed in 0..20 {
-                let region = crop.region((width, height), &mut toy::Rng::new(seed)).expect("it starts with a crop");
+                let region = crop.draw((width, height), &mut toy::Rng::new(seed));
                 let out = crop.apply(image.clone(), &mut toy::Rng::new(seed)).expect("it applies");
                 let wanted = pixels::resize(&pixels::crop(&image, region), 24, 16, Filter::Bicubic);
                 assert_eq!(out, wanted, "{width}x{height}, seed {seed}: {region:?}");

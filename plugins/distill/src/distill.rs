@@ -118,11 +118,11 @@ impl Distill {
 
     /// The student's features, or the teacher's, whose graph is cut off.
     fn side(&self, features: &Features, pair: &Pair, teacher: bool) -> Result<Side> {
-        let (image, text) = (Need::image(&pair.0), Need::text(&pair.1));
+        let (image, text) = (Forward::image(&pair.0), Forward::text(&pair.1));
         if !teacher {
             return Ok(Side { image: unit(features, &image)?, text: unit(features, &text)?, scale: self.log_scale.exp() });
         }
-        let of_teacher = |need: Need| Ok::<_, Error>(unit(features, &need.from_teacher(&self.config.teacher))?.detach());
+        let of_teacher = |forward: Forward| Ok::<_, Error>(unit(features, &forward.from_teacher(&self.config.teacher))?.detach());
         let (image, text) = (of_teacher(image)?, of_teacher(text)?);
         let scale = Tensor::from(self.teacher_scale()?).to_kind(image.kind()).to_device(image.device());
         Ok(Side { image, text, scale })
@@ -149,8 +149,8 @@ fn cross_entropy(teacher: &Tensor, student: &Tensor, dim: i64) -> Tensor {
 }
 
 /// Unit rows. Half precision has too few digits for a scale of 100 times a cosine, so it is widened first.
-fn unit(features: &Features, need: &Need) -> Result<Tensor> {
-    let embed = &features.get(need)?.embed;
+fn unit(features: &Features, forward: &Forward) -> Result<Tensor> {
+    let embed = &features.get(forward)?.embed;
     Ok(match embed.kind() {
         Kind::Half | Kind::BFloat16 => normalize(&embed.to_kind(Kind::Float)),
         _ => normalize(embed),

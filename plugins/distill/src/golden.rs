@@ -40,10 +40,10 @@ fn encoded(embed: &Tensor) -> Encoded {
 fn features(of: [&Tensor; 4]) -> Features {
     let rows = of[0].size()[0];
     let mut features = Features::new(0..rows, rows);
-    let needs = [Need::image("main"), Need::text("main")];
+    let forwards = [Forward::image("main"), Forward::text("main")];
     for (at, embed) in of.into_iter().enumerate() {
-        let need = needs[at % 2].clone();
-        features.insert_for(&if at < 2 { need } else { need.from_teacher("big") }, encoded(embed));
+        let forward = forwards[at % 2].clone();
+        features.insert_for(if at < 2 { forward } else { forward.from_teacher("big") }, encoded(embed));
     }
     features
 }
@@ -159,7 +159,7 @@ fn several_pairs_are_averaged_and_the_teacher_reads_them_all() {
     assert_eq!(objective.needs(), needs, "one forward for each view and model");
     let mut all = features([&image, &text, &teacher_image, &teacher_text]);
     all.insert(Modality::Text, "eda", encoded(&image));
-    all.insert_for(&Need::text("eda").from_teacher("big"), encoded(&teacher_image));
+    all.insert_for(Forward::text("eda").from_teacher("big"), encoded(&teacher_image));
     let both = objective.loss(&all, &Batch::new(4)).expect("a loss").value();
     let one = |of: [&Tensor; 4]| loss(&config(), &VarStore::new(Device::Cpu), Some(1.5), of).expect("a loss").value();
     let (first, second) = (one([&image, &text, &teacher_image, &teacher_text]), one([&image, &image, &teacher_image, &teacher_image]));

@@ -78,7 +78,7 @@ impl Byol {
     /// Unit targets of a view, `[N, out]`, without a graph.
     fn target(&self, features: &Features, view: &str) -> Result<Tensor> {
         tch::no_grad(|| {
-            let encoded = features.get(&Need::image(view).from_average())?;
+            let encoded = features.get(&Forward::image(view).from_average())?;
             Ok(unit(&self.target.forward(&self.config.on.of(encoded))?))
         })
     }
@@ -171,7 +171,7 @@ mod tests {
 
         let features = toy::features(&objective.needs(), 3);
         objective.loss(&features, &Batch::new(toy::ROWS)).expect("a loss").total.backward();
-        assert!(features.forwards().filter(|(need, _)| !need.is_trained()).all(|(_, encoded)| !encoded.pooled.grad().defined()));
+        assert!(features.forwards().filter(|(forward, _)| !forward.is_trained()).all(|(_, encoded)| !encoded.pooled.grad().defined()));
 
         let (online, target) = (&variables["objective.projector.linears.0.weight"], &variables["objective.target.linears.0.weight"]);
         assert!(online.equal(target), "it begins as a copy");

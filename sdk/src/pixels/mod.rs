@@ -10,12 +10,11 @@ mod prepare;
 mod resize;
 
 use image::{RgbImage, imageops};
-use vlhub_core::Region;
 
 pub use blur::gaussian_blur;
 pub use colour::{brightness, contrast, greyscale, hue, saturation, solarize};
 pub use prepare::{Fit, center_crop, eval_transform, prepare};
-pub use resize::{Filter, resize, resized_crop};
+pub use resize::{Filter, Region, resize, resized_crop};
 
 /// Mirrors left and right.
 pub fn flip(image: &RgbImage) -> RgbImage {

@@ -69,7 +69,7 @@ fn alone(session: Session, optimizer: Optimizer, cache: GradCacheConfig) -> Engi
         lora: Vec::new(),
         cache,
         precision: Precision::Fp32,
-        fitting: None,
+        graphs_that_fit: None,
         seed: 7,
     }
 }
