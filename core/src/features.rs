@@ -1,4 +1,4 @@
-//! What objectives read: the outputs of the towers, view by view.
+//! Features: the outputs of the towers, view by view, as objectives read them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,23 +7,23 @@ use tch::{Kind, Tensor};
 
 use crate::{Error, Forward, Modality, Need, Result};
 
-/// What one tower made of one view.
+/// The outputs of one forward pass.
 #[derive(Debug)]
 pub struct Encoded {
-    /// `[B, D]` in the joint space, not normalised.
+    /// The embedding in the joint space, `[B, D]`, float, not normalised.
     pub embed: Tensor,
-    /// `[B, width]` before the projection.
+    /// The pooled output, before the projection, `[B, width]`, float.
     pub pooled: Tensor,
-    /// The tokens, where a [`Need`] asked for them.
+    /// The token outputs, where a [`Need`] asked for them.
     pub tokens: Option<Tokens>,
 }
 
 /// The token outputs of a tower.
 #[derive(Debug)]
 pub struct Tokens {
-    /// `[B, T, width]`.
+    /// One output for each token, `[B, T, width]`, float.
     pub values: Tensor,
-    /// `[B, T]` bool: true where a token counts, false on padding.
+    /// The padding mask, `[B, T]`, bool: true where a token counts, false on padding.
     pub mask: Tensor,
 }
 
@@ -72,7 +72,24 @@ impl Encoded {
     }
 }
 
-/// The outputs that an objective asked for, and the rows it answers for.
+/// The outputs that an objective asked for, and its share of the rows.
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use vlhub_core::{Encoded, Features, Modality, Need};
+///
+/// let rows = Tensor::ones([4, 8], (Kind::Float, Device::Cpu));
+/// let encoded = Encoded { embed: rows.shallow_clone(), pooled: rows, tokens: None };
+/// let mut features = Features::new(0..4, 4);
+/// features.insert(Modality::Image, "main", encoded);
+/// // The anchors of a process that answers for the last row of four.
+/// let part = features.with_own(3..4);
+/// assert_eq!(part.own_rows(&part.image("main")?.embed).size(), [1, 8]);
+/// // An objective reads what it declared, and nothing else.
+/// let error = features.only(&[Need::image("main")], "mine").text("main").unwrap_err().to_string();
+/// assert_eq!(error, "`mine` reads text `main` but does not declare it in `needs`; it declares: image `main`");
+/// # Ok::<(), vlhub_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Features {
     outputs: BTreeMap<Forward, Encoded>,
@@ -147,17 +164,17 @@ impl Features {
         found.ok_or_else(|| self.undeclared(Need::from(forward.clone()).tokens()))
     }
 
-    /// This process's rows of the whole.
+    /// The anchors of this process, as a range of the rows of the whole batch.
     pub fn own(&self) -> Range<i64> {
         self.own.clone()
     }
 
-    /// Rows over all processes.
+    /// The global batch size: rows over all processes.
     pub fn total(&self) -> i64 {
         self.total
     }
 
-    /// The rows `own` of `[N, …]`: the anchors that this process answers for.
+    /// The rows [`Features::own`] of `[N, …]`: the anchors that this process answers for, `[own, …]`.
     pub fn own_rows(&self, of: &Tensor) -> Tensor {
         of.narrow(0, self.own.start, self.own.end - self.own.start)
     }
@@ -169,7 +186,7 @@ impl Features {
         copy
     }
 
-    /// What `reader` may see: the needs that it declared, and nothing else.
+    /// The features that `reader` declared in `needs`, and nothing else; [`Need::union`] says which of them have tokens.
     pub fn only(&self, needs: &[Need], reader: &str) -> Self {
         let mut seen = Self { reader: reader.to_owned(), ..Self::new(self.own.clone(), self.total) };
         for need in Need::union(needs) {
@@ -204,13 +221,13 @@ impl Features {
         Self { own: 0..rows, total: rows, ..self.with(outputs) }
     }
 
-    /// The same rows in another order.
+    /// The rows permuted by `order` `[N]`, int64.
     pub fn permuted(&self, order: &Tensor) -> Self {
         let pick = |encoded: &Encoded| encoded.map_all(|tensor| tensor.index_select(0, order));
         self.with(self.outputs.iter().map(|(forward, encoded)| (forward.clone(), pick(encoded))).collect())
     }
 
-    /// Chunks of one batch, joined in order.
+    /// Concatenates chunks of one batch, in order.
     ///
     /// # Errors
     /// When there is no chunk, or the chunks do not hold the same views.

@@ -1,7 +1,7 @@
 //! Validation of options: every problem of a table is collected, and told at once.
 
 use crate::pairs::ViewPair;
-use crate::{Error, ObjectiveCx, Result};
+use crate::{Error, ObjectiveCx, Result, Tower};
 
 /// The problems of one table of options.
 ///
@@ -116,9 +116,9 @@ impl OptionProblems {
 
     /// The towers that an objective reads; `why` begins the message, as in "a contrastive objective".
     pub fn both_towers(&mut self, cx: &ObjectiveCx<'_>, why: &str) {
-        for (there, what) in [(cx.image.is_some(), "image"), (cx.text.is_some(), "text")] {
-            let article = if what == "image" { "an" } else { "a" };
-            self.ensure(there, || format!("{why} needs {article} {what} tower; add `[backbone.{what}]` to the run"));
+        for (tower, what) in [(&cx.image, "an image"), (&cx.text, "a text")] {
+            let name = what.rsplit(' ').next().unwrap_or_default();
+            self.ensure(tower.is_some(), || format!("{why} needs {what} tower; add `[backbone.{name}]` to the run"));
         }
     }
 
@@ -140,6 +140,17 @@ impl OptionProblems {
     pub fn finish(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Options(self.0.join("; "))) }
     }
+}
+
+/// The image tower and the text tower of a run; `why` begins the message, as in "a contrastive objective".
+///
+/// # Errors
+/// When the run lacks one of them.
+pub fn both_towers<'a>(cx: &'a ObjectiveCx<'_>, why: &str) -> Result<(&'a Tower, &'a Tower)> {
+    let mut problems = OptionProblems::default();
+    problems.both_towers(cx, why);
+    problems.finish()?;
+    cx.image.as_ref().zip(cx.text.as_ref()).ok_or_else(|| Error::Options(format!("{why} needs both towers")))
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ register!(dyn Augmentation, "center_crop", CenterCropConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
@@ -46,7 +48,7 @@ mod tests {
     fn the_default_is_the_evaluation_transform() {
         for (width, height) in [(31, 17), (17, 31), (1, 1), (1, 4000), (24, 16)] {
             let image = toy::picture(width, height);
-            let out = toy::build(&CenterCropConfig::default()).apply(image.clone(), &mut toy::Rng::new(1)).expect("it applies");
+            let out = toy::build(&CenterCropConfig::default()).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
             assert_eq!(out, pixels::eval_transform(&image, toy::CX.size), "{width}x{height}");
             assert_eq!(out.dimensions(), (24, 16), "{width}x{height}");
         }
@@ -57,7 +59,7 @@ mod tests {
         let image = RgbImage::from_pixel(100, 10, vlhub_sdk::image::Rgb([255; 3]));
         for (mode, corner) in [(Fit::Shortest, 255), (Fit::Longest, 0), (Fit::Squash, 255)] {
             let config = CenterCropConfig { mode, ..CenterCropConfig::default() };
-            let out = toy::build(&config).apply(image.clone(), &mut toy::Rng::new(1)).expect("it applies");
+            let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
             assert_eq!(out.get_pixel(0, 0).0[0], corner, "{mode:?}");
         }
     }

@@ -1,10 +1,9 @@
 //! A part of the picture, as large as the picture was.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pixels::{self, Filter, Region};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random;
-
-use crate::options;
 
 /// Cuts out a random part and resizes it to what the tower reads.
 ///
@@ -29,8 +28,10 @@ impl Default for RandomResizedCropConfig {
 
 impl Config<dyn Augmentation> for RandomResizedCropConfig {
     fn build(&self, cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        options::range("scale", self.scale, f64::MIN_POSITIVE, 1.0)?;
-        options::range("ratio", self.ratio, 0.01, 100.0)?;
+        let mut problems = OptionProblems::default();
+        problems.range("scale", self.scale, [f64::MIN_POSITIVE, 1.0]);
+        problems.range("ratio", self.ratio, [0.01, 100.0]);
+        problems.finish()?;
         Ok(Box::new(RandomResizedCrop { options: self.clone(), size: cx.size }))
     }
 }
@@ -81,11 +82,13 @@ register!(dyn Augmentation, "random_resized_crop", RandomResizedCropConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
     fn regions(config: &RandomResizedCropConfig, size: (u32, u32), count: usize) -> Vec<Region> {
-        let (crop, mut rng) = (RandomResizedCrop { options: config.clone(), size: toy::CX.size }, toy::Rng::new(3));
+        let (crop, mut rng) = (RandomResizedCrop { options: config.clone(), size: toy::CX.size }, SplitMix64(3));
         (0..count).map(|_| crop.draw(size, &mut rng)).collect()
     }
 
@@ -130,8 +133,8 @@ mod tests {
             let options = RandomResizedCropConfig { scale: [0.2, 0.8], ..RandomResizedCropConfig::default() };
             let crop = RandomResizedCrop { options, size: toy::CX.size };
             for seed in 0..20 {
-                let region = crop.draw((width, height), &mut toy::Rng::new(seed));
-                let out = crop.apply(image.clone(), &mut toy::Rng::new(seed)).expect("it applies");
+                let region = crop.draw((width, height), &mut SplitMix64(seed));
+                let out = crop.apply(image.clone(), &mut SplitMix64(seed)).expect("it applies");
                 let wanted = pixels::resize(&pixels::crop(&image, region), 24, 16, Filter::Bicubic);
                 assert_eq!(out, wanted, "{width}x{height}, seed {seed}: {region:?}");
             }

@@ -1,5 +1,6 @@
 //! The augmentation of SimCLR.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
 use crate::blur::BlurConfig;
@@ -38,10 +39,12 @@ impl Default for SimclrConfig {
 
 impl Config<dyn Augmentation> for SimclrConfig {
     fn build(&self, cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        crate::options::number("strength", self.strength, 0.0, 5.0)?;
+        let mut problems = OptionProblems::default();
+        problems.within("strength", self.strength, [0.0, 5.0]);
         for (option, value) in [("jitter", self.jitter), ("grey", self.grey), ("blur", self.blur), ("flip", self.flip)] {
-            crate::options::probability(option, value)?;
+            problems.probability(option, value);
         }
+        problems.finish()?;
         let width = 0.4 * self.strength;
         let jitter = ColorJitterConfig { brightness: width, contrast: width, saturation: width, hue: 0.1 * self.strength, p: self.jitter };
         Ok(Box::new(Simclr {
@@ -71,6 +74,8 @@ register!(dyn Augmentation, "simclr", SimclrConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
@@ -79,12 +84,12 @@ mod tests {
         let simclr = toy::build(&SimclrConfig::default());
         for (width, height) in [(64, 48), (1, 4000), (4000, 1)] {
             let image = toy::picture(width, height);
-            let view = |seed| simclr.apply(image.clone(), &mut toy::Rng::new(seed)).expect("it applies");
+            let view = |seed| simclr.apply(image.clone(), &mut SplitMix64(seed)).expect("it applies");
             assert_eq!(view(1), view(1), "{width}x{height}");
             assert_ne!(view(1), view(2), "{width}x{height}");
             assert_eq!(view(3).dimensions(), (24, 16), "{width}x{height}");
         }
-        assert_eq!(simclr.apply(toy::picture(1, 1), &mut toy::Rng::new(1)).expect("it applies").dimensions(), (24, 16));
+        assert_eq!(simclr.apply(toy::picture(1, 1), &mut SplitMix64(1)).expect("it applies").dimensions(), (24, 16));
     }
 
     #[test]
@@ -92,8 +97,8 @@ mod tests {
         let config = SimclrConfig { jitter: 0.0, grey: 0.0, blur: 0.0, flip: 0.0, ..SimclrConfig::default() };
         let crop = RandomResizedCropConfig { scale: [0.08, 1.0], ..RandomResizedCropConfig::default() };
         let image = toy::picture(50, 60);
-        let out = toy::build(&config).apply(image.clone(), &mut toy::Rng::new(5)).expect("it applies");
-        assert_eq!(out, toy::build(&crop).apply(image, &mut toy::Rng::new(5)).expect("it applies"));
+        let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(5)).expect("it applies");
+        assert_eq!(out, toy::build(&crop).apply(image, &mut SplitMix64(5)).expect("it applies"));
     }
 
     #[test]

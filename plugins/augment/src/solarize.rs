@@ -1,9 +1,8 @@
 //! Overexposed pictures.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
-
-use crate::options;
 
 /// Inverts the bright pixels now and then.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +23,9 @@ impl Default for SolarizeConfig {
 
 impl Config<dyn Augmentation> for SolarizeConfig {
     fn build(&self, _cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        options::probability("p", self.p)?;
+        let mut problems = OptionProblems::default();
+        problems.probability("p", self.p);
+        problems.finish()?;
         Ok(Box::new(Solarize { threshold: self.threshold, p: self.p }))
     }
 }
@@ -45,13 +46,15 @@ register!(dyn Augmentation, "solarize", SolarizeConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
     #[test]
     fn it_inverts_from_the_threshold_on() {
         let image = toy::picture(9, 7);
-        let mut rng = toy::Rng::new(1);
+        let mut rng = SplitMix64(1);
         for threshold in [0, 100, 255] {
             let out = toy::build(&SolarizeConfig { threshold, p: 1.0 }).apply(image.clone(), &mut rng).expect("it applies");
             for (before, after) in image.as_raw().iter().zip(out.as_raw()) {

@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{ConvConfig, Path};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::mbconv::{Block, ConvNorm, Stage, Style, divisible};
-use crate::tower::{Common, Pictures, Pool, Problems, Trunk, places};
+use crate::tower::{Common, Pictures, Pool, Trunk, places};
 
 /// Stages of inverted residuals, scaled in width and depth together (EfficientNet, arXiv 1905.11946; V2, arXiv 2104.00298).
 ///
@@ -134,8 +136,8 @@ impl Default for EfficientNetConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -184,7 +186,7 @@ impl EfficientNetConfig {
     /// # Errors
     /// Everything that is wrong with the options, at once.
     fn stages(&self) -> Result<Vec<Stage>> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(1, &mut problems);
         if self.pool == Pool::AbsAttn {
             let width = self.channels(self.num_features);
@@ -195,12 +197,10 @@ impl EfficientNetConfig {
                 format!("`pool` = \"abs_attn\" has heads of width 64, which do not divide the last map's {width} channels")
             });
         }
-        for (name, value) in [("stem_size", self.stem_size), ("num_features", self.num_features)] {
-            problems.ensure(value >= 1, || format!("`{name}` = {value} must be at least 1"));
-        }
+        problems.at_least_one(&[("stem_size", self.stem_size), ("num_features", self.num_features)]);
         let multipliers = [("channel_multiplier", self.channel_multiplier), ("depth_multiplier", self.depth_multiplier)];
         for (name, value) in multipliers.into_iter().chain([("bn_eps", self.bn_eps)]) {
-            problems.ensure(value > 0.0, || format!("`{name}` = {value} must be above 0"));
+            problems.positive(name, value);
         }
         problems.ensure(!self.arch_def.is_empty(), || "`arch_def` has no stage".into());
         let mut stages = Vec::new();
@@ -211,7 +211,7 @@ impl EfficientNetConfig {
                     channels: self.channels(stage.channels),
                     ..stage
                 }),
-                Err(why) => problems.ensure(false, || format!("the stage `{text}` of `arch_def` cannot be read: {why}")),
+                Err(why) => problems.push(format!("the stage `{text}` of `arch_def` cannot be read: {why}")),
             }
         }
         problems.finish().map(|()| stages)

@@ -2,9 +2,9 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{LayerNorm, Path};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
-
-use crate::problems::Problems;
 
 /// Vision transformer with the parts that EVA (arXiv 2211.07636), EVA-02 (arXiv 2303.11331) and the Perception Encoder (arXiv 2504.13181)
 /// add to it, as timm's `Eva`.
@@ -173,8 +173,8 @@ impl EvaConfig {
             proj_bias: false,
             patch_dropout: 0.0,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 
@@ -210,33 +210,34 @@ impl EvaConfig {
     /// Everything that is wrong, at once.
     pub(crate) fn check(&self) -> Result<()> {
         let Self { image_size, patch_size, width, layers, heads, mlp_ratio, norm_eps, rope_temperature, .. } = *self;
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         let sizes = [("image_size", image_size), ("patch_size", patch_size), ("width", width), ("layers", layers), ("heads", heads)];
         problems.at_least_one(&sizes);
         problems.at_least_one(&[("attn_pool_num_heads", self.pool_heads())]);
         problems.divides(("patch_size", patch_size), ("image_size", image_size));
         problems.divides(("heads", heads), ("width", width));
-        for (name, value) in [("num_reg_tokens", self.num_reg_tokens), ("ref_feat_shape", self.ref_feat_shape)] {
-            problems.add(value < 0, || format!("`{name}` = {value} must be at least 0"));
-        }
-        problems.add(self.mlp_width() < 1, || format!("`mlp_ratio` = {mlp_ratio} leaves no width inside the MLP"));
-        problems.add(norm_eps <= 0.0, || format!("`norm_eps` = {norm_eps} must be above 0"));
-        problems.add(rope_temperature <= 0.0, || format!("`rope_temperature` = {rope_temperature} must be above 0"));
-        problems.add(self.use_rot_pos_emb && heads > 0 && width % heads == 0 && width / heads % 4 != 0, || {
+        problems.at_least("num_reg_tokens", self.num_reg_tokens, 0);
+        problems.at_least("ref_feat_shape", self.ref_feat_shape, 0);
+        problems.mlp_ratio("mlp_ratio", width, mlp_ratio);
+        problems.positive("norm_eps", norm_eps);
+        problems.positive("rope_temperature", rope_temperature);
+        problems.ensure(!self.use_rot_pos_emb || heads < 1 || width % heads != 0 || width / heads % 4 == 0, || {
             format!("heads of `width` / `heads` = {} channels have no rotary positions: it must be a multiple of 4", width / heads)
         });
-        problems.add(self.pool == Pool::Token && !self.class_token, || {
+        problems.ensure(self.pool != Pool::Token || self.class_token, || {
             "`pool` = \"token\" reads the class token, which `class_token` = false leaves out".into()
         });
-        problems.add(self.use_post_norm && self.init_values.is_some(), || {
+        problems.ensure(!self.use_post_norm || self.init_values.is_none(), || {
             "`init_values` scales branches of blocks that normalise first; leave it out with `use_post_norm`".into()
         });
         if self.pool == Pool::Map {
             problems.divides(("attn_pool_num_heads", self.pool_heads()), ("width", width));
             let ratio = self.attn_pool_mlp_ratio.unwrap_or(mlp_ratio);
-            problems.add(width as f64 * ratio < 1.0, || format!("`attn_pool_mlp_ratio` = {ratio} leaves no width inside the pool's MLP"));
+            problems
+                .ensure(width as f64 * ratio >= 1.0, || format!("`attn_pool_mlp_ratio` = {ratio} leaves no width inside the pool's MLP"));
         }
-        problems.share(&[("patch_dropout", self.patch_dropout), ("drop_path", self.drop_path)]);
+        problems.share("patch_dropout", self.patch_dropout);
+        problems.share("drop_path", self.drop_path);
         problems.std(self.std);
         problems.finish()
     }

@@ -128,13 +128,13 @@ impl BertConfig {
     fn check(&self) -> Result<()> {
         let mut problems = self.common().problems();
         problems.at_least_one(&[("types", self.types)]);
-        problems.heads(self.heads, self.width);
-        problems.epsilon(self.epsilon);
+        problems.divides(("heads", self.heads), ("width", self.width));
+        problems.positive("epsilon", self.epsilon);
         let first = if self.positions == Positions::Roberta { self.pad + 1 } else { 0 };
         if first + self.context > self.max_positions {
             let Self { context, max_positions, .. } = self;
             problems
-                .add(format!("`max_positions` = {max_positions} has no place for `context` = {context} tokens from position {first} on"));
+                .push(format!("`max_positions` = {max_positions} has no place for `context` = {context} tokens from position {first} on"));
         }
         problems.finish()
     }

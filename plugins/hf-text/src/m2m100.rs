@@ -86,10 +86,10 @@ impl M2m100Config {
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
         let mut problems = self.common().problems();
-        problems.heads(self.heads, self.width);
+        problems.divides(("heads", self.heads), ("width", self.width));
         problems.share("activation_dropout", self.activation_dropout);
         if self.width < 4 || self.width % 2 != 0 {
-            problems.add(format!("`width` = {} must be even and at least 4: half of a position are sines, half cosines", self.width));
+            problems.push(format!("`width` = {} must be even and at least 4: half of a position are sines, half cosines", self.width));
         }
         problems.finish()
     }

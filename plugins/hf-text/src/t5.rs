@@ -104,13 +104,13 @@ impl T5Config {
     fn check(&self) -> Result<()> {
         let mut problems = self.common().problems();
         problems.at_least_one(&[("head_width", self.head_width)]);
-        problems.epsilon(self.epsilon);
+        problems.positive("epsilon", self.epsilon);
         let Self { buckets, max_distance, .. } = *self;
         if buckets < 4 || buckets % 4 != 0 {
-            problems.add(format!("`buckets` = {buckets} must be a multiple of 4: two directions, each with near and far distances"));
+            problems.push(format!("`buckets` = {buckets} must be a multiple of 4: two directions, each with near and far distances"));
         }
         if max_distance <= buckets / 4 {
-            problems.add(format!("`max_distance` = {max_distance} must be above a quarter of `buckets` = {buckets}"));
+            problems.push(format!("`max_distance` = {max_distance} must be above a quarter of `buckets` = {buckets}"));
         }
         problems.finish()
     }

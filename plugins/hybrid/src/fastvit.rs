@@ -2,12 +2,13 @@
 
 use vlhub_sdk::nn::Path;
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
-use crate::layers::{Pool, all_of, centred, check_pictures};
+use crate::layers::{Pool, centred};
 use crate::metaformer::{Block, HEAD, PosEnc};
 use crate::mobileone::{Branches, Downsample, MobileOne};
-use crate::problems::Problems;
 
 /// FastViT (arXiv 2303.14189), with MobileCLIP's encoders (arXiv 2311.17049, 2508.20691), in the form in which it is trained: its
 /// convolutions have several branches, which are not added up into one.
@@ -106,8 +107,8 @@ impl FastVitConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 
@@ -128,33 +129,32 @@ impl FastVitConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         problems.at_least_one(&[("image_size", self.image_size), ("cls_ratio", self.cls_ratio)]);
         let stages = self.layers.len();
-        problems.add(stages == 0, || "`layers` = [] leaves no stage".into());
+        problems.ensure(stages > 0, || "`layers` = [] leaves no stage".into());
         for (name, count) in [
             ("embed_dims", self.embed_dims.len()),
             ("token_mixers", self.token_mixers.len()),
             ("se_downsamples", self.se_downsamples.len()),
             ("pos_embs", self.pos_embs.len()),
         ] {
-            problems
-                .add(count != stages, || format!("`{name}` has {count} stages and `layers` has {stages}; give one value for each stage"));
+            problems.one_for_each_stage(name, count, ("layers", stages));
         }
         for (name, values) in [("layers", &self.layers), ("embed_dims", &self.embed_dims)] {
-            problems.add(values.iter().any(|value| *value < 1), || format!("each of `{name}` = {values:?} must be at least 1"));
+            problems.each_at_least_one(name, values);
         }
         for (stage, (&width, mixer)) in self.embed_dims.iter().zip(&self.token_mixers).enumerate() {
-            problems.add(*mixer == TokenMixer::Attention && width % HEAD != 0, || {
+            problems.ensure(*mixer != TokenMixer::Attention || width % HEAD == 0, || {
                 format!("`embed_dims`[{stage}] = {width} must be a multiple of {HEAD}, the width of a head of attention")
             });
-            problems.add(self.mlp_width(width) < 1, || format!("`mlp_ratio` = {} leaves no width inside the MLP", self.mlp_ratio));
+            problems.mlp_ratio("mlp_ratio", width, self.mlp_ratio);
         }
         for (stage, pair) in self.embed_dims.windows(2).enumerate() {
             problems.divides((&format!("embed_dims[{stage}]"), pair[0]), (&format!("embed_dims[{}]", stage + 1), pair[1]));
         }
-        problems.share(&[("drop_path", self.drop_path)]);
-        problems.add(self.pool == Pool::Token, || "`pool` = \"token\" reads a class token, and FastViT has none; use \"avg\"".into());
+        problems.share("drop_path", self.drop_path);
+        problems.ensure(self.pool != Pool::Token, || "`pool` = \"token\" reads a class token, and FastViT has none; use \"avg\"".into());
         problems.std(self.std);
         problems.finish()
     }
@@ -245,13 +245,13 @@ impl Backbone for FastVit {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        check_pictures(input, self.config.image_size)?;
+        check_pictures(input, [self.config.image_size; 2])?;
         let x = self.stem.iter().fold(input.shallow_clone(), |x, layer| layer.forward(&x, noise));
         let x = self.stages.iter().fold(x, |x, stage| stage.forward(x, noise));
         let places = self.final_conv.forward(&x, noise).flatten(2, 3).transpose(1, 2);
         // `check` has refused the one way to pool that does not read the places.
         let pooled = self.config.pool.places(&places).unwrap_or_else(|| places.select(1, 0));
-        Ok(Hidden { pooled, tokens: tokens.then(|| all_of(places)) })
+        Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(places)) })
     }
 
     fn stages(&self) -> Vec<String> {

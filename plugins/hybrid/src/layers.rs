@@ -32,25 +32,6 @@ impl Pool {
     }
 }
 
-/// What an image tower reads.
-///
-/// # Errors
-/// When `images` is something else than float pictures of this size.
-pub(crate) fn check_pictures(images: &Tensor, side: i64) -> Result<()> {
-    let size = images.size();
-    if !images.is_floating_point() || size.len() != 4 || size[1..] != [3, side, side] {
-        let kind = images.kind();
-        return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {side}, {side}], not {kind:?} {size:?}")));
-    }
-    Ok(())
-}
-
-/// Tokens of which every one counts.
-pub(crate) fn all_of(values: Tensor) -> Tokens {
-    let size = values.size();
-    Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, values.device())), values }
-}
-
 /// How timm starts the linear maps of its transformers.
 pub(crate) fn linear(path: &Path<'_>, input: i64, output: i64) -> Result<Linear> {
     Linear::new(path, input, output, normal(0.02), Init::Const(0.0))

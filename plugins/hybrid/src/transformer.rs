@@ -4,10 +4,10 @@ use std::fmt::Debug;
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Activation, LayerNorm, Linear, Path, drop_path, normal, parameter};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-use crate::layers::{Pool, all_of, check_pictures, linear};
-use crate::problems::Problems;
+use crate::layers::{Pool, linear};
 
 /// What the towers of this kind have in common.
 #[derive(Clone, Copy, Debug)]
@@ -33,15 +33,16 @@ pub(crate) struct Common {
 
 impl Common {
     /// Adds what is wrong.
-    pub fn check(&self, problems: &mut Problems) {
+    pub fn check(&self, problems: &mut OptionProblems) {
         let Self { image_size, width, layers, heads, mlp_ratio, .. } = *self;
         problems.at_least_one(&[("image_size", image_size), ("width", width), ("layers", layers), ("heads", heads)]);
         problems.divides(("heads", heads), ("width", width));
-        problems.add(self.mlp_width() < 1, || format!("`mlp_ratio` = {mlp_ratio} leaves no width inside the MLP"));
-        problems.add(self.pool == Pool::Token && !self.class_token, || {
+        problems.mlp_ratio("mlp_ratio", width, mlp_ratio);
+        problems.ensure(self.pool != Pool::Token || self.class_token, || {
             "`pool` = \"token\" reads a class token, and this network has none; use \"avg\", \"max\" or \"avgmax\"".into()
         });
-        problems.share(&[("patch_dropout", self.patch_dropout), ("drop_path", self.drop_path)]);
+        problems.share("patch_dropout", self.patch_dropout);
+        problems.share("drop_path", self.drop_path);
         problems.std(self.std);
     }
 
@@ -206,14 +207,14 @@ impl Backbone for Transformer {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        check_pictures(input, self.common.image_size)?;
+        check_pictures(input, [self.common.image_size; 2])?;
         let norm = |here: bool, x: &Tensor| if here { self.norm.forward(x) } else { x.shallow_clone() };
         let x = self.blocks.iter().fold(self.embed(input, noise), |x, block| block.forward(&x, noise));
         let x = norm(!self.fc_norm, &x);
         let class = i64::from(self.common.class_token);
         let patches = x.narrow(1, class, x.size()[1] - class);
         let pooled = norm(self.fc_norm, &self.common.pool.places(&patches).unwrap_or_else(|| x.select(1, 0)));
-        Ok(Hidden { pooled, tokens: tokens.then(|| all_of(patches)) })
+        Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(patches)) })
     }
 
     fn stages(&self) -> Vec<String> {

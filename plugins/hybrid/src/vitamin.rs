@@ -2,10 +2,11 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, Path, normal};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{LayerNorm2d, Pool, centred, conv_from_zero, nearest_multiple};
-use crate::problems::Problems;
 use crate::transformer::{Common, Stem, Transformer};
 
 /// ViTamin (arXiv 2404.02132): two stages of inverted-bottleneck convolutions, and a transformer with gated MLPs on the map that is left,
@@ -77,8 +78,8 @@ impl VitaminConfig {
             proj_bias: false,
             patch_dropout: 0.0,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 
@@ -118,7 +119,7 @@ impl VitaminConfig {
 impl Config<dyn Backbone> for VitaminConfig {
     fn build(&self, cx: &BackboneCx<'_>) -> Result<Box<dyn Backbone>> {
         let common = self.common();
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         common.check(&mut problems);
         let [first, second] = self.conv_widths;
         let [few, many] = self.conv_depths;

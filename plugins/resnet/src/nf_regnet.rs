@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Path, drop_path, normal, parameter};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{SqueezeExcite, divisible, halve, same, standardised, zero};
-use crate::options::{Common, MEAN, Pool, Problems, STD, drop_rate};
+use crate::options::{Common, Pool, drop_rate};
 use crate::tower::{Tower, Trunk, halved};
 
 /// What SiLU must be multiplied with to keep the variance of a standard normal input (arXiv 2101.08692, appendix D).
@@ -71,8 +73,8 @@ impl Default for NfRegNetConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -96,17 +98,17 @@ impl NfRegNetConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(self.wide(self.num_features), &mut problems);
         problems.at_least_one(&[("group_size", self.group_size), ("num_features", self.num_features)]);
-        problems.all_at_least_one("depths", &self.depths);
-        problems.all_at_least_one("channels", &self.channels);
+        problems.each_at_least_one("depths", &self.depths);
+        problems.each_at_least_one("channels", &self.channels);
         if self.group_size > 8 || 8 % self.group_size.max(1) != 0 {
-            problems.add(format!("`group_size` = {} must divide 8, to which channels are rounded", self.group_size));
+            problems.push(format!("`group_size` = {} must divide 8, to which channels are rounded", self.group_size));
         }
         for (name, value) in [("width_factor", self.width_factor), ("bottle_ratio", self.bottle_ratio), ("rd_ratio", self.rd_ratio)] {
             if value <= 0.0 {
-                problems.add(format!("`{name}` = {value} must be above 0"));
+                problems.push(format!("`{name}` = {value} must be above 0"));
             }
         }
         problems.finish()

@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{ConvConfig, Init, Path, normal};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{ConvNorm, SqueezeExcite, divisible, same, zero};
-use crate::options::{Common, MEAN, Pool, Problems, STD, drop_rate};
+use crate::options::{Common, Pool, drop_rate};
 use crate::residual::{Residual, Shortcut, through};
 use crate::tower::{Tower, Trunk, halved};
 
@@ -69,8 +71,8 @@ impl Default for RegNetConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -135,25 +137,26 @@ impl RegNetConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<[Stage; 4]> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         problems.at_least_one(&[("depth", self.depth), ("w0", self.w0), ("group_size", self.group_size), ("stem_width", self.stem_width)]);
         let Self { w0, wa, wm, bottle_ratio, se_ratio, .. } = *self;
         if w0 % 8 != 0 {
-            problems.add(format!("`w0` = {w0} must be a multiple of 8"));
+            problems.push(format!("`w0` = {w0} must be a multiple of 8"));
         }
         for (name, value, least) in [("wa", wa, 0.0), ("se_ratio", se_ratio, 0.0), ("group_min_ratio", self.group_min_ratio, 0.0)] {
             if value < least {
-                problems.add(format!("`{name}` = {value} must be at least {least}"));
+                problems.push(format!("`{name}` = {value} must be at least {least}"));
             }
         }
         if wm <= 1.0 {
-            problems.add(format!("`wm` = {wm} must be above 1"));
+            problems.push(format!("`wm` = {wm} must be above 1"));
         }
         if bottle_ratio * 8.0 < 1.0 {
-            problems.add(format!("`bottle_ratio` = {bottle_ratio} must be at least 1/8"));
+            problems.push(format!("`bottle_ratio` = {bottle_ratio} must be at least 1/8"));
         }
         let Common { image_size, std, .. } = self.common();
-        problems.picture(image_size, &std);
+        problems.at_least_one(&[("image_size", image_size)]);
+        problems.std(std);
         problems.finish()?;
         let widths = self.widths();
         let stages: Vec<_> = widths.iter().map(|width| self.stage(*width)).collect();
@@ -161,7 +164,7 @@ impl RegNetConfig {
             let found: Vec<_> = widths.iter().map(|(width, _)| width).collect();
             return Err(Error::Options(format!("a RegNet has four stages; `depth`, `w0`, `wa` and `wm` give the widths {found:?}")));
         };
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(stages[3].width, &mut problems);
         problems.finish()?;
         Ok(stages)

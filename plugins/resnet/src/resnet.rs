@@ -2,11 +2,13 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{ConvConfig, Path};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{AntiAlias, ConvNorm, SqueezeExcite, divisible, fan_out, max_pool, same, zero};
 use crate::modified::layer_stages;
-use crate::options::{Common, MEAN, Pool, Problems, STD, drop_rate};
+use crate::options::{Common, Pool, drop_rate};
 use crate::residual::{Residual, Shortcut, through};
 use crate::tower::{Tower, Trunk, halved};
 
@@ -110,8 +112,8 @@ impl Default for ResNetConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -130,23 +132,24 @@ impl ResNetConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(self.channels[3] * self.expansion(), &mut problems);
         problems.at_least_one(&[("stem_width", self.stem_width), ("cardinality", self.cardinality), ("base_width", self.base_width)]);
-        problems.all_at_least_one("layers", &self.layers);
-        problems.all_at_least_one("channels", &self.channels);
+        problems.each_at_least_one("layers", &self.layers);
+        problems.each_at_least_one("channels", &self.channels);
         if self.block == BlockKind::Basic && (self.cardinality, self.base_width) != (1, 64) {
-            problems
-                .add(String::from("`block` = \"basic\" has neither groups nor another width inside: `cardinality` = 1, `base_width` = 64"));
+            problems.push(String::from(
+                "`block` = \"basic\" has neither groups nor another width inside: `cardinality` = 1, `base_width` = 64",
+            ));
         }
         if self.stem_type == StemType::DeepTiered && self.stem_width < 4 {
-            problems.add(format!("`stem_type` = \"deep_tiered\" needs a `stem_width` of at least 4, not {}", self.stem_width));
+            problems.push(format!("`stem_type` = \"deep_tiered\" needs a `stem_width` of at least 4, not {}", self.stem_width));
         }
         if self.aa_layer == AntiAliasing::Avg && self.image_size % 32 != 0 {
-            problems.add(format!("`aa_layer` = \"avg\" needs an `image_size` that is a multiple of 32, not {}", self.image_size));
+            problems.push(format!("`aa_layer` = \"avg\" needs an `image_size` that is a multiple of 32, not {}", self.image_size));
         }
         if self.aa_layer == AntiAliasing::Blur && self.image_size <= 16 {
-            problems.add(format!("`aa_layer` = \"blur\" needs an `image_size` above 16, not {}", self.image_size));
+            problems.push(format!("`aa_layer` = \"blur\" needs an `image_size` above 16, not {}", self.image_size));
         }
         problems.finish()
     }

@@ -3,7 +3,8 @@
 use std::f64::consts::PI;
 
 use vlhub_sdk::nn::Projector;
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::ops::unit;
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
@@ -43,14 +44,12 @@ impl Default for ByolConfig {
 
 impl Config<dyn Objective> for ByolConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        views::check(&self.views)?;
-        for (option, momentum) in [("momentum", self.momentum), ("momentum_end", self.momentum_end)] {
-            if !(0.0..=1.0).contains(&momentum) {
-                return Err(Error::Options(format!("`{option}` is {momentum}; it lies between 0 and 1")));
-            }
-        }
-        views::check_width("hidden", self.hidden)?;
-        views::check_width("out", self.out)?;
+        let mut problems = OptionProblems::default();
+        views::check(&mut problems, &self.views);
+        problems.within("momentum", self.momentum, [0.0, 1.0]);
+        problems.within("momentum_end", self.momentum_end, [0.0, 1.0]);
+        problems.at_least_one(&[("hidden", self.hidden), ("out", self.out)]);
+        problems.finish()?;
         let widths = [self.on.width(cx)?, self.hidden, self.out];
         let projector = Projector::new(&cx.path.sub("projector"), &widths, false)?;
         let predictor = Projector::new(&cx.path.sub("predictor"), &[self.out, self.hidden, self.out], false)?;
@@ -82,10 +81,6 @@ impl Byol {
             Ok(unit(&self.target.forward(&self.config.on.of(encoded))?))
         })
     }
-}
-
-fn unit(x: &Tensor) -> Tensor {
-    normalize(&views::wide(x))
 }
 
 /// How far apart unit rows lie, 0 to 1.

@@ -1,10 +1,11 @@
 //! Swin Transformer (arXiv 2103.14030).
 
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::hierarchy::Plan;
-use crate::options::{Common, MEAN, Pool, STD};
+use crate::options::{Common, Pool};
 
 /// Swin Transformer (arXiv 2103.14030): attention in windows that every second block shifts by half, and maps that halve from stage to
 /// stage.
@@ -57,8 +58,8 @@ impl Default for SwinConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! timm's `VisionTransformer`, and DeiT's with a distillation token.
 
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::net::{Absolute, Net, Plan, Style};
-use crate::options::{Act, MEAN, Pool, Problems, STD, family_options};
+use crate::options::{Act, Pool, check_class_token, family_options};
 
 family_options! {
     /// Vision transformer (arXiv 2010.11929) with timm's options; DeiT, DeiT III, CLIP's and SigLIP's towers are settings of it.
@@ -67,8 +69,8 @@ impl Default for TimmVitConfig {
             drop_path: 0.0,
             proj: Proj::Linear,
             proj_bias: false,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -99,19 +101,19 @@ impl TimmVitConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         let common = self.common();
         common.check(&mut problems);
         problems.share("patch_drop", self.patch_drop);
-        problems.unless(self.reg_tokens >= 0, || format!("`reg_tokens` = {} must be at least 0", self.reg_tokens));
-        problems.unless(self.norm_eps > 0.0, || format!("`norm_eps` = {} must be above 0", self.norm_eps));
+        problems.at_least("reg_tokens", self.reg_tokens, 0);
+        problems.positive("norm_eps", self.norm_eps);
         let (pool, behind) = self.pooling();
-        problems.pool(pool, self.class_token);
-        problems.unless(pool != Pool::Map || common.made_with(self.global_pool, self.pool) == Pool::Map, || {
+        check_class_token(&mut problems, pool, self.class_token);
+        problems.ensure(pool != Pool::Map || common.made_with(self.global_pool, self.pool) == Pool::Map, || {
             "`pool` = map cannot be added to a network that was made without it: set `global_pool` = map".into()
         });
         let plain = self.class_token && self.reg_tokens == 0 && !self.no_embed_class && pool == Pool::Token && !behind;
-        problems.unless(!self.distilled || plain && self.proj != Proj::Classifier, || {
+        problems.ensure(!self.distilled || plain && self.proj != Proj::Classifier, || {
             "`distilled` wants the class token, the pooling token, a `proj` that is not classifier, and neither `reg_tokens`, `no_embed_class` \
              nor `fc_norm`"
                 .into()

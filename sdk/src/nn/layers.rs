@@ -71,6 +71,11 @@ impl LayerNorm {
         })
     }
 
+    /// The norm of `x`, or `x` where there is none.
+    pub fn optional(norm: &Option<Self>, x: Tensor) -> Tensor {
+        if let Some(norm) = norm { norm.forward(&x) } else { x }
+    }
+
     /// Normalises each row of `[…, width]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, true)

@@ -16,6 +16,11 @@ pub use colour::{brightness, contrast, greyscale, hue, saturation, solarize};
 pub use prepare::{Fit, center_crop, eval_transform, prepare};
 pub use resize::{Filter, Region, resize, resized_crop};
 
+/// Mean of each channel, for values in 0..1, with which OpenAI normalised CLIP's pictures; open_clip takes it for towers of timm too.
+pub const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+/// Standard deviation of each channel, as [`CLIP_MEAN`].
+pub const CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
+
 /// Mirrors left and right.
 pub fn flip(image: &RgbImage) -> RgbImage {
     imageops::flip_horizontal(image)

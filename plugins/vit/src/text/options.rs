@@ -1,9 +1,10 @@
 //! The options of the text tower.
 
+use vlhub_sdk::nn::{AttentionExtras, BlockExtras};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-use crate::block::Extras;
-use crate::options::{Dimensions, Problems, zero_if_null};
+use crate::options::{Dimensions, zero_if_null};
 
 /// Text transformer of CLIP (arXiv 2103.00020), and of SigLIP, CLIPA and CoCa by its options.
 ///
@@ -167,7 +168,8 @@ impl TextConfig {
     pub(super) fn dimensions(&self) -> Dimensions {
         let Self { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, .. } = *self;
         let Self { qk_norm, scaled_cosine_attn, scale_heads, scale_attn_inner, scale_attn, scale_fc, .. } = *self;
-        let extras = Extras { qk_norm, scaled_cosine_attn, scale_heads, scale_attn_inner, scale_attn, scale_fc };
+        let attention = AttentionExtras { qk_norm, scaled_cosine: scaled_cosine_attn, scale_heads, scale_inner: scale_attn_inner };
+        let extras = BlockExtras { attention, scale_attn, scale_fc };
         Dimensions { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, extras }
     }
 
@@ -187,19 +189,19 @@ impl TextConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     pub(super) fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         problems.at_least_one(&[("context", self.context), ("vocab", self.vocab)]);
         let ids = [("pad", self.pad, true), ("eos_id", self.eos_id, self.pool == TextPool::Eos)];
         for (name, id, used) in ids {
             if used && !(0..self.vocab).contains(&id) {
-                problems.add(format!("`{name}` = {id} is no id of a vocabulary of `vocab` = {}", self.vocab));
+                problems.push(format!("`{name}` = {id} is no id of a vocabulary of `vocab` = {}", self.vocab));
             }
         }
         if self.use_pad_mask && !self.no_causal_mask {
-            problems.add("`use_pad_mask` has no meaning without `no_causal_mask`: a causal text does not see what follows".into());
+            problems.push("`use_pad_mask` has no meaning without `no_causal_mask`: a causal text does not see what follows".into());
         }
         if self.correct_cls_mask && !self.embed_cls {
-            problems.add("`correct_cls_mask` has no meaning without `embed_cls`".into());
+            problems.push("`correct_cls_mask` has no meaning without `embed_cls`".into());
         }
         self.dimensions().check(&mut problems);
         problems.finish()

@@ -1,9 +1,11 @@
 //! The options of the image tower.
 
+use vlhub_sdk::nn::{AttentionExtras, BlockExtras};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
-use crate::block::Extras;
-use crate::options::{Dimensions, Problems, zero_if_null};
+use crate::options::{Dimensions, zero_if_null};
 
 /// ViT image tower with a class token (arXiv 2010.11929), as in CLIP and CoCa.
 ///
@@ -171,8 +173,8 @@ impl Default for VitConfig {
             scale_attn_inner: false,
             scale_attn: false,
             scale_fc: false,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -214,58 +216,53 @@ impl VitConfig {
     pub(super) fn dimensions(&self) -> Dimensions {
         let Self { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, .. } = *self;
         let Self { qk_norm, scaled_cosine_attn, scale_heads, scale_attn_inner, scale_attn, scale_fc, .. } = *self;
-        let extras = Extras { qk_norm, scaled_cosine_attn, scale_heads, scale_attn_inner, scale_attn, scale_fc };
+        let attention = AttentionExtras { qk_norm, scaled_cosine: scaled_cosine_attn, scale_heads, scale_inner: scale_attn_inner };
+        let extras = BlockExtras { attention, scale_attn, scale_fc };
         Dimensions { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, extras }
     }
 
     /// # Errors
     /// Everything that is wrong, at once.
     pub(super) fn check(&self, embed: i64) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         let [height, width] = self.image_size.sides();
         problems.at_least_one(&[("patch_size", self.patch_size)]);
         for side in if height == width { vec![height] } else { vec![height, width] } {
             problems.at_least_one(&[("image_size", side)]);
-            if self.patch_size > 0 && side % self.patch_size != 0 {
-                problems.add(format!("`patch_size` = {} does not divide `image_size` = {side}", self.patch_size));
-            }
+            problems.divides(("patch_size", self.patch_size), ("image_size", side));
         }
         self.dimensions().check(&mut problems);
         problems.share("patch_dropout", self.patch_dropout);
-        if self.registers < 0 {
-            problems.add(format!("`registers` = {} must be at least 0", self.registers));
-        }
+        problems.at_least("registers", self.registers, 0);
         if self.position == Position::SinCos2d && (height != width || self.width % 4 != 0) {
             let found = format!("here {height} × {width} px and `width` = {}", self.width);
-            problems.add(format!("`position` = \"sin_cos_2d\" is for square pictures and a `width` that 4 divides, {found}"));
+            problems.push(format!("`position` = \"sin_cos_2d\" is for square pictures and a `width` that 4 divides, {found}"));
         }
         if self.attentional_pool != AttentionalPool::Switch(false) {
             self.check_pooler(embed, &mut problems);
         }
-        if self.std.iter().any(|std| *std <= 0.0) {
-            problems.add(format!("`std` = {:?} must be above 0 in each channel", self.std));
-        }
+        problems.std(self.std);
         problems.finish()
     }
 
-    fn check_pooler(&self, embed: i64, problems: &mut Problems) {
+    fn check_pooler(&self, embed: i64, problems: &mut OptionProblems) {
         let (queries, heads) = (self.attn_pooler_queries, self.attn_pooler_heads);
         problems.at_least_one(&[("attn_pooler_queries", queries), ("attn_pooler_heads", heads)]);
         if heads > 0 && embed % heads != 0 {
-            problems.add(format!("`attn_pooler_heads` = {heads} does not divide `embed` = {embed}, the width of the attentional pool"));
+            problems.push(format!("`attn_pooler_heads` = {heads} does not divide `embed` = {embed}, the width of the attentional pool"));
         }
         if self.final_ln_after_pool {
-            problems.add("`final_ln_after_pool` has no meaning with an `attentional_pool`, after which the norm always comes".into());
+            problems.push("`final_ln_after_pool` has no meaning with an `attentional_pool`, after which the norm always comes".into());
         }
         if let AttentionalPool::Contrastive(_) = self.attentional_pool {
             if embed != self.width {
-                problems.add(format!("two attentional poolers need `width` = {} to equal `embed` = {embed}", self.width));
+                problems.push(format!("two attentional poolers need `width` = {} to equal `embed` = {embed}", self.width));
             }
             if self.pool != Pool::Tok {
-                problems.add("`pool` has no meaning with two attentional poolers: a query of its own gives the pooled output".into());
+                problems.push("`pool` has no meaning with two attentional poolers: a query of its own gives the pooled output".into());
             }
         } else if self.pool == Pool::Avg && queries == 1 {
-            problems.add("`pool` = \"avg\" leaves out the first query, so `attn_pooler_queries` = 1 is too few".into());
+            problems.push("`pool` = \"avg\" leaves out the first query, so `attn_pooler_queries` = 1 is too few".into());
         }
     }
 }
