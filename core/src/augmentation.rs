@@ -28,8 +28,8 @@ use crate::Result;
 /// }
 /// ```
 pub trait Augmentation: Debug + Send + Sync {
-    /// Augments a picture of any size from 1 × 1, 8 bits a channel. The result may have another size, of at least 1 × 1: the host resizes it to
-    /// what the image tower reads.
+    /// Augments a picture of any size from 1 × 1, 8 bits a channel. The result may have another size, of at least 1 × 1: the host resizes
+    /// it to what the image tower reads.
     ///
     /// # Errors
     /// A picture that cannot be augmented, which ends the run; augment leniently.

@@ -66,7 +66,8 @@ pub trait Backbone: Debug + Send {
     /// Layers from input to output, as prefixes of parameter names relative to the tower: for locking and layer-wise learning rates. Together
     /// they cover every parameter exactly once.
     fn stages(&self) -> Vec<String>;
-    /// The projection of the pooled output into the joint space. The host makes its parameters, under the names that published checkpoints use.
+    /// The projection of the pooled output into the joint space. The host makes its parameters, under the names that published checkpoints
+    /// use.
     fn projection(&self) -> Projection {
         Projection::Matrix("proj")
     }

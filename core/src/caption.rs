@@ -26,8 +26,8 @@ use crate::Result;
 /// }
 /// ```
 pub trait CaptionTransform: Debug + Send + Sync {
-    /// Transforms the captions of one sample. `None` drops the sample, which is counted under the transform's name; an empty text is no way to drop
-    /// one.
+    /// Transforms the captions of one sample. `None` drops the sample, which is counted under the transform's name; an empty text is no way
+    /// to drop one.
     ///
     /// # Errors
     /// A caption that cannot be transformed, which ends the run; transform leniently.

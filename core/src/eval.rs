@@ -144,8 +144,8 @@ pub trait Scorer {
 
 /// Writes captions.
 pub trait Captioner {
-    /// Token ids `[B, L]`, int64, for encoded images with their tokens: each row from the start to the end token, then filled up with padding;
-    /// L is at most `how.longest`. Row b draws from `seeds[b]` alone, so a caption does not depend on the rows beside it.
+    /// Token ids `[B, L]`, int64, for encoded images with their tokens: each row from the start to the end token, then filled up with
+    /// padding; L is at most `how.longest`. Row b draws from `seeds[b]` alone, so a caption does not depend on the rows beside it.
     ///
     /// # Errors
     /// Settings that mean nothing, or images without tokens.
@@ -178,7 +178,8 @@ pub struct Captioning {
     pub longest: i64,
     /// Tokens before which a caption does not end, the start included (open_clip: `min_seq_len`).
     pub shortest: i64,
-    /// Divides the positive logits of tokens that the caption has, and multiplies the negative ones; 1 changes nothing (CTRL, arXiv 1909.05858).
+    /// Divides the positive logits of tokens that the caption has, and multiplies the negative ones; 1 changes nothing (CTRL, arXiv
+    /// 1909.05858).
     pub repetition_penalty: f64,
     /// Seed of whatever is drawn; each picture makes its own of it.
     pub seed: u64,

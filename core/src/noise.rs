@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use tch::{Kind, Tensor};
 
-/// A random number generator for a forward pass in training, with a seed for each row; and which running statistics of batch norms are frozen.
+/// A random number generator for a forward pass in training, with a seed for each row; and which running statistics of batch norms are
+/// frozen.
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
@@ -35,8 +36,8 @@ impl Noise {
         Self { rows, draws: Cell::new(0), kept: None }
     }
 
-    /// Freezes running statistics, by the addresses of their numbers (`Tensor::data_ptr`): the batch norms that have them normalise by them, as in
-    /// evaluation.
+    /// Freezes running statistics, by the addresses of their numbers (`Tensor::data_ptr`): the batch norms that have them normalise by
+    /// them, as in evaluation.
     pub fn keeping(self, statistics: Option<Arc<BTreeSet<usize>>>) -> Self {
         Self { kept: statistics, ..self }
     }

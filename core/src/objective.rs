@@ -49,23 +49,23 @@ pub trait Objective: Debug + Send {
     fn scope(&self) -> Scope;
     /// The encoder outputs that it reads. The engine runs these forward passes and no others; what is not declared cannot be read.
     fn needs(&self) -> Vec<Need>;
-    /// Adds derived inputs (masked captions, targets) to the batch before anything is encoded: views that [`Objective::needs`] names, and extras
-    /// that [`Objective::loss`] reads. All randomness comes from `rng`.
+    /// Adds derived inputs (masked captions, targets) to the batch before anything is encoded: views that [`Objective::needs`] names, and
+    /// extras that [`Objective::loss`] reads. All randomness comes from `rng`.
     ///
     /// # Errors
     /// A batch that lacks what is derived from.
     fn prepare(&self, _batch: &mut Batch, _rng: &mut dyn RngCore) -> Result<()> {
         Ok(())
     }
-    /// The weight of these rows in the mean: their number, unless the loss is a mean over masked tokens or the like. Finite, at least 0; called
-    /// for [`Scope::Sample`] alone.
+    /// The weight of these rows in the mean: their number, unless the loss is a mean over masked tokens or the like. Finite, at least 0;
+    /// called for [`Scope::Sample`] alone.
     fn weight(&self, batch: &Batch) -> f64 {
         batch.rows() as f64
     }
     /// The loss, a scalar with its graph.
     ///
-    /// [`Scope::Batch`]: the sum over the anchors in [`Features::own`], divided by [`Features::total`]; so the losses of parts of the rows add up
-    /// to the loss of the whole (the partition law). [`Scope::Sample`]: the weighted mean over the rows.
+    /// [`Scope::Batch`]: the sum over the anchors in [`Features::own`], divided by [`Features::total`]; so the losses of parts of the rows
+    /// add up to the loss of the whole (the partition law). [`Scope::Sample`]: the weighted mean over the rows.
     ///
     /// # Shapes
     /// - features: the declared needs, [`Encoded`](crate::Encoded) `[N, …]` each, for the N rows of all processes (or of a chunk, for
@@ -75,17 +75,17 @@ pub trait Objective: Debug + Send {
     /// # Errors
     /// Features that were not declared, or inputs of another shape.
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss>;
-    /// Called after each optimiser step: to clamp a scale, push to a queue, move an average. `seen` holds this step's detached features of all
-    /// processes; `progress` is the share of the run that is done, above 0 and at most 1. For [`Scope::Batch`] alone: features of per-sample
-    /// losses are never in one place.
+    /// Called after each optimiser step: to clamp a scale, push to a queue, move an average. `seen` holds this step's detached features of
+    /// all processes; `progress` is the share of the run that is done, above 0 and at most 1. For [`Scope::Batch`] alone: features of
+    /// per-sample losses are never in one place.
     ///
     /// # Errors
     /// Features that were not declared.
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
         Ok(())
     }
-    /// Momentum m of the moving average of the towers, in 0..=1, for objectives that read it ([`Weights::Average`]): after each step it becomes
-    /// `m · average + (1 - m) · towers`. `progress` is as in [`Objective::after_step`].
+    /// Momentum m of the moving average of the towers, in 0..=1, for objectives that read it ([`Weights::Average`]): after each step it
+    /// becomes `m · average + (1 - m) · towers`. `progress` is as in [`Objective::after_step`].
     fn momentum(&self, _progress: f64) -> Option<f64> {
         None
     }

@@ -1,8 +1,10 @@
-//! All that a VL Hub plugin depends on.
+//! The plugin SDK of VL Hub: all that a plugin depends on.
 //!
-//! `GUIDE.md` beside this crate leads to a first objective in a quarter of an hour. The [`prelude`] has the five traits and what they exchange;
-//! [`register!`] gives a plugin its name, [`export!`] makes its crate loadable at run time, [`nn`] and [`ops`] hold the mathematics that
-//! plugins share, and `conformance!` (feature `testkit`) holds every plugin of a crate to the laws of its kind.
+//! The [`prelude`] has the traits and what they exchange; [`register!`] gives a plugin its name, [`export!`] makes its crate loadable at
+//! run time, and `conformance!` (feature `testkit`) holds every plugin of a crate to the laws of its kind. What plugins share is in [`nn`],
+//! [`ops`], [`options`], [`pairs`], [`pixels`] and [`random`]. The guide follows.
+//!
+#![doc = include_str!("../GUIDE.md")]
 #![deny(missing_docs)]
 
 pub use vlhub_core::*;
@@ -18,7 +20,7 @@ pub mod random;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
-/// What a plugin's source file begins with.
+/// The imports of a plugin's source file.
 pub mod prelude {
     pub use crate::{
         Augmentation, AugmentationCx, Backbone, BackboneCx, Batch, Caption, CaptionCx, CaptionTransform, Config, Dataset, Encoded, Error,

@@ -1,6 +1,6 @@
 //! The two macros of the project. `GUIDE.md` shows what they expand to.
 
-/// Gives a plugin its name: `register!(dyn Objective, "clip", ClipConfig);`.
+/// Registers a plugin by name: `register!(dyn Objective, "clip", ClipConfig);`.
 ///
 /// The options type derives `Serialize`, `Deserialize`, `JsonSchema` and `Debug`, and implements [`Config`](crate::Config) for the kind. A
 /// fourth argument gives other defaults, which is a preset: `register!(dyn Backbone, "vit_b_32", VitConfig, VitConfig::b32);`.
@@ -27,7 +27,7 @@ macro_rules! register {
     };
 }
 
-/// Makes a plugin crate loadable at run time. It stands once, in `lib.rs`, and expands to nothing unless the crate's own feature `dylib` is
+/// Exports a plugin crate as a library that is loadable at run time. It stands once, in `lib.rs`, and expands to nothing unless the crate's own feature `dylib` is
 /// on: so a program that links the crate has no duplicate symbol.
 #[macro_export]
 macro_rules! export {

@@ -35,7 +35,7 @@ pub fn parameter(path: &Path<'_>, name: &str, dims: &[i64], init: Init) -> Resul
     Ok(path.f_var(name, dims, init)?)
 }
 
-/// Refuses what is no batch of pictures `[B, 3, height, width]`, float.
+/// Shape check: refuses what is no batch of pictures `[B, 3, height, width]`, float.
 ///
 /// # Errors
 /// What was given instead.
@@ -48,7 +48,7 @@ pub fn check_pictures(images: &Tensor, [height, width]: [i64; 2]) -> Result<()> 
     Ok(())
 }
 
-/// Draws from a normal distribution around 0.
+/// Normal initialisation with mean 0.
 pub fn normal(stdev: f64) -> Init {
     Init::Randn { mean: 0.0, stdev }
 }

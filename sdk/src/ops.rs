@@ -8,8 +8,8 @@ pub fn normalize(x: &Tensor) -> Tensor {
     x / norm
 }
 
-/// At least float32: half precision has too few digits for a scale of 100 times a cosine, for the statistics of a batch, and for differences of
-/// unit rows.
+/// At least float32: half precision has too few digits for a scale of 100 times a cosine, for the statistics of a batch, and for
+/// differences of unit rows.
 pub fn wide(x: &Tensor) -> Tensor {
     match x.kind() {
         Kind::Half | Kind::BFloat16 => x.to_kind(Kind::Float),
@@ -41,12 +41,12 @@ pub fn cross_entropy_sum(logits: &Tensor, target: &Tensor) -> Tensor {
     -log_probs.gather(1, &target.unsqueeze(1), false).sum(Kind::Float)
 }
 
-/// Sum of the cross-entropies of a matrix of logits along `dim`, whose right answers lie on the diagonal that starts in column `offset`: the
-/// InfoNCE of the rows `offset..offset + R` of a batch, of which `[R, N]` are the logits and `dim` is 1; or, with `dim` 0 and `offset` 0, that of
-/// the columns of `[N, N]`. A scalar.
+/// Sum of the cross-entropies of a matrix of logits along `dim`, whose right answers lie on the diagonal that starts in column `offset`:
+/// the InfoNCE of the rows `offset..offset + R` of a batch, of which `[R, N]` are the logits and `dim` is 1; or, with `dim` 0 and `offset`
+/// 0, that of the columns of `[N, N]`. A scalar.
 ///
-/// The log-softmax subtracts the largest logit first, so it is exact where pairs are told apart; a log-sum-exp minus the right logit rounds to
-/// 1e-5 at a scale of 100.
+/// The log-softmax subtracts the largest logit first, so it is exact where pairs are told apart; a log-sum-exp minus the right logit rounds
+/// to 1e-5 at a scale of 100.
 pub fn diagonal_cross_entropy_sum(logits: &Tensor, dim: i64, offset: i64) -> Tensor {
     -logits.log_softmax(dim, logits.kind()).diagonal(offset, 0, 1).sum(logits.kind())
 }

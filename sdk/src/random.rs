@@ -1,4 +1,4 @@
-//! Draws from `&mut dyn RngCore` that every plugin makes in the same way.
+//! Random draws from `&mut dyn RngCore`, which every plugin makes in the same way.
 
 use rand_core::RngCore;
 

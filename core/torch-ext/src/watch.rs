@@ -23,7 +23,8 @@ pub struct Usage {
     pub peak: i64,
 }
 
-/// Runs `work` on this thread and counts the bytes of the tensors that it makes, as libtorch's allocators report them: exact, on the CPU and on a GPU.
+/// Runs `work` on this thread and counts the bytes of the tensors that it makes, as libtorch's allocators report them: exact, on the CPU
+/// and on a GPU.
 ///
 /// # Errors
 /// libtorch's own.
@@ -62,8 +63,8 @@ pub struct LayerOutput {
     pub deviation: f64,
 }
 
-/// Runs `work` on this thread and watches the products and convolutions with `weights`: for each weight what came out where it was used first,
-/// or `None` where it was not used. It sees every layer, whoever wrote it.
+/// Runs `work` on this thread and watches the products and convolutions with `weights`: for each weight what came out where it was used
+/// first, or `None` where it was not used. It sees every layer, whoever wrote it.
 ///
 /// # Errors
 /// libtorch's own.

@@ -1,10 +1,11 @@
 //! Groups of a tower's layers, from input to output, as open_clip locks them (`--lock-image-unlocked-groups`, `--lock-text-unlocked-layers`)
 //! and as layer-wise rates count them.
 //!
-//! A backbone names its stages finely. What comes before the first numbered block is one group, each numbered block is one, and a layer between
-//! two blocks is a group, or belongs to the block behind it where it only makes the map smaller, as in timm. The rest differs by maker, and so does what locking a whole tower leaves open.
+//! A backbone names its stages finely. What comes before the first numbered block is one group, each numbered block is one, and a layer
+//! between two blocks is a group, or belongs to the block behind it where it only makes the map smaller, as in timm. The rest differs by
+//! maker, and so does what locking a whole tower leaves open.
 
-/// Who named a tower's layers.
+/// The naming scheme of a tower's layers, by their maker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NamingScheme {
     /// open_clip's own towers: the last block takes the norm behind it, and the projection is the last group.
@@ -26,7 +27,7 @@ fn join(groups: &mut Vec<Vec<String>>, stages: Vec<String>) {
     }
 }
 
-/// The groups of a tower.
+/// The groups of a tower's layers, for locking and layer-wise learning rates.
 #[derive(Debug)]
 pub struct Groups {
     /// Stages and projections of each group that can be locked, from input to output.

@@ -1,11 +1,11 @@
-//! Towers that objectives read and nothing trains: the moving average of the run's own, and teachers.
+//! Frozen towers that objectives read: the moving average of the run's own, and teachers.
 
 use tch::{Kind, Tensor};
 use vlhub_core::{Batch, Encoded, Error, InputSpec, Modality, Need, Result, Teacher, Weights};
 
 use super::towers::{Seeds, Towers};
 
-/// Everything that is only read.
+/// The frozen towers of a run.
 #[derive(Debug, Default)]
 pub struct ReadOnly {
     /// The moving average, where an objective reads it.

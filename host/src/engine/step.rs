@@ -1,7 +1,8 @@
 //! One optimiser step: gradient caching, gathering and the sum of objectives, for every objective, in one code path.
 //!
-//! Losses are shares of the mean over everyone's rows, so gradients are summed, over chunks and over processes. Objectives that couple samples
-//! get everyone's features as leaves; their gradients flow back into the encoders chunk by chunk, as the gradient of ⟨features, pull⟩.
+//! Losses are shares of the mean over everyone's rows, so gradients are summed, over chunks and over processes. Objectives that couple
+//! samples get everyone's features as leaves; their gradients flow back into the encoders chunk by chunk, as the gradient of ⟨features,
+//! pull⟩.
 
 use rand_core::RngCore;
 use tch::Tensor;
@@ -14,7 +15,7 @@ use super::lora::Adapter;
 use super::optim::Optimizer;
 use super::precision::Precision;
 use super::readonly::ReadOnly;
-use super::sharpness::{GsamConfig, Uphill};
+use super::sharpness::{GsamConfig, Perturbation};
 use super::terms::{self, Numbers, Term};
 use super::towers::{Seeds, Towers};
 use super::{seed_of, seed_of_name};
@@ -31,23 +32,23 @@ pub struct Engine {
     pub terms: Vec<Term>,
     /// The optimiser and its state.
     pub optimizer: Optimizer,
-    /// The other processes.
+    /// Collectives over the other processes.
     pub comm: Box<dyn Comm>,
-    /// The average of all weights, where one is kept.
+    /// The exponential moving average of all weights, where one is kept.
     pub ema: Option<Ema>,
     /// Low-rank adapters.
     pub lora: Vec<Adapter>,
-    /// Chunks of a batch, and whose graphs are kept.
+    /// Gradient caching: the size of chunks, and how many keep their graph.
     pub cache: GradCacheConfig,
-    /// In which precision towers run.
+    /// The precision in which towers compute.
     pub precision: Precision,
-    /// How many graphs `keep = "auto"` keeps, once it is known.
+    /// How many chunks' graphs fit into the memory budget of `keep = "auto"`, once that is known.
     pub graphs_that_fit: Option<u64>,
     /// Seed of the run.
     pub seed: u64,
 }
 
-/// What one step found.
+/// The result of one optimiser step.
 #[derive(Clone, Debug, Default)]
 pub struct StepOutcome {
     /// The weighted sum of all terms.
@@ -159,10 +160,10 @@ impl Engine {
             return Ok(outcome);
         }
         if let Some((gsam, batch)) = second_pass {
-            let uphill = self.uphill(&gsam, batch, step, lr)?;
-            outcome.grad_norm = uphill.grad_norm;
-            if !uphill.is_finite() {
-                outcome.loss = uphill.loss;
+            let perturbed = self.sharpness_gradients(&gsam, batch, step, lr)?;
+            outcome.grad_norm = perturbed.grad_norm;
+            if !perturbed.is_finite() {
+                outcome.loss = perturbed.loss;
                 return Ok(outcome);
             }
         }
@@ -212,20 +213,20 @@ impl Engine {
         Ok(leaves)
     }
 
-    /// Leaves in the parameters the gradients that sharpness-aware minimisation steps with: taken uphill, on the same batch with the same
-    /// draws. The parameters are where they were, and running statistics have moved once.
-    fn uphill(&mut self, gsam: &GsamConfig, batch: Batch, step: u64, lr: f64) -> Result<StepOutcome> {
-        let climbed = Uphill::climb(self.optimizer.params_with_grads(), gsam.rho(lr, self.optimizer.lr()), gsam.adaptive)?;
+    /// The second gradient of sharpness-aware minimisation, which is left in the parameters: taken at the perturbed weights, on the same
+    /// batch with the same draws. The parameters are where they were, and running statistics have moved once.
+    fn sharpness_gradients(&mut self, gsam: &GsamConfig, batch: Batch, step: u64, lr: f64) -> Result<StepOutcome> {
+        let perturbation = Perturbation::apply(self.optimizer.params_with_grads(), gsam.rho(lr, self.optimizer.lr()), gsam.adaptive)?;
         self.lora.iter().try_for_each(Adapter::push)?;
         let buffers = self.buffers();
         let outcome = self.gradients(batch, step)?.0;
-        put_back(buffers)?;
-        climbed.descend(gsam.alpha)?;
+        restore(buffers)?;
+        perturbation.undo(gsam.alpha)?;
         self.lora.iter().try_for_each(Adapter::push)?;
         Ok(StepOutcome { grad_norm: if outcome.is_finite() { self.optimizer.grad_norm()? } else { outcome.grad_norm }, ..outcome })
     }
 
-    /// Of how many chunks the graph is kept: as many as the options say, or as fit. The first chunk tells once what a graph takes.
+    /// How many chunks keep their graph: as many as the options say, or as fit. The first chunk tells once what a graph takes.
     fn graphs_to_keep(&mut self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[Need], seeds: Option<Seeds>) -> Result<usize> {
         let wanted = match (self.cache.keep, self.graphs_that_fit) {
             (Keep::Chunks(count), _) | (_, Some(count)) => count,
@@ -234,7 +235,7 @@ impl Engine {
                 let (range, first) = &chunks[0];
                 let (features, usage) = vlhub_torch_ext::metered(|| self.features(first, needs, seeds, range.start))?;
                 drop(features?);
-                put_back(buffers)?;
+                restore(buffers)?;
                 let fit = self.cache.budget() / u64::try_from(usage.live).unwrap_or(0).max(1);
                 tracing::info!(
                     "a chunk's graph takes {:.1} MiB: {} of {} are kept",
@@ -248,7 +249,7 @@ impl Engine {
         Ok(usize::try_from(wanted).unwrap_or(usize::MAX).min(chunks.len()))
     }
 
-    /// What towers keep besides parameters, and where it belongs.
+    /// Copies of the towers' buffers (running statistics), each with the buffer itself.
     fn buffers(&self) -> Vec<(Tensor, Tensor)> {
         self.towers.buffers.iter().map(|tensor| (tensor.copy(), tensor.shallow_clone())).collect()
     }
@@ -258,7 +259,7 @@ impl Engine {
         let _no_grad = tch::no_grad_guard();
         let buffers = self.buffers();
         let parts: Result<Vec<_>> = chunks.iter().map(|(range, chunk)| self.features(chunk, needs, seeds, range.start)).collect();
-        put_back(buffers)?;
+        restore(buffers)?;
         Features::cat(&parts?)
     }
 
@@ -275,7 +276,7 @@ impl Engine {
             .collect::<Result<_, _>>()?)
     }
 
-    /// What everyone's rows count for, term by term.
+    /// The weight of everyone's rows, term by term.
     fn totals(&self, batch: &Batch) -> Result<Vec<f64>> {
         let weight = |term: &Term| match term.scope {
             Scope::Sample => self.comm.sum_number(term.objective.weight(batch)),
@@ -301,7 +302,7 @@ impl Engine {
     }
 }
 
-fn put_back(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
+fn restore(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
     Ok(buffers.into_iter().try_for_each(|(before, mut tensor)| tensor.f_copy_(&before))?)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 use vlhub_core::{Batch, Error, Features, Need, Objective, Result, Scope};
 
-/// One objective of a run.
+/// A term of the loss: one objective of a run, and its weight.
 #[derive(Debug)]
 pub struct Term {
     /// Its key in the run file.
@@ -14,9 +14,9 @@ pub struct Term {
     pub weight: f64,
     /// The objective.
     pub objective: Box<dyn Objective>,
-    /// What it reads, asked once.
+    /// The needs of the objective, asked once.
     pub needs: Vec<Need>,
-    /// Whether it couples samples, asked once.
+    /// The scope of the objective, asked once.
     pub scope: Scope,
 }
 
@@ -25,7 +25,7 @@ pub struct Term {
 pub struct Numbers {
     /// Loss of each term, unweighted, by key.
     pub losses: Vec<(String, f64)>,
-    /// What objectives show beside their loss.
+    /// Metrics that objectives show beside their loss.
     pub metrics: Vec<(String, f64)>,
     /// Key of the term that shows a metric.
     owners: BTreeMap<String, String>,
@@ -68,7 +68,7 @@ impl Term {
     }
 }
 
-/// What terms of one scope read, or of all.
+/// The needs of the terms of one scope, or of all, one for each forward pass.
 pub fn needs(terms: &[Term], scope: Option<Scope>) -> Vec<Need> {
     Need::union(terms.iter().filter(|term| scope.is_none_or(|scope| scope == term.scope)).flat_map(|term| &term.needs))
 }

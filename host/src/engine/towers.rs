@@ -19,15 +19,15 @@ use crate::failure::hint;
 pub struct TowerNet {
     backbone: Box<dyn Backbone>,
     projection: ProjectionHead,
-    /// What goes in, asked once.
+    /// The input specification, asked once.
     pub input: InputSpec,
-    /// Where its parameters are: `visual.`, `text.` or nothing.
+    /// Prefix of its parameters: `visual.`, `text.` or nothing.
     prefix: String,
-    /// Nothing of the tower and its projection is trained: it runs as in evaluation, without a graph.
+    /// Whether the whole tower and its projection are frozen: it runs as in evaluation, without a graph.
     locked: bool,
-    /// Running statistics that stay as they are, by address.
+    /// Frozen running statistics, by address.
     kept: Option<Arc<BTreeSet<usize>>>,
-    /// Share of the pooled output that is zeroed before the projection while training.
+    /// Dropout: share of the pooled output that is zeroed before the projection while training.
     pub drop: f64,
 }
 
@@ -40,9 +40,9 @@ pub struct Towers {
     pub image: Option<TowerNet>,
     /// The text tower.
     pub text: Option<TowerNet>,
-    /// What the towers keep besides parameters, such as running statistics.
+    /// Buffers of the towers, such as running statistics.
     pub buffers: Vec<Tensor>,
-    /// What becomes of a picture before the image tower sees it.
+    /// Preprocessing of pictures for the image tower.
     pub pictures: Option<ImageInput>,
     /// Width of the joint space.
     pub embed: i64,
@@ -103,7 +103,7 @@ impl Towers {
         }
     }
 
-    /// What an objective may know of a tower.
+    /// A tower as objectives see it.
     pub fn about(&self, modality: Modality) -> Option<Tower> {
         self.net(modality).ok().map(|net| Tower { input: net.input.clone(), width: net.backbone.width() })
     }
@@ -197,7 +197,7 @@ impl Towers {
         self.freeze_under(modality, &stages)
     }
 
-    /// Leaves the running statistics of norms as they are whose weights are not trained.
+    /// Freezes the running statistics of batch norms whose weights are not trained.
     ///
     /// # Errors
     /// When the run has no such tower.
@@ -254,7 +254,7 @@ impl Towers {
         Ok(())
     }
 
-    /// Runs one tower.
+    /// The forward pass of one tower, and its projection.
     pub fn encode(&self, modality: Modality, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Encoded> {
         let net = self.net(modality)?;
         let hidden = net.backbone.encode(input, tokens, noise).map_err(|error| error.within(format!("backbone.{modality}")))?;
@@ -287,7 +287,7 @@ fn under(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Where the noise of a step comes from: a pure function of (seed, step, row of the global batch, view).
+/// The seeds of a step's random numbers: a pure function of (seed, step, row of the global batch, view).
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
     /// Of the run and the step.

@@ -8,7 +8,7 @@ use vlhub_sdk::prelude::*;
 
 use crate::terms::{align, uniformity};
 
-/// Draws pairs together and spreads all features evenly over the sphere (Wang and Isola, 2020, arXiv 2005.10242).
+/// Alignment and uniformity (Wang and Isola, 2020, arXiv 2005.10242): draws pairs together and spreads all features over the sphere.
 ///
 /// With unit features x of images and y of texts, `align_weight · mean ‖x_i − y_i‖^alpha + uniform_weight · (½ U(x) + ½ U(y))`, where
 /// `U(x) = log mean exp(−t ‖x_i − x_j‖²)` over all pairs of different rows. Uniformity is at most 0, and lower is more even; the log shows it
@@ -17,11 +17,11 @@ use crate::terms::{align, uniformity};
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct AlignUniformConfig {
-    /// Of what distances are taken: `features`, or `logits`, which reproduces the Python VL Hub.
+    /// What distances are taken of: `features`, or `logits`, which reproduces the Python VL Hub.
     pub on: On,
-    /// Power of the distance of a pair, above 0.
+    /// Exponent α of the distance of a pair, above 0.
     pub alpha: f64,
-    /// How fast the repulsion of two rows fades with their squared distance, above 0.
+    /// Bandwidth t of the Gaussian potential exp(−t d²): how fast the repulsion of two rows fades, above 0.
     pub t: f64,
     /// Weight of alignment.
     pub align_weight: f64,
@@ -36,7 +36,7 @@ pub struct AlignUniformConfig {
     pub pairs: Vec<ViewPair>,
 }
 
-/// Of what distances are taken.
+/// What distances are taken of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", rename_all = "lowercase")]
 #[schemars(crate = "vlhub_sdk::schemars")]

@@ -1,10 +1,10 @@
-//! Pictures out of focus.
+//! Random Gaussian blur.
 
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-/// Blurs now and then, by a random width.
+/// Random Gaussian blur: blurs with a probability, by a random width.
 ///
 /// The same bytes as Pillow's `GaussianBlur`, with which SimCLR, MoCo and SLIP were reproduced.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -13,7 +13,7 @@ use vlhub_sdk::{pixels, random};
 pub struct BlurConfig {
     /// Smallest and largest standard deviation, in pixels of the image as it arrives, 0 to 100.
     pub sigma: [f64; 2],
-    /// How often, 0 to 1.
+    /// Probability, 0 to 1.
     pub p: f64,
 }
 

@@ -1,18 +1,18 @@
-//! What models are evaluated on.
+//! Resize and centre crop: the transform of evaluation.
 
 use vlhub_sdk::pixels::{self, Filter, Fit};
 use vlhub_sdk::prelude::*;
 
-/// Resizes and cuts out the centre, as open_clip does for evaluation.
+/// Resize and centre crop, as open_clip does for evaluation.
 ///
 /// The same bytes as open_clip's transform with Pillow 12.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct CenterCropConfig {
-    /// Which side fits: `shortest` cuts off what juts out, `longest` fills up with black, `squash` changes the proportions.
+    /// Resize mode, which side fits: `shortest` cuts off what juts out, `longest` fills up with black, `squash` changes the proportions.
     pub mode: Fit,
-    /// Weights of neighbouring pixels. `shortest` to a size that is not square is always bicubic, as in open_clip.
+    /// Interpolation filter: weights of neighbouring pixels. `shortest` to a size that is not square is always bicubic, as in open_clip.
     pub filter: Filter,
 }
 

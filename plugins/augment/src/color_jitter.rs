@@ -1,25 +1,25 @@
-//! Other light, other colours.
+//! Colour jitter.
 
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-/// Changes brightness, contrast, saturation and hue, in random order.
+/// Colour jitter: changes brightness, contrast, saturation and hue, in random order.
 ///
 /// The draws of torchvision's `ColorJitter` and the bytes of its Pillow backend. The defaults are SimCLR's as SLIP uses them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct ColorJitterConfig {
-    /// The factor is drawn from 1 ± this, but never under 0; 0 leaves the brightness alone.
+    /// Brightness jitter: the factor is drawn from 1 ± this, but never under 0; 0 leaves the brightness alone.
     pub brightness: f64,
-    /// As for brightness.
+    /// Contrast jitter, as for brightness.
     pub contrast: f64,
-    /// As for brightness.
+    /// Saturation jitter, as for brightness.
     pub saturation: f64,
-    /// The hue turns by a share of the circle drawn from 0 ± this, at most 0.5; 0 leaves it alone.
+    /// Hue jitter: the hue turns by a share of the circle drawn from 0 ± this, at most 0.5; 0 leaves it alone.
     pub hue: f64,
-    /// How often, 0 to 1.
+    /// Probability, 0 to 1.
     pub p: f64,
 }
 

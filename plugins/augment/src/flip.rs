@@ -1,17 +1,17 @@
-//! Mirror images.
+//! Random horizontal flip.
 
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-/// Mirrors left and right now and then.
+/// Random horizontal flip: mirrors left and right with a probability.
 ///
 /// Captions that say left or right no longer tell the truth afterwards.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct FlipConfig {
-    /// How often, 0 to 1.
+    /// Probability, 0 to 1.
     pub p: f64,
 }
 

@@ -1,15 +1,15 @@
-//! Pictures without colour.
+//! Random greyscale.
 
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-/// Takes the colour away now and then.
+/// Random greyscale: takes the colour away with a probability.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct GreyscaleConfig {
-    /// How often, 0 to 1. 0.2 in SimCLR (<https://arxiv.org/abs/2002.05709>).
+    /// Probability, 0 to 1. 0.2 in SimCLR (<https://arxiv.org/abs/2002.05709>).
     pub p: f64,
 }
 

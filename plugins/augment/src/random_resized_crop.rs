@@ -1,22 +1,22 @@
-//! A part of the picture, as large as the picture was.
+//! Random resized crop.
 
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pixels::{self, Filter, Region};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random;
 
-/// Cuts out a random part and resizes it to what the tower reads.
+/// Random resized crop: cuts out a random part and resizes it to what the tower reads.
 ///
 /// Draws area and proportions like torchvision; the defaults are open_clip's for training.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct RandomResizedCropConfig {
-    /// Smallest and largest share of the picture's area, above 0 to 1.
+    /// Area of the crop: smallest and largest share of the picture's area, above 0 to 1.
     pub scale: [f64; 2],
-    /// Smallest and largest width per height, 0.01 to 100. Drawn evenly in its logarithm.
+    /// Aspect ratio of the crop: smallest and largest width per height, 0.01 to 100. Drawn evenly in its logarithm.
     pub ratio: [f64; 2],
-    /// Weights of neighbouring pixels.
+    /// Interpolation filter: weights of neighbouring pixels.
     pub filter: Filter,
 }
 

@@ -1,9 +1,9 @@
-//! One size for all pictures.
+//! Resize.
 
 use vlhub_sdk::pixels::{self, Filter};
 use vlhub_sdk::prelude::*;
 
-/// Stretches every picture to one size, whatever its proportions.
+/// Resize: stretches every picture to one size, whatever its proportions.
 ///
 /// Equal to Pillow's resize. `center_crop` keeps the proportions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -14,7 +14,7 @@ pub struct ResizeConfig {
     pub height: u32,
     /// Width in pixels. 0: what the tower reads.
     pub width: u32,
-    /// Weights of neighbouring pixels.
+    /// Interpolation filter: weights of neighbouring pixels.
     pub filter: Filter,
 }
 

@@ -17,17 +17,17 @@ use crate::random_resized_crop::RandomResizedCropConfig;
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct SimclrConfig {
-    /// Smallest and largest share of the picture's area that the crop keeps, above 0 to 1.
+    /// Area of the crop: smallest and largest share of the picture's area that the crop keeps, above 0 to 1.
     pub scale: [f64; 2],
     /// Strength of the colour jitter: times 0.4 for brightness, contrast and saturation, times 0.1 for hue; 0 to 5.
     pub strength: f64,
-    /// How often the colours are jittered, 0 to 1.
+    /// Probability of the colour jitter, 0 to 1.
     pub jitter: f64,
-    /// How often the colour is taken away, 0 to 1.
+    /// Probability of greyscale, 0 to 1.
     pub grey: f64,
-    /// How often the picture is blurred, 0 to 1.
+    /// Probability of the blur, 0 to 1.
     pub blur: f64,
-    /// How often it is mirrored, 0 to 1.
+    /// Probability of the flip, 0 to 1.
     pub flip: f64,
 }
 

@@ -1,17 +1,17 @@
-//! Overexposed pictures.
+//! Random solarisation.
 
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-/// Inverts the bright pixels now and then.
+/// Random solarisation: inverts the bright pixels with a probability.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct SolarizeConfig {
-    /// Values from this one on are inverted, 0 to 255.
+    /// Threshold: values from this one on are inverted, 0 to 255.
     pub threshold: u8,
-    /// How often, 0 to 1. 0.2 for one of the two views in BYOL (<https://arxiv.org/abs/2006.07733>).
+    /// Probability, 0 to 1. 0.2 for one of the two views in BYOL (<https://arxiv.org/abs/2006.07733>).
     pub p: f64,
 }
 

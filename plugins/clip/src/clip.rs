@@ -12,8 +12,8 @@ use crate::softmax::{Softmax, Weights};
 
 /// Symmetric InfoNCE over the whole batch (CLIP, Radford et al., 2021).
 ///
-/// With unit features I and T and the learnt scale s, `image_weight · CE(s I Tᵀ) + text_weight · CE(s T Iᵀ)`, where each row's right answer is
-/// its own pair. The weights are not normalised. The options below change one thing each, and go together.
+/// With unit features I and T and the learnt scale s, `image_weight · CE(s I Tᵀ) + text_weight · CE(s T Iᵀ)`, where each row's right answer
+/// is its own pair. The weights are not normalised. The options below change one thing each, and go together.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -31,16 +31,16 @@ pub struct ClipConfig {
     /// Which other rows' pairs are right answers too: `pairs` (none), `labels` (of rows with a common class label) or `texts` (of rows with
     /// equal token ids). The target is spread evenly over a row's right answers.
     pub positives: Positives,
-    /// Take the right answers out of the denominator (decoupled contrastive learning, Yeh et al., 2021, arXiv 2110.06848). The loss may then be
-    /// negative.
+    /// Decoupled contrastive learning (Yeh et al., 2021, arXiv 2110.06848): take the right answers out of the denominator. The loss may
+    /// then be negative.
     pub dcl: bool,
     /// Let images choose texts in a joint space of their own, with two more projections of the pooled features (as in CLOOB, Fürst et al.,
     /// 2021, arXiv 2110.11316). Evaluation does not use it.
     pub extra_projections: bool,
     /// Weight of the mean squared difference between the cosines among images and those among their texts (Sim-reg, arXiv 2309.08773).
     pub sim_reg_weight: f64,
-    /// Rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its square; 0
-    /// makes the whole matrix.
+    /// Tile size: rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its
+    /// square; 0 makes the whole matrix.
     pub tile: i64,
 }
 

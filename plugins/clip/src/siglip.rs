@@ -20,15 +20,16 @@ pub struct SiglipConfig {
     pub init_log_scale: f64,
     /// Logit bias at the start: about −10 makes the first guess "no", which is nearly always right.
     pub init_bias: f64,
-    /// Upper bound of the logit scale, kept after every step; its lower bound is 1. The paper has none; open_clip trains SigLIP with this one.
+    /// Upper bound of the logit scale, kept after every step; its lower bound is 1. The paper has none; open_clip trains SigLIP with this
+    /// one.
     pub max_scale: f64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
     pub pairs: Vec<ViewPair>,
     /// Which other rows' texts belong to an image too: `pairs` (none), `labels` (those of rows with a common class label) or `texts` (those
     /// with equal token ids).
     pub positives: Positives,
-    /// Rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its square; 0
-    /// makes the whole matrix.
+    /// Tile size: rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its
+    /// square; 0 makes the whole matrix.
     pub tile: i64,
 }
 

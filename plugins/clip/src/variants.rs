@@ -257,7 +257,7 @@ fn the_variants_keep_the_laws_of_objectives() {
     ];
     for (name, config) in configs {
         let laws = [
-            ("builds_twice", laws::builds_twice as fn(&laws::Options) -> _),
+            ("builds_twice", laws::builds_twice as fn(&laws::ObjectiveOptions) -> _),
             ("needs", laws::needs),
             ("finite", laws::finite),
             ("gradients", laws::gradients),

@@ -107,7 +107,8 @@ fn similarities() {
     check(&inputs(ROWS, 0.0, 1.0), "similarities", |leaves, own, tile| similarity::sum_over_own(&leaves[0], &leaves[1], own, tile));
 }
 
-/// Pairs that are told apart with a loss of 1e-9 and less: one minus a probability has no digit left, the probabilities of the others have all.
+/// Pairs that are told apart with a loss of 1e-9 and less: one minus a probability has no digit left, the probabilities of the others have
+/// all.
 #[test]
 fn what_a_trained_model_still_learns_is_exact() {
     let inputs = inputs(ROWS, 100f64.ln(), 3.0);

@@ -12,7 +12,7 @@ use crate::writer::Writer;
 /// The view that is captioned, and the view of its captions.
 const VIEW: &str = "main";
 
-/// Predicts each token of a caption from those before it and the image's tokens (CoCa, Yu et al., 2022, arXiv 2205.01917).
+/// Captioning loss: predicts each token of a caption from those before it and the image's tokens (CoCa, Yu et al., 2022, arXiv 2205.01917).
 ///
 /// The loss is the mean cross-entropy over all tokens but the start and the padding. The decoder reads the tokens of the text tower, which
 /// must be causal, and those of the image tower; both have its width (for images: `attentional_pool`). open_clip trains with
@@ -21,9 +21,9 @@ const VIEW: &str = "main";
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct CaptionConfig {
-    /// Longest caption in tokens, start and end included; the text tower's by default.
+    /// Context length: the longest caption, in tokens, start and end included; the text tower's by default.
     pub context: Option<i64>,
-    /// Number of token ids; the text tower's by default.
+    /// Vocabulary size; the text tower's by default.
     pub vocab: Option<i64>,
     /// Width of a token; the text tower's by default, and it can be no other.
     pub width: Option<i64>,
@@ -33,9 +33,9 @@ pub struct CaptionConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Use x·σ(1.702 x) instead of GELU.
+    /// QuickGELU: use x·σ(1.702 x) instead of GELU.
     pub quick_gelu: bool,
-    /// Id that fills up short captions and is never predicted; the text tower's by default.
+    /// Padding id, which fills up short captions and is never predicted; the text tower's by default.
     pub pad: Option<i64>,
     /// Id with which a written caption starts; the tokenizer's by default.
     pub start: Option<i64>,

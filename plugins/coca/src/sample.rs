@@ -1,4 +1,4 @@
-//! Captions token by token: the likeliest, or drawn.
+//! Greedy decoding and sampling of captions.
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random::{SplitMix64, uniform};

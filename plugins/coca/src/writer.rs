@@ -1,4 +1,4 @@
-//! What every way of writing captions shares: checks, the next token's logits, and the matrix of ids at the end.
+//! Caption generation: what every decoding method shares, that is checks, the next token's logits, and the matrix of ids at the end.
 
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
@@ -78,8 +78,8 @@ impl Writer<'_> {
         problems.finish()
     }
 
-    /// Logits of the token that follows each of `rows`: pairs of an image and a text so far, all of one length. Neither the end of a text that
-    /// is too short is possible, nor is a token as likely that the text already has, when repetition is penalised.
+    /// Logits of the token that follows each of `rows`: pairs of an image and a text so far, all of one length. Neither the end of a text
+    /// that is too short is possible, nor is a token as likely that the text already has, when repetition is penalised.
     ///
     /// # Errors
     /// What the text tower refuses.

@@ -24,17 +24,17 @@ pub struct ConvNextConfig {
     pub depths: [i64; 4],
     /// Channels of each stage.
     pub dims: [i64; 4],
-    /// Put a global response norm into each MLP, as V2 does.
+    /// Global response normalisation in each MLP, as in V2.
     pub use_grn: bool,
-    /// What the gain of each branch (layer scale) starts at; 0 leaves the gains out, as V2 does.
+    /// Layer scale: what the gain of each branch starts at; 0 leaves the gains out, as V2 does.
     pub ls_init_value: f64,
     /// Keep the MLPs' weights in the shape of 1 × 1 convolutions, as timm's smallest networks do; the numbers are the same.
     pub conv_mlp: bool,
     /// ε of all layer norms.
     pub norm_eps: f64,
-    /// How the places of the last map become one vector.
+    /// Pooling: how the places of the last map become one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
@@ -47,7 +47,7 @@ pub struct ConvNextConfig {
 }
 
 impl Default for ConvNextConfig {
-    /// For a CPU and seconds: 64 px, 5 blocks of 16 to 128 channels; 0.27 million parameters.
+    /// A model for a CPU and seconds: 64 px, 5 blocks of 16 to 128 channels; 0.27 million parameters.
     fn default() -> Self {
         Self {
             image_size: 64,

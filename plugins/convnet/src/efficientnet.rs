@@ -34,9 +34,9 @@ pub struct EfficientNetConfig {
     pub same_padding: bool,
     /// ε of all batch norms.
     pub bn_eps: f64,
-    /// How the places of the last map become one vector.
+    /// Pooling: how the places of the last map become one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
@@ -120,7 +120,7 @@ const V2_XL: &[&str] = &[
 ];
 
 impl Default for EfficientNetConfig {
-    /// For a CPU and seconds: 64 px, one block of each type, 128 channels at the end; 0.04 million parameters.
+    /// A model for a CPU and seconds: 64 px, one block of each type, 128 channels at the end; 0.04 million parameters.
     fn default() -> Self {
         let stages = ["cn_r1_k3_s1_e1_c16_skip", "ds_r1_k3_s2_e1_c16_se0.25", "er_r1_k3_s2_e4_c24", "ir_r2_k5_s2_e4_c32_se0.25"];
         Self {

@@ -26,9 +26,9 @@ pub struct ResMlpConfig {
     pub layers: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// What the gain of each branch (layer scale) starts at.
+    /// Layer scale: what the gain of each branch starts at.
     pub init_values: f64,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
@@ -41,7 +41,7 @@ pub struct ResMlpConfig {
 }
 
 impl Default for ResMlpConfig {
-    /// For a CPU and seconds: 32 px in 8 px patches, width 64, 4 blocks; 0.15 million parameters.
+    /// A model for a CPU and seconds: 32 px in 8 px patches, width 64, 4 blocks; 0.15 million parameters.
     fn default() -> Self {
         Self {
             image_size: 32,

@@ -8,7 +8,7 @@ use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::no_grad;
 
-/// How the places of the last map become one vector: timm's `global_pool`.
+/// Pooling: how the places of the last map become one vector: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]

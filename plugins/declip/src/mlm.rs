@@ -8,7 +8,7 @@ use vlhub_sdk::tch;
 
 use crate::masking::{IGNORED, Masking};
 
-/// Predicts masked words of a caption from the tokens of the text tower (BERT, arXiv 1810.04805; in DeCLIP, arXiv 2110.05208).
+/// Masked language modelling: predicts masked words of a caption from the tokens of the text tower (BERT, arXiv 1810.04805; in DeCLIP, arXiv 2110.05208).
 ///
 /// A second view of the text is made, in which some tokens are replaced. A linear map turns the tower's token at each such place into
 /// logits over the vocabulary, and the loss is the mean cross-entropy over all these places. Each text loses `mask` of its tokens, rounded,
@@ -19,7 +19,7 @@ use crate::masking::{IGNORED, Masking};
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct MlmConfig {
-    /// Share of a text's tokens that is predicted, above 0 and at most 1. Start, end and padding do not count.
+    /// Masking ratio: share of a text's tokens that is predicted, above 0 and at most 1. Start, end and padding do not count.
     pub mask: f64,
     /// Of the predicted tokens, the share that becomes a random token, and not the mask: any but padding, mask, start and end.
     pub random: f64,

@@ -9,7 +9,7 @@ use vlhub_sdk::prelude::*;
 
 use self::queue::Queue;
 
-/// Pairs each image with the nearest neighbour of its text among texts of earlier steps (DeCLIP, arXiv 2110.05208; NNCLR, arXiv
+/// Nearest-neighbour contrast: pairs each image with the nearest neighbour of its text among texts of earlier steps (DeCLIP, arXiv 2110.05208; NNCLR, arXiv
 /// 2104.14548).
 ///
 /// With unit image features I, the neighbours U of the texts and the learnt scale s, the loss is `CE(s I Uᵀ)`: each image chooses among the
@@ -25,7 +25,7 @@ pub struct NearestConfig {
     pub images: Vec<String>,
     /// Text views. All of them enter the queue, the last one first.
     pub texts: Vec<String>,
-    /// How many texts the queue holds. It starts with random ones.
+    /// Queue size: how many texts it holds. It starts with random ones.
     pub queue: i64,
     /// Let each neighbour choose among the images too, and take the mean of both directions. DeCLIP does not.
     pub both: bool,

@@ -6,7 +6,7 @@ use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
-/// Predicts one picture of an image from another one, without negatives (SimSiam, Chen and He, 2020, arXiv 2011.10566; in DeCLIP, arXiv
+/// Siamese prediction of one view of a picture from another one, without negatives (SimSiam, Chen and He, 2020, arXiv 2011.10566; in DeCLIP, arXiv
 /// 2110.05208).
 ///
 /// With z the projection of a picture's features and p the prediction from z, the loss is `−(cos(p₁, z₂) + cos(p₂, z₁)) / 2`, averaged over

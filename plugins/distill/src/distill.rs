@@ -6,11 +6,11 @@ use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pairs::{self, ViewPair};
 use vlhub_sdk::prelude::*;
 
-/// Chooses among the texts and images of a batch as a teacher does (open_clip's `DistillClipLoss` without its contrastive part).
+/// Knowledge distillation: chooses among the texts and images of a batch as a teacher does (open_clip's `DistillClipLoss` without its contrastive part).
 ///
-/// With unit features I and T and the scale s of each model, Z = s I Tᵀ, and the rows of the whole batch as anchors, the loss is the mean over
-/// the rows i and both directions of `−Σⱼ softmax(Zᵢⱼ of the teacher) · log softmax(Zᵢⱼ)`. Nothing flows back into the teacher, whose joint space
-/// may have another width. open_clip trains with `[objective.clip]` beside it, each with the weight 1.
+/// With unit features I and T and the scale s of each model, Z = s I Tᵀ, and the rows of the whole batch as anchors, the loss is the mean
+/// over the rows i and both directions of `−Σⱼ softmax(Zᵢⱼ of the teacher) · log softmax(Zᵢⱼ)`. Nothing flows back into the teacher, whose
+/// joint space may have another width. open_clip trains with `[objective.clip]` beside it, each with the weight 1.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]

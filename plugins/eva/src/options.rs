@@ -27,7 +27,7 @@ pub struct EvaConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Put a gate into the MLP: SiLU of one map times another (SwiGLU, arXiv 2002.05202).
+    /// SwiGLU MLP (arXiv 2002.05202): a gate, SiLU of one map times another.
     pub swiglu_mlp: bool,
     /// Layer norm inside the MLP.
     pub scale_mlp: bool,
@@ -39,17 +39,17 @@ pub struct EvaConfig {
     pub qkv_fused: bool,
     /// Which of timm's attention layers the blocks have.
     pub attn_type: AttnType,
-    /// Where the factors of a learned scale of each branch start (layer scale, arXiv 2103.17239); none without a value.
+    /// Layer scale (arXiv 2103.17239): where the factors of a learned scale of each branch start; none without a value.
     pub init_values: Option<f64>,
     /// Whether there is a class token.
     pub class_token: bool,
-    /// Number of further learned tokens (registers, arXiv 2309.16588).
+    /// Number of register tokens, further learned ones (arXiv 2309.16588).
     pub num_reg_tokens: i64,
     /// Leave class and register tokens without a learned position.
     pub no_embed_class: bool,
-    /// Add a learned position to each token.
+    /// Absolute position embedding: add a learned position to each token.
     pub use_abs_pos_emb: bool,
-    /// Turn queries and keys by the place of their patch (RoFormer, arXiv 2104.09864).
+    /// Rotary position embedding (RoFormer, arXiv 2104.09864): turn queries and keys by the place of their patch.
     pub use_rot_pos_emb: bool,
     /// Height and width of the map, in patches, over whose coordinates a map of any size is stretched; 0 leaves coordinates as they are.
     pub ref_feat_shape: i64,
@@ -59,7 +59,7 @@ pub struct EvaConfig {
     pub rope_grid_indexing: GridIndexing,
     /// The slowest pair of channels turns about this many times slower than the fastest.
     pub rope_temperature: f64,
-    /// Normalise after each branch instead of before it.
+    /// Post-norm: normalise after each branch instead of before it.
     pub use_post_norm: bool,
     /// Layer norm before the first block; the patches' map has no bias then.
     pub use_pre_transformer_norm: bool,
@@ -71,17 +71,18 @@ pub struct EvaConfig {
     pub attn_pool_num_heads: Option<i64>,
     /// Width inside its MLP, as a multiple of `width`; without a value, `mlp_ratio`.
     pub attn_pool_mlp_ratio: Option<f64>,
-    /// Added to the variance in each layer norm.
+    /// ε of the layer norms, added to the variance.
     pub norm_eps: f64,
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
-    /// Share of the patches that is left out of each picture while training (FLIP, arXiv 2212.00794); 0 keeps all.
+    /// Patch dropout: share of the patches that is left out of each picture while training (FLIP, arXiv 2212.00794); 0 keeps all.
     pub patch_dropout: f64,
-    /// Probability of leaving out a branch of the last block for a row while training; less in earlier blocks (arXiv 1603.09382).
+    /// Stochastic depth (arXiv 1603.09382): probability of leaving out a branch of the last block for a row while training; less in earlier
+    /// blocks.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -111,7 +112,7 @@ pub enum GridIndexing {
     Xy,
 }
 
-/// Where the pooled output comes from: timm's `global_pool`.
+/// Pooling: where the pooled output comes from: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]

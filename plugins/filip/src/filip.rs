@@ -19,12 +19,12 @@ use crate::words::Words;
 ///
 /// With unit image tokens x and unit words y after a linear map each, and the learnt scale s: image-to-text, each image token looks for the
 /// largest `s ⟨x, y⟩` among the words of a text, and the similarity is the mean over image tokens; text-to-image, each word looks among the
-/// image tokens, and it is the mean over words. The loss is the mean of the cross-entropies of both, in which each image chooses among all texts
-/// and each text among all images. At evaluation the score of a pair is the mean of its two similarities, without the scale.
+/// image tokens, and it is the mean over words. The loss is the mean of the cross-entropies of both, in which each image chooses among all
+/// texts and each text among all images. At evaluation the score of a pair is the mean of its two similarities, without the scale.
 ///
-/// Every token counts that the tower's mask lets count. The image towers give patches, the places of a map or the queries of a pooler: without
-/// class, distillation or register tokens. Only `vit` with `pool = "none"` has its pooled token in front of them; `image_skip = 1` leaves it
-/// out. A text's start and end are words like others, as in x-clip; `text_skip` leaves them out.
+/// Every token counts that the tower's mask lets count. The image towers give patches, the places of a map or the queries of a pooler:
+/// without class, distillation or register tokens. Only `vit` with `pool = "none"` has its pooled token in front of them; `image_skip = 1`
+/// leaves it out. A text's start and end are words like others, as in x-clip; `text_skip` leaves them out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -37,18 +37,18 @@ pub struct FilipConfig {
     pub dim: i64,
     /// Tokens at the front of each image that are no patches: 1 for `vit` with `pool = "none"`, 0 for every other tower.
     pub image_skip: i64,
-    /// Tokens that count at the front and at the end of each text, which are no words: `[1, 1]` leaves out the start and the end token of CLIP's
-    /// tokenizer. A text that has nothing else keeps them.
+    /// Tokens that count at the front and at the end of each text, which are no words: `[1, 1]` leaves out the start and the end token of
+    /// CLIP's tokenizer. A text that has nothing else keeps them.
     pub text_skip: [i64; 2],
-    /// Leave the right pair out of the denominator (decoupled contrastive learning, arXiv 2110.06848). The loss may then be negative, and a batch
-    /// has at least 2 rows.
+    /// Decoupled contrastive learning (arXiv 2110.06848): leave the right pair out of the denominator. The loss may then be negative, and a
+    /// batch has at least 2 rows.
     pub dcl: bool,
-    /// Images and texts whose tokens are compared at a time. It changes memory alone: `tile² · image tokens · words` numbers at a time, whatever
-    /// the batch.
+    /// Tile size: images and texts whose tokens are compared at a time. It changes memory alone: `tile² · image tokens · words` numbers at
+    /// a time, whatever the batch.
     pub tile: i64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
     pub pairs: Vec<ViewPair>,
-    /// Reproduce the numbers of another program where it differs.
+    /// Compatibility: reproduce the numbers of another program where it differs.
     pub compat: Option<Compat>,
 }
 

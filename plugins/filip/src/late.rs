@@ -1,7 +1,7 @@
 //! Similarities of images and texts as means over the best matches of their tokens, tile by tile.
 //!
-//! A tile has all products of the tokens of some images with the tokens of some texts, and only one tile exists at a time. Gradients come from
-//! a second pass, which makes each tile anew: they pass through the best matches alone, so nothing of a tile has to be kept.
+//! A tile has all products of the tokens of some images with the tokens of some texts, and only one tile exists at a time. Gradients come
+//! from a second pass, which makes each tile anew: they pass through the best matches alone, so nothing of a tile has to be kept.
 
 use std::ops::Range;
 

@@ -4,7 +4,7 @@ use vlhub_sdk::nn::Activation;
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-/// What becomes of the outputs of the last layer: open_clip's `hf_pooler_type`.
+/// Pooling of the outputs of the last layer: open_clip's `hf_pooler_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -20,7 +20,7 @@ pub enum Pooling {
     ClsLast,
 }
 
-/// What maps the pooled output into the joint space: open_clip's `hf_proj_type`. No layer has a bias.
+/// Projection head: what maps the pooled output into the joint space: open_clip's `hf_proj_type`. No layer has a bias.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -34,7 +34,7 @@ pub enum Proj {
     None,
 }
 
-/// What stands between the maps of an MLP, in transformers' words.
+/// Activation function between the maps of an MLP, in transformers' words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]

@@ -1,6 +1,7 @@
 //! FastViT.
 
 use vlhub_sdk::nn::Path;
+use vlhub_sdk::nn::check_pictures;
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
@@ -26,7 +27,7 @@ pub struct FastVitConfig {
     pub embed_dims: Vec<i64>,
     /// Channels inside the MLPs, as a multiple of the stage's.
     pub mlp_ratio: f64,
-    /// What mixes the places in each stage.
+    /// Token mixer of each stage: what mixes the places.
     pub token_mixers: Vec<TokenMixer>,
     /// Which stages have squeeze-and-excitation (arXiv 1709.01507) where they halve the map.
     pub se_downsamples: Vec<bool>,
@@ -38,17 +39,18 @@ pub struct FastVitConfig {
     pub stem_use_scale_branch: bool,
     /// The norm before attention.
     pub norm_layer: Norm,
-    /// Where the factors of the learned scale of each branch start (layer scale, arXiv 2103.17239).
+    /// Layer scale (arXiv 2103.17239): where the factors of the learned scale of each branch start.
     pub layer_scale_init_value: f64,
     /// Channels of the pooled output, as a multiple of the last stage's; whole.
     pub cls_ratio: i64,
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
-    /// Probability of leaving out a branch of the last block for a row while training; less in earlier blocks (arXiv 1603.09382).
+    /// Stochastic depth (arXiv 1603.09382): probability of leaving out a branch of the last block for a row while training; less in earlier
+    /// blocks.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -206,9 +208,10 @@ impl FastVit {
             let downsample = path.sub("downsample");
             let drop_path = |block: i64| config.drop_path * (before + block) as f64 / (total - 1).max(1) as f64;
             stages.push(Stage {
-                downsample: match stage > 0 {
-                    true => Some(Downsample::new(&downsample, input, width, config.se_downsamples[stage], config.lkc_use_act)?),
-                    false => None,
+                downsample: if stage > 0 {
+                    Some(Downsample::new(&downsample, input, width, config.se_downsamples[stage], config.lkc_use_act)?)
+                } else {
+                    None
                 },
                 pos_emb: if config.pos_embs[stage] { Some(PosEnc::new(&path.sub("pos_emb"), width)?) } else { None },
                 blocks: (0..depth)

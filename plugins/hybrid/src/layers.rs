@@ -3,7 +3,7 @@
 use vlhub_sdk::nn::{BatchNorm, Conv2d, ConvConfig, Init, LayerNorm, Linear, Path, default_bound, normal, parameter};
 use vlhub_sdk::prelude::*;
 
-/// Where the pooled output comes from: timm's `global_pool`.
+/// Pooling: where the pooled output comes from: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]

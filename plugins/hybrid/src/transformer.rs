@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use vlhub_sdk::nn::timm::Proj;
-use vlhub_sdk::nn::{Activation, LayerNorm, Linear, Path, drop_path, normal, parameter};
+use vlhub_sdk::nn::{Activation, LayerNorm, Linear, Path, check_pictures, drop_path, normal, parameter};
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
@@ -72,14 +72,15 @@ impl Mlp {
     fn new(path: &Path<'_>, common: &Common) -> Result<Self> {
         let (width, hidden) = (common.width, common.mlp_width());
         let map = |name: &str, input: i64, output: i64| linear(&path.sub(name), input, output);
-        Ok(match common.gated {
-            false => Self::Plain { fc1: map("fc1", width, hidden)?, fc2: map("fc2", hidden, width)? },
-            true => Self::Gated {
+        Ok(if common.gated {
+            Self::Gated {
                 norm: common.norm(&path.sub("norm"))?,
                 w0: map("w0", width, hidden)?,
                 w1: map("w1", width, hidden)?,
                 w2: map("w2", hidden, width)?,
-            },
+            }
+        } else {
+            Self::Plain { fc1: map("fc1", width, hidden)?, fc2: map("fc2", hidden, width)? }
         })
     }
 
@@ -156,9 +157,8 @@ impl Transformer {
     /// # Errors
     /// When a name is taken.
     pub fn new(path: &Path<'_>, stem: Box<dyn Stem>, places: i64, common: Common, embed: i64) -> Result<Self> {
-        let token = |there: bool, name: &str, count: i64, start: f64| match there {
-            true => parameter(path, name, &[1, count, common.width], normal(start)).map(Some),
-            false => Ok(None),
+        let token = |there: bool, name: &str, count: i64, start: f64| {
+            if there { parameter(path, name, &[1, count, common.width], normal(start)).map(Some) } else { Ok(None) }
         };
         let (blocks, fc_norm) = (path.sub("blocks"), common.fc_norm.unwrap_or(common.pool != Pool::Token));
         Ok(Self {

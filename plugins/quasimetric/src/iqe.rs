@@ -30,12 +30,13 @@ pub struct IqeConfig {
     pub init_log_scale: f64,
     /// Upper bound of the logit scale, kept after every step; its lower bound is 1.
     pub max_scale: f64,
-    /// Rows whose distances to all others are computed at once. It changes time and memory, not the loss: at most 80 · tile · N · D bytes are
-    /// in use for a moment, for N rows of width D.
+    /// Tile size: rows whose distances to all others are computed at once. It changes time and memory, not the loss: at most 80 · tile · N
+    /// · D bytes are in use for a moment, for N rows of width D.
     pub tile: i64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
     pub pairs: Vec<ViewPair>,
-    /// Whose numbers are to be reproduced: `none`, or `vlhub` for the Python VL Hub's loss, which does not compare images with texts.
+    /// Compatibility: whose numbers are to be reproduced: `none`, or `vlhub` for the Python VL Hub's loss, which does not compare images
+    /// with texts.
     pub compat: Compat,
 }
 
@@ -51,7 +52,7 @@ pub enum Reduce {
     MaxMean,
 }
 
-/// Whose numbers are to be reproduced.
+/// Compatibility: whose numbers are to be reproduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", rename_all = "lowercase")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -59,9 +60,9 @@ pub enum Compat {
     /// Nobody's.
     #[default]
     None,
-    /// VL Hub's: `CE(L)` with `L_ij = s · ½ d(I_i, T_i) · ½ d(T_j, I_j)`. Only pairs that belong together are measured, a larger distance is a
-    /// larger logit, and texts choose nothing: it trains, but not what it was meant to. It is a loss over the batch all the same: anchors
-    /// are the rows of L.
+    /// VL Hub's: `CE(L)` with `L_ij = s · ½ d(I_i, T_i) · ½ d(T_j, I_j)`. Only pairs that belong together are measured, a larger distance
+    /// is a larger logit, and texts choose nothing: it trains, but not what it was meant to. It is a loss over the batch all the same:
+    /// anchors are the rows of L.
     Vlhub,
 }
 

@@ -1,6 +1,6 @@
 //! The ResNet of CLIP.
 
-use vlhub_sdk::nn::{ConvConfig, Linear, Path, default_bound, normal, parameter};
+use vlhub_sdk::nn::{ConvConfig, Linear, Path, check_pictures, default_bound, normal, parameter};
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
@@ -105,12 +105,13 @@ fn block(path: &Path<'_>, input: i64, planes: i64, shrinks: bool) -> Result<Resi
     ];
     zero(&path.sub("bn3"), "weight");
     let down = path.sub("downsample");
-    let shortcut = match shrinks || input != output {
-        true => Some(Shortcut {
+    let shortcut = if shrinks || input != output {
+        Some(Shortcut {
             halve: shrinks,
             conv: ConvNorm::new(&down.sub("0"), &down.sub("1"), same(input, output, 1, 1), default_bound(input))?,
-        }),
-        false => None,
+        })
+    } else {
+        None
     };
     Ok(Residual { layers, anti_alias: shrinks.then_some((1, AntiAlias::Avg)), squeeze: None, shortcut, drop_path: 0.0 })
 }

@@ -42,13 +42,13 @@ pub struct NfRegNetConfig {
     pub num_features: i64,
     /// Factor of each block's output before it is added.
     pub alpha: f64,
-    /// How the last map becomes one vector.
+    /// Pooling: how the last map becomes one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` = "linear" or "mlp" has a bias.
     pub proj_bias: bool,
-    /// Probability with which the last block is left out while training (stochastic depth, arXiv 1603.09382); it grows from 0 by the block.
+    /// Stochastic depth (arXiv 1603.09382): probability with which the last block is left out while training; it grows from 0 by the block.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -127,9 +127,10 @@ impl NfRegNetConfig {
         ];
         let squeezed = divisible(inside as f64 * self.rd_ratio, 8, 0.0);
         let squeeze = SqueezeExcite::new(&path.sub("attn"), inside, squeezed, true, |input, _| normal((input as f64).powf(-0.5)))?;
-        let shortcut = match opens.is_some() || input != output {
-            true => Some(Conv::new(&path.sub("downsample").sub("conv"), same(input, output, 1, 1), 1.0)?),
-            false => None,
+        let shortcut = if opens.is_some() || input != output {
+            Some(Conv::new(&path.sub("downsample").sub("conv"), same(input, output, 1, 1), 1.0)?)
+        } else {
+            None
         };
         Ok(Block { convs, squeeze, shortcut, halve: stride > 1, scales })
     }

@@ -4,7 +4,7 @@ use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-/// How the last map becomes one vector.
+/// Pooling: how the last map becomes one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -44,7 +44,7 @@ impl Common {
         problems.share("drop_path", self.drop_path);
         if self.pool == Pool::AbsAttn {
             if self.proj != Proj::None {
-                problems.push(String::from("`pool` = \"abs_attn\" projects into the joint space by itself; set `proj` = \"none\""));
+                problems.push("`pool` = \"abs_attn\" projects into the joint space by itself; set `proj` = \"none\"");
             }
             if width < 64 || width % 64 != 0 {
                 problems.push(format!("`pool` = \"abs_attn\" has heads of width 64, which do not divide the last map's {width} channels"));

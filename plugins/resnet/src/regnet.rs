@@ -39,13 +39,13 @@ pub struct RegNetConfig {
     pub group_min_ratio: f64,
     /// Channels of the first convolution.
     pub stem_width: i64,
-    /// How the last map becomes one vector.
+    /// Pooling: how the last map becomes one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` = "linear" or "mlp" has a bias.
     pub proj_bias: bool,
-    /// Probability with which the last block is left out while training (stochastic depth, arXiv 1603.09382); it grows from 0 by the block.
+    /// Stochastic depth (arXiv 1603.09382): probability with which the last block is left out while training; it grows from 0 by the block.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -126,9 +126,10 @@ impl RegNetConfig {
     fn stage(&self, (width, depth): (i64, i64)) -> Stage {
         let inside = (width as f64 * self.bottle_ratio) as i64;
         let group = self.group_size.min(inside);
-        let inside = match self.group_min_ratio > 0.0 {
-            true => divisible(inside as f64, group, 0.9),
-            false => ((inside as f64 / group as f64).round_ties_even() as i64) * group,
+        let inside = if self.group_min_ratio > 0.0 {
+            divisible(inside as f64, group, 0.9)
+        } else {
+            ((inside as f64 / group as f64).round_ties_even() as i64) * group
         };
         let width = (inside as f64 / self.bottle_ratio) as i64;
         Stage { depth, width, inside: (width as f64 * self.bottle_ratio).round_ties_even() as i64, group }
@@ -184,13 +185,15 @@ impl RegNetConfig {
             0 => divisible(inside as f64 / 16.0, 8, 0.0),
             squeezed => squeezed,
         };
-        let squeeze = match self.se_ratio > 0.0 {
-            true => Some((1, SqueezeExcite::new(&path.sub("se"), inside, squeezed, true, |_, output| start(output, 1, 1))?)),
-            false => None,
+        let squeeze = if self.se_ratio > 0.0 {
+            Some((1, SqueezeExcite::new(&path.sub("se"), inside, squeezed, true, |_, output| start(output, 1, 1))?))
+        } else {
+            None
         };
-        let shortcut = match stride != 1 || input != width {
-            true => Some(Shortcut { halve: false, conv: conv(&path.sub("downsample"), same(input, width, 1, stride))? }),
-            false => None,
+        let shortcut = if stride != 1 || input != width {
+            Some(Shortcut { halve: false, conv: conv(&path.sub("downsample"), same(input, width, 1, stride))? })
+        } else {
+            None
         };
         Ok(Residual { layers, anti_alias: None, squeeze, shortcut, drop_path })
     }

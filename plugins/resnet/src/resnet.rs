@@ -32,23 +32,23 @@ pub struct ResNetConfig {
     pub stem_type: StemType,
     /// Half of the channels after a deep stem. A plain one has 64 channels.
     pub stem_width: i64,
-    /// Groups of the bottlenecks' inner convolution.
+    /// Cardinality: groups of the bottlenecks' inner convolution.
     pub cardinality: i64,
     /// Channels inside a bottleneck of the first stage, in each group.
     pub base_width: i64,
     /// Make shortcuts smaller by the mean of two by two places instead of a stride.
     pub avg_down: bool,
-    /// What makes maps smaller instead of strides and of the max pool's stride.
+    /// Anti-aliasing: what makes maps smaller instead of strides and of the max pool's stride.
     pub aa_layer: AntiAliasing,
-    /// Weigh the channels of each block by squeeze and excitation (arXiv 1709.01507).
+    /// Squeeze-and-excitation (arXiv 1709.01507): weigh the channels of each block.
     pub se: bool,
-    /// How the last map becomes one vector.
+    /// Pooling: how the last map becomes one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` = "linear" or "mlp" has a bias.
     pub proj_bias: bool,
-    /// Probability with which the last block is left out while training (stochastic depth, arXiv 1603.09382); it grows from 0 by the block.
+    /// Stochastic depth (arXiv 1603.09382): probability with which the last block is left out while training; it grows from 0 by the block.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -202,12 +202,11 @@ impl ResNetConfig {
             layers.push(ConvNorm::new(&path.sub(format!("conv{at}")), &path.sub(format!("bn{at}")), shape, start)?);
         }
         zero(&path.sub(format!("bn{count}")), "weight");
-        let squeeze = match self.se {
-            true => {
-                let inside = divisible(output as f64 / 16.0, 8, 0.0);
-                Some((count - 1, SqueezeExcite::new(&path.sub("se"), output, inside, false, |_, output| fan_out(output, 1))?))
-            }
-            false => None,
+        let squeeze = if self.se {
+            let inside = divisible(output as f64 / 16.0, 8, 0.0);
+            Some((count - 1, SqueezeExcite::new(&path.sub("se"), output, inside, false, |_, output| fan_out(output, 1))?))
+        } else {
+            None
         };
         let shortcut = if stride != 1 || input != output { Some(self.shortcut(path, input, output, stride)?) } else { None };
         Ok(Residual { layers, anti_alias: anti_alias.map(|how| (strided, how)), squeeze, shortcut, drop_path })

@@ -1,7 +1,8 @@
-//! What stands around each network of timm: pooling, tokens, and how the host projects.
+//! The tower around each network of timm: pooling, tokens, and projection.
 
 use std::fmt::Debug;
 
+use vlhub_sdk::nn::check_pictures;
 use vlhub_sdk::nn::timm::AttentionPool;
 use vlhub_sdk::prelude::*;
 

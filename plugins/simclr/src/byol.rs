@@ -10,23 +10,23 @@ use vlhub_sdk::tch;
 
 use crate::views::{self, On};
 
-/// Predicts what a moving average of the run makes of the other view of each picture (BYOL, Grill et al., 2020, arXiv 2006.07733).
+/// Bootstrap your own latent: predicts what a moving average of the run makes of the other view of each picture (BYOL, Grill et al., 2020, arXiv 2006.07733).
 ///
-/// The image tower, a projector and a predictor see one view; the average of the tower and of the projector sees the other, and nothing flows
-/// back into it. With unit predictions p and unit targets t of the views a and b, the loss is the mean over pictures of
-/// `‖p_a − t_b‖² + ‖p_b − t_a‖²`, that is `(2 − 2 cos) + (2 − 2 cos)`, 0 to 8: both ways are added, as in the paper. The log shows as `spread`
-/// how far apart the targets of different pictures lie: 1 minus the squared length of their mean, 0 when all are one point. A batch has at
-/// least 2 pictures.
+/// The image tower, a projector and a predictor see one view; the average of the tower and of the projector sees the other, and nothing
+/// flows back into it. With unit predictions p and unit targets t of the views a and b, the loss is the mean over pictures of `‖p_a − t_b‖²
+/// + ‖p_b − t_a‖²`, that is `(2 − 2 cos) + (2 − 2 cos)`, 0 to 8: both ways are added, as in the paper. The log shows as `spread` how far
+/// apart the targets of different pictures lie: 1 minus the squared length of their mean, 0 when all are one point. A batch has at least 2
+/// pictures.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct ByolConfig {
     /// The two image views. Batch norm sees each alone.
     pub views: [String; 2],
-    /// Share of itself that the average keeps in each step at the start, 0 to 1. Where several objectives read the average of the towers, the
-    /// first decides how it moves.
+    /// Momentum of the moving average at the start, the share of itself that it keeps in each step, 0 to 1. Where several objectives read
+    /// the average of the towers, the first decides how it moves.
     pub momentum: f64,
-    /// What `momentum` comes to at the end of the run, along half a cosine; equal to `momentum` for a constant one.
+    /// Momentum at the end of the run, reached, along half a cosine; equal to `momentum` for a constant one.
     pub momentum_end: f64,
     /// Width inside the projector and the predictor; behind it there is batch norm and ReLU.
     pub hidden: i64,

@@ -109,8 +109,8 @@ fn leaves(store: &VarStore, features: &Features) -> BTreeMap<String, Tensor> {
     store.variables().into_iter().filter(|(_, value)| value.requires_grad()).chain(views).collect()
 }
 
-/// Loss to 1e-5, gradients of features and parameters to 1e-4 of the largest entry. A gradient that is zero (of a bias in front of a batch norm)
-/// is held against the largest of all.
+/// Loss to 1e-5, gradients of features and parameters to 1e-4 of the largest entry. A gradient that is zero (of a bias in front of a batch
+/// norm) is held against the largest of all.
 fn check<T: Config<dyn Objective>>(case: &Case<T>) {
     let store = VarStore::new(Device::Cpu);
     let objective = case.options.build(&tower(&store)).expect("builds");

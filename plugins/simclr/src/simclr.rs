@@ -20,7 +20,7 @@ use crate::views::{self, On};
 pub struct SimclrConfig {
     /// The two image views. Batch norm sees each alone.
     pub views: [String; 2],
-    /// What cosines are divided by, above 0.
+    /// Temperature: what cosines are divided by, above 0.
     pub temperature: f64,
     /// Widths inside the head: behind each there is batch norm and ReLU. None makes the head a linear map.
     pub hidden: Vec<i64>,
@@ -28,7 +28,7 @@ pub struct SimclrConfig {
     pub out: i64,
     /// What the head reads: `pooled` (the image tower's output before the projection) or `embed` (behind it).
     pub on: On,
-    /// Anchors of a view at a time, exactly: the similarities of so many with all others are held at once; 0 for all of them.
+    /// Tile size: anchors of a view at a time, exactly: the similarities of so many with all others are held at once; 0 for all of them.
     pub tile: i64,
 }
 

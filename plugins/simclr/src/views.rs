@@ -1,4 +1,4 @@
-//! What both objectives read: two views of each picture.
+//! The views that both objectives read: two of each picture.
 
 use vlhub_sdk::ops::wide;
 use vlhub_sdk::options::OptionProblems;

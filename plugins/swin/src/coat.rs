@@ -31,9 +31,9 @@ pub struct CoatConfig {
     pub parallel_depth: i64,
     /// Width inside the MLPs of each scale, as a multiple of their outer width. With parallel blocks the last three are equal.
     pub mlp_ratios: [f64; 4],
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: CoatPool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,
@@ -45,7 +45,7 @@ pub struct CoatConfig {
     pub std: [f64; 3],
 }
 
-/// Where the pooled output comes from: timm's `global_pool`. With parallel blocks it is a weighted sum over the last three scales.
+/// Pooling: where the pooled output comes from: timm's `global_pool`. With parallel blocks it is a weighted sum over the last three scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]

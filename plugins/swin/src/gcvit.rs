@@ -34,11 +34,11 @@ pub struct GcVitConfig {
     pub window_ratio: Vec<i64>,
     /// Width inside the MLPs, as a multiple of their outer width.
     pub mlp_ratio: f64,
-    /// Initial value of a factor for each channel of both branches of a block (LayerScale, arXiv 2103.17239); none by default.
+    /// Layer scale (arXiv 2103.17239): initial value of a factor for each channel of both branches of a block; none by default.
     pub layer_scale: Option<f64>,
-    /// How the last map becomes the pooled output.
+    /// Pooling: how the last map becomes the pooled output.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,

@@ -33,9 +33,9 @@ pub struct MaxVitConfig {
     pub depths: Vec<i64>,
     /// Windows and grids are `image_size` divided by this wide and high, in places.
     pub partition_ratio: i64,
-    /// How the last map becomes the pooled output.
+    /// Pooling: how the last map becomes the pooled output.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,

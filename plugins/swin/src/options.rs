@@ -4,7 +4,7 @@ use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-/// How the last map becomes the pooled output: timm's `global_pool`.
+/// Pooling: how the last map becomes the pooled output: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]

@@ -31,9 +31,9 @@ pub struct SwinV2Config {
     pub pretrained_window_sizes: Vec<i64>,
     /// Width inside the MLPs, as a multiple of their outer width.
     pub mlp_ratio: f64,
-    /// How the last map becomes the pooled output.
+    /// Pooling: how the last map becomes the pooled output.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,

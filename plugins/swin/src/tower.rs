@@ -1,7 +1,8 @@
-//! What stands around each network: the check of its input, the shape of its output, and its projection.
+//! The tower around each network: the check of its input, the shape of its output, and its projection.
 
 use std::fmt::Debug;
 
+use vlhub_sdk::nn::check_pictures;
 use vlhub_sdk::prelude::*;
 
 use crate::options::Common;

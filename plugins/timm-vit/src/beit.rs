@@ -16,7 +16,7 @@ family_options! {
     /// Parameters are named as in timm's `Beit`, under `trunk`. Tokens are those of the patches, row by row, normalised where the norm comes
     /// before the pooling.
     TimmBeitConfig {
-        /// What becomes of the tokens: token or avg. The norm comes behind it where it is avg.
+        /// Pooling of the tokens: token or avg. The norm comes behind it where it is avg.
         global_pool: Pool,
     }
 }

@@ -1,6 +1,6 @@
 //! The network that the three families share.
 
-use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Path, normal, parameter};
+use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Path, check_pictures, normal, parameter};
 use vlhub_sdk::prelude::*;
 
 use crate::block::{Block, Start};

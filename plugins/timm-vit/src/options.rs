@@ -5,7 +5,7 @@ use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-/// What becomes of the tokens: timm's `global_pool`.
+/// Pooling of the tokens: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -22,7 +22,7 @@ pub enum Pool {
     Map,
 }
 
-/// What stands between the two maps of an MLP: timm's `act_layer`.
+/// Activation function between the two maps of an MLP: timm's `act_layer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -67,16 +67,16 @@ macro_rules! family_options {
             pub mlp_ratio: f64,
             /// Whether queries, keys and values have a bias.
             pub qkv_bias: bool,
-            /// Start of the learned scale of each branch (layer scale, arXiv 2103.17239); 0 leaves the scale out.
+            /// Layer scale (arXiv 2103.17239): start of the learned scale of each branch; 0 leaves the scale out.
             pub init_values: f64,
             $($(#[$field_about])* pub $field: $kind,)*
             /// open_clip's `timm_pool`: replaces `global_pool`. Norms stay where `global_pool` puts them, unless the network projects by
             /// itself (`proj` is classifier or none), as in open_clip. Without it the network pools as it was made to.
             pub pool: Option<Pool>,
-            /// Share of the pictures for which the last block's branches are left out while training (stochastic depth, arXiv 1603.09382);
+            /// Stochastic depth (arXiv 1603.09382): share of the pictures for which the last block's branches are left out while training;
             /// from block to block it rises linearly from 0 to this.
             pub drop_path: f64,
-            /// What maps the pooled output into the joint space.
+            /// Projection head: what maps the pooled output into the joint space.
             pub proj: Proj,
             /// Whether the last layer of `proj` has a bias.
             pub proj_bias: bool,

@@ -17,9 +17,9 @@ family_options! {
     /// Parameters are named as in timm's `VisionTransformerRelPos`, under `trunk`. Tokens are those of the patches, row by row, normalised
     /// unless `fc_norm` is set.
     TimmVitRelPosConfig {
-        /// Whether queries and keys are normalised, head by head.
+        /// QK norm: whether queries and keys are normalised, head by head.
         qk_norm: bool,
-        /// What becomes of the tokens: token or avg.
+        /// Pooling of the tokens: token or avg.
         global_pool: Pool,
         /// Whether a learned token stands before the patches.
         class_token: bool,

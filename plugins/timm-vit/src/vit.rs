@@ -14,15 +14,15 @@ family_options! {
     /// Parameters are named as in timm's `VisionTransformer`, under `trunk`. Tokens are those of the patches, row by row, normalised where
     /// the norm comes before the pooling.
     TimmVitConfig {
-        /// Whether queries and keys are normalised, head by head.
+        /// QK norm: whether queries and keys are normalised, head by head.
         qk_norm: bool,
-        /// What becomes of the tokens.
+        /// Pooling of the tokens.
         global_pool: Pool,
         /// Whether a learned token stands before the patches.
         class_token: bool,
         /// Whether a distillation token follows the class token (DeiT, arXiv 2012.12877); then the pooled output is the mean of both.
         distilled: bool,
-        /// Learned tokens before the patches that nothing reads (arXiv 2309.16588).
+        /// Register tokens (arXiv 2309.16588): learned tokens before the patches that nothing reads.
         reg_tokens: i64,
         /// Whether only the patches have a learned position, and not the tokens before them.
         no_embed_class: bool,
@@ -32,11 +32,12 @@ family_options! {
         final_norm: bool,
         /// Whether that norm comes behind the pooling; if not given, where `global_pool` is avg, max or avgmax.
         fc_norm: Option<bool>,
-        /// Between the two maps of an MLP.
+        /// Activation function between the two maps of an MLP.
         act_layer: Act,
         /// ε of the norms; timm's is 1e-6, and 1e-5 for CLIP's towers.
         norm_eps: f64,
-        /// Share of the patches that is left out of each picture while training, drawn anew each time (FLIP, arXiv 2212.00794).
+        /// Patch dropout: share of the patches that is left out of each picture while training, drawn anew each time (FLIP, arXiv
+        /// 2212.00794).
         patch_drop: f64,
     }
 }

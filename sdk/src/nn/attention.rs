@@ -8,8 +8,8 @@ use crate::ops::normalize;
 use crate::{Error, Result};
 
 /// Multi-head attention with the parameters of torch's `nn.MultiheadAttention`: `in_proj_weight`, `in_proj_bias`, `out_proj.weight`,
-/// `out_proj.bias`; and of open_clip's `Attention`: `ln_q`, `ln_k`, `logit_scale`, `head_scale`, `ln_inner`, each if [`AttentionExtras`] ask for
-/// it.
+/// `out_proj.bias`; and of open_clip's `Attention`: `ln_q`, `ln_k`, `logit_scale`, `head_scale`, `ln_inner`, each if [`AttentionExtras`]
+/// ask for it.
 #[derive(Debug)]
 pub struct Attention {
     in_proj_weight: Tensor,
@@ -88,7 +88,7 @@ impl Attention {
         })
     }
 
-    /// Where torch starts `in_proj_weight`: Xavier's uniform bounds of the three maps taken as one.
+    /// Xavier initialisation, where torch starts `in_proj_weight`: the uniform bounds of the three maps taken as one.
     pub fn xavier(width: i64) -> Init {
         let bound = (6.0 / (4 * width) as f64).sqrt();
         Init::Uniform { lo: -bound, up: bound }
@@ -140,8 +140,8 @@ pub fn join_heads(x: &Tensor) -> Tensor {
     x.transpose(1, 2).flatten(2, 3)
 }
 
-/// Scaled dot-product attention of queries `[B, heads, Q, width / heads]` to keys and values `[B, heads, T, width / heads]`; `scale` is the factor
-/// of the logits, the inverse square root of the heads' width if there is none.
+/// Scaled dot-product attention of queries `[B, heads, Q, width / heads]` to keys and values `[B, heads, T, width / heads]`; `scale` is the
+/// factor of the logits, the inverse square root of the heads' width if there is none.
 pub fn scaled_dot_product(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask<'_>, scale: Option<f64>) -> Tensor {
     let given = match mask {
         Mask::Given(mask) => Some(mask),

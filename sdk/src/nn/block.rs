@@ -16,7 +16,7 @@ pub struct BlockConfig {
     pub heads: i64,
     /// Width between the two maps of the MLP.
     pub mlp_width: i64,
-    /// Between the two maps of the MLP.
+    /// Activation function between the two maps of the MLP.
     pub activation: Activation,
     /// Dropout: share of the MLP's inner elements that is zeroed while training.
     pub dropout: f64,
@@ -186,8 +186,8 @@ impl Transformer {
         self.blocks.iter().fold(x.shallow_clone(), |x, block| block.forward(&x, mask, noise))
     }
 
-    /// The output for the token `at[b]` of each row alone, `[B, width]`; see [`Block::forward_at`]. `mask` is that of all tokens, `own` that of the
-    /// token.
+    /// The output for the token `at[b]` of each row alone, `[B, width]`; see [`Block::forward_at`]. `mask` is that of all tokens, `own`
+    /// that of the token.
     pub fn forward_at(&self, x: &Tensor, at: &Tensor, mask: Mask<'_>, own: Mask<'_>, noise: Option<&Noise>) -> Tensor {
         let Some((last, before)) = self.blocks.split_last() else { return gather_rows(x, at) };
         let x = before.iter().fold(x.shallow_clone(), |x, block| block.forward(&x, mask, noise));
@@ -200,7 +200,7 @@ impl Transformer {
     }
 }
 
-/// `[B, length]` bool: true up to and including the place `last[b]`.
+/// Prefix mask, `[B, length]` bool: true up to and including the place `last[b]`.
 pub fn up_to(last: &Tensor, length: i64) -> Tensor {
     Tensor::arange(length, (Kind::Int64, last.device())).unsqueeze(0).le_tensor(&last.unsqueeze(1))
 }

@@ -5,7 +5,7 @@ use image::RgbImage;
 
 const PASSES: usize = 3;
 
-/// Blurs with standard deviation `sigma` in pixels. The border is repeated outwards. `sigma` 0 changes nothing.
+/// Gaussian blur with standard deviation `sigma` in pixels. The border is repeated outwards. `sigma` 0 changes nothing.
 pub fn gaussian_blur(image: &RgbImage, sigma: f64) -> RgbImage {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let mut out = image.clone();

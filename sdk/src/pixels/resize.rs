@@ -1,4 +1,4 @@
-//! Resizing in two passes with 22-bit weights.
+//! Resize in two passes with 22-bit weights.
 
 use image::RgbImage;
 use schemars::JsonSchema;
@@ -20,7 +20,7 @@ pub struct Region {
     pub height: u32,
 }
 
-/// Weight function of a resize.
+/// Interpolation filter of a resize.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {

@@ -6,7 +6,7 @@ use vlhub_core::{Augmentation, AugmentationCx, Config};
 use super::toy::Seeded;
 use super::{Law, LawOutcome, Verdict, all, ensure, failed};
 
-/// AugmentationOptions of an augmentation.
+/// Options of an augmentation.
 pub type AugmentationOptions = dyn Config<dyn Augmentation>;
 
 /// The laws, by name.

@@ -1,7 +1,8 @@
 //! Laws of backbones.
 //!
-//! A preset may have a billion parameters, and its code is that of its smaller siblings. So options that are known to be sizes (`width`, `layers`,
-//! `vocab` …) are reduced first; what is still larger than [`LARGEST`] is not built again and again, and its laws are reported as untried.
+//! A preset may have a billion parameters, and its code is that of its smaller siblings. So options that are known to be sizes (`width`,
+//! `layers`, `vocab` …) are reduced first; what is still larger than [`LARGEST`] is not built again and again, and its laws are reported as
+//! untried.
 
 use serde_json::{Value, json};
 use tch::nn::VarStore;
@@ -10,7 +11,7 @@ use vlhub_core::{Backbone, BackboneCx, Config, Hidden, InputSpec, Noise, PluginE
 
 use super::{Law, LawOutcome, Verdict, all, close, ensure, failed, toy};
 
-/// BackboneOptions of a backbone.
+/// Options of a backbone.
 pub type BackboneOptions = dyn Config<dyn Backbone>;
 
 /// Width of the joint space for the laws.
@@ -54,7 +55,7 @@ fn with(entry: &PluginEntry<dyn Backbone>, law: fn(&BackboneOptions) -> Verdict)
     }
 }
 
-/// BackboneOptions for the laws; the inner error says why there are none.
+/// Options for the laws; the inner error says why there are none.
 pub fn small(entry: &PluginEntry<dyn Backbone>) -> Result<Result<Box<BackboneOptions>, String>, String> {
     let defaults = all::defaults(entry)?;
     let reduced = reduce(&defaults);

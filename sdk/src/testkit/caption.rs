@@ -7,7 +7,7 @@ use vlhub_core::{Caption, CaptionCx, CaptionTransform, Config};
 use super::toy::Seeded;
 use super::{Law, LawOutcome, Verdict, all, ensure, failed};
 
-/// CaptionOptions of a caption transform.
+/// Options of a caption transform.
 pub type CaptionOptions = dyn Config<dyn CaptionTransform>;
 
 /// The laws, by name.

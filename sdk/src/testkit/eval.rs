@@ -9,7 +9,7 @@ use vlhub_core::{Classifier, Config, Dataset, Datasets, Encoded, Error, EvalCx, 
 
 use super::{Law, LawOutcome, Verdict, all, ensure, failed, near};
 
-/// SuiteOptions of a suite.
+/// Options of a suite.
 pub type SuiteOptions = dyn Config<dyn EvalSuite>;
 
 /// The laws, by name.

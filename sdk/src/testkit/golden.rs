@@ -108,9 +108,10 @@ impl Case {
         let tower = config.build(&BackboneCx { path: store.root(), embed }).map_err(failed("building"))?;
         self.names(&store, &tower.projection().names())?;
         fill(&store);
-        let input = match self.ids.is_empty() {
-            true => Tensor::from_slice(&numbers("pictures", self.shape.iter().product::<i64>() as usize)),
-            false => Tensor::from_slice(&self.ids),
+        let input = if self.ids.is_empty() {
+            Tensor::from_slice(&numbers("pictures", self.shape.iter().product::<i64>() as usize))
+        } else {
+            Tensor::from_slice(&self.ids)
         };
         let input = input.view(self.shape.as_slice());
         let noise = self.training.then(|| Noise::new(Tensor::arange(self.shape[0], (Kind::Int64, Device::Cpu))));

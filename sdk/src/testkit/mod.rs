@@ -1,8 +1,8 @@
 //! The laws of each kind, and the toys they are tried on.
 //!
-//! `conformance!()` makes one test of every law for every plugin that its test program links, named `kind::plugin::law`. Everything is small
-//! (width 8, 6 rows, pictures of 4 × 4) and runs on one thread, because libtorch's random generator belongs to the process. A law is a function
-//! that says what is wrong, so that a plugin author can also call one by hand.
+//! `conformance!()` makes one test of every law for every plugin that its test program links, named `kind::plugin::law`. Everything is
+//! small (width 8, 6 rows, pictures of 4 × 4) and runs on one thread, because libtorch's random generator belongs to the process. A law is
+//! a function that says what is wrong, so that a plugin author can also call one by hand.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ pub mod toy;
 #[cfg(test)]
 mod tests;
 
-/// What a law finds: nothing, or what is wrong.
+/// The verdict of a law: nothing, or what is wrong.
 pub type Verdict = Result<(), String>;
 
 /// A law for the registered plugins of one kind.

@@ -7,7 +7,7 @@ use vlhub_core::{Batch, Config, Features, Need, Objective, Scope};
 use super::toy::{self, ROWS, Seeded, ToyTowers};
 use super::{Law, LawOutcome, Verdict, all, close, ensure, failed, near};
 
-/// ObjectiveOptions of an objective.
+/// Options of an objective.
 pub type ObjectiveOptions = dyn Config<dyn Objective>;
 
 /// The laws, by name.
@@ -145,8 +145,8 @@ pub fn gradients(config: &ObjectiveOptions) -> Verdict {
     Ok(())
 }
 
-/// A loss over rows is the sum over parts of those rows, in value and in gradient. For [`Scope::Batch`] the parts are shares of the anchors; for
-/// [`Scope::Sample`] they are chunks, which count by their weight.
+/// A loss over rows is the sum over parts of those rows, in value and in gradient. For [`Scope::Batch`] the parts are shares of the
+/// anchors; for [`Scope::Sample`] they are chunks, which count by their weight.
 pub fn partition(config: &ObjectiveOptions) -> Verdict {
     let toy = Toy::new(config)?;
     let whole = toy.features();
@@ -233,7 +233,8 @@ pub fn learns(config: &ObjectiveOptions) -> Verdict {
 }
 
 /// What belongs together scores lower than what does not: the first need is moved by one row, everything else stays. An objective without
-/// parameters of its own is shown rows whose outputs are alike in every view; one that has projections or heads must learn first what is alike.
+/// parameters of its own is shown rows whose outputs are alike in every view; one that has projections or heads must learn first what is
+/// alike.
 pub fn aligned(config: &ObjectiveOptions) -> Verdict {
     let toy = Toy::new(config)?;
     // Shared scalars (a scale, a bias) are no heads; a decoder under a published name is one.

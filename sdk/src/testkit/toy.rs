@@ -104,7 +104,7 @@ impl ToyTowers {
         }
     }
 
-    /// ToyTowers that nothing moves: a teacher.
+    /// Frozen towers: a teacher.
     fn fixed() -> Self {
         let make = |shape: &[i64], seed| randn(shape, seed) * 0.3;
         Self {

@@ -27,39 +27,41 @@ pub struct VitConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Share of the patches that is left out of each picture while training, drawn anew each time (FLIP, arXiv 2212.00794); the class token
-    /// stays. 0 keeps all.
+    /// Patch dropout: share of the patches that is left out of each picture while training, drawn anew each time (FLIP, arXiv 2212.00794);
+    /// the class token stays. 0 keeps all.
     pub patch_dropout: f64,
-    /// Share of the MLP's inner elements that is zeroed while training.
+    /// Dropout: share of the MLP's inner elements that is zeroed while training.
     pub dropout: f64,
-    /// Use x·σ(1.702 x) instead of GELU, as OpenAI's weights want it.
+    /// QuickGELU: use x·σ(1.702 x) instead of GELU, as OpenAI's weights want it.
     pub quick_gelu: bool,
     /// Compute GELU by the hyperbolic tangent (open_clip: `act_kwargs`).
     pub gelu_tanh: bool,
-    /// Initial factor of each residual branch (CaiT, arXiv 2103.17239; open_clip: `ls_init_value`). 0 or null leaves the factors out.
+    /// Layer scale: initial factor of each residual branch (CaiT, arXiv 2103.17239; open_clip: `ls_init_value`). 0 or null leaves the
+    /// factors out.
     #[serde(deserialize_with = "zero_if_null")]
     pub layer_scale: f64,
-    /// What is added to the variance in layer norms (open_clip: `norm_kwargs`); the attentional poolers keep 1e-5.
+    /// ε of the layer norms, added to the variance (open_clip: `norm_kwargs`); the attentional poolers keep 1e-5.
     pub norm_eps: f64,
     /// Leave out the norm between the embedding and the blocks.
     pub no_ln_pre: bool,
-    /// What the positions are.
+    /// Position embedding.
     pub position: Position,
-    /// Further learned tokens without a place, which no output reads (arXiv 2309.16588). Parameter: `register_tokens`.
+    /// Register tokens (arXiv 2309.16588): further learned tokens without a place, which no output reads. Parameter: `register_tokens`.
     pub registers: i64,
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: Pool,
     /// Normalise the pooled output instead of all tokens; tokens then come as the last block gives them.
     pub final_ln_after_pool: bool,
-    /// Let learned queries look at the tokens of the last block (CoCa, arXiv 2205.01917). The tower is then as wide as the joint space.
+    /// Attentional pooling (CoCa, arXiv 2205.01917): learned queries look at the tokens of the last block. The tower is then as wide as the
+    /// joint space.
     pub attentional_pool: AttentionalPool,
     /// Queries of the attentional pool.
     pub attn_pooler_queries: i64,
     /// Attention heads of the attentional pool; they share the width of the joint space equally.
     pub attn_pooler_heads: i64,
-    /// Normalise queries and keys of each head (arXiv 2106.04560).
+    /// QK norm: normalise queries and keys of each head (arXiv 2106.04560).
     pub qk_norm: bool,
-    /// Attend by cosine, with a learned factor for each head (Swin V2, arXiv 2111.09883).
+    /// Scaled cosine attention: attend by cosine, with a learned factor for each head (Swin V2, arXiv 2111.09883).
     pub scaled_cosine_attn: bool,
     /// Scale the output of each attention head by a learned factor (NormFormer, arXiv 2110.09456).
     pub scale_heads: bool,
@@ -96,7 +98,7 @@ impl ImageSize {
     }
 }
 
-/// What the positions of an image tower are.
+/// Position embedding of an image tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -108,7 +110,7 @@ pub enum Position {
     SinCos2d,
 }
 
-/// Where the pooled output comes from.
+/// Pooling: where the pooled output comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -180,7 +182,7 @@ impl Default for VitConfig {
 }
 
 impl VitConfig {
-    /// For a CPU and seconds: 32 px in 8 px patches, width 128, 4 blocks, 2 heads; 0.8 million parameters. Not the published ViT-Ti.
+    /// A model for a CPU and seconds: 32 px in 8 px patches, width 128, 4 blocks, 2 heads; 0.8 million parameters. Not the published ViT-Ti.
     pub fn tiny_8() -> Self {
         Self { image_size: ImageSize::Square(32), patch_size: 8, width: 128, layers: 4, heads: 2, ..Self::default() }
     }
@@ -252,17 +254,17 @@ impl VitConfig {
             problems.push(format!("`attn_pooler_heads` = {heads} does not divide `embed` = {embed}, the width of the attentional pool"));
         }
         if self.final_ln_after_pool {
-            problems.push("`final_ln_after_pool` has no meaning with an `attentional_pool`, after which the norm always comes".into());
+            problems.push("`final_ln_after_pool` has no meaning with an `attentional_pool`, after which the norm always comes");
         }
         if let AttentionalPool::Contrastive(_) = self.attentional_pool {
             if embed != self.width {
                 problems.push(format!("two attentional poolers need `width` = {} to equal `embed` = {embed}", self.width));
             }
             if self.pool != Pool::Tok {
-                problems.push("`pool` has no meaning with two attentional poolers: a query of its own gives the pooled output".into());
+                problems.push("`pool` has no meaning with two attentional poolers: a query of its own gives the pooled output");
             }
         } else if self.pool == Pool::Avg && queries == 1 {
-            problems.push("`pool` = \"avg\" leaves out the first query, so `attn_pooler_queries` = 1 is too few".into());
+            problems.push("`pool` = \"avg\" leaves out the first query, so `attn_pooler_queries` = 1 is too few");
         }
     }
 }
