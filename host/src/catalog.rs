@@ -59,7 +59,7 @@ fn plugin(about: &About<'_>) -> Plugin {
         summary: about.summary(),
         package: format!("{} {}", about.origin.package, about.origin.version),
         origin: format!("{}:{}", about.origin.file, about.origin.line),
-        source: about.source.to_string(),
+        source: about.provenance.to_string(),
         options: about.defaults.as_object().unwrap_or(&empty).iter().map(field).collect(),
     }
 }

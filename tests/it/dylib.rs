@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use vlhub_core::abi::{Identity, MAGIC};
-use vlhub_core::{Batch, Encoded, Error, Features, Modality, Objective, ObjectiveCx, Registry, Result, Source};
+use vlhub_core::{Batch, Encoded, Error, Features, Modality, Objective, ObjectiveCx, Provenance, Registry, Result};
 use vlhub_host::failure::Failure;
 use vlhub_host::libraries;
 use vlhub_sdk::tch::{Device, Kind, Tensor, nn};
@@ -57,7 +57,7 @@ fn a_loaded_objective_has_gradients_on_both_sides_of_the_border() {
     let registry = load(&path).expect("it was built as this host was");
     assert_eq!(registry.names::<dyn Objective>(), ["toy_good"]);
     let listed = registry.get::<dyn Objective>("toy_good").expect("it is there");
-    assert_eq!(listed.source, Source::Library(path));
+    assert_eq!(listed.provenance, Provenance::Library(path));
     assert_eq!(listed.defaults(), json!({ "offset": 0.0 }));
 
     let store = nn::VarStore::new(Device::Cpu);

@@ -8,6 +8,7 @@ mod dylib;
 mod first_minutes;
 mod layering;
 mod models;
+mod names;
 mod objectives;
 mod program;
 mod rooms;

@@ -58,7 +58,7 @@ pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<Trainab
     for (about, towers) in &teachers {
         readonly::check_teacher(&about.name, &session.towers, towers)?;
     }
-    let averaged = session.terms.iter().flat_map(|term| &term.needs).any(|need| need.weights == Weights::Average);
+    let averaged = session.terms.iter().flat_map(|term| &term.needs).any(|need| need.forward.weights == Weights::Average);
     let average = averaged.then(|| teachers::average(config, &session.towers)).transpose()?;
     let mut lora = Vec::new();
     for (modality, tower) in towers_of(config) {
@@ -137,7 +137,7 @@ fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) ->
         let objective = term.chosen.config.build(&cx).map_err(|error| error.within(&place))?;
         towers.refuse_renamed(&place)?;
         for need in objective.needs() {
-            towers.net(need.modality).map_err(|error| error.within(&place))?;
+            towers.net(need.forward.modality).map_err(|error| error.within(&place))?;
         }
         terms.push(Term::new(&term.key, term.weight, objective));
     }

@@ -125,7 +125,7 @@ impl<'a> Training<'a> {
             lora,
             cache: train.grad_cache.clone(),
             precision: train.precision,
-            fitting: None,
+            graphs_that_fit: None,
             seed: config.top.seed,
         };
         Ok(Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, started_at: 0 })

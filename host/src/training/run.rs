@@ -104,7 +104,7 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn stats(&self, done: u64, outcome: &step::Outcome, lr: f64, wait: Duration, whole: Duration) -> StepStats {
+    fn stats(&self, done: u64, outcome: &step::StepOutcome, lr: f64, wait: Duration, whole: Duration) -> StepStats {
         let mut metrics: Vec<(String, f64)> = outcome.numbers.losses.iter().map(|(key, loss)| (format!("{key}_loss"), *loss)).collect();
         metrics.extend(outcome.numbers.metrics.iter().cloned());
         metrics.push(("grad_norm".into(), outcome.grad_norm));

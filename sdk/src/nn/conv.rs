@@ -15,13 +15,13 @@ pub struct ConvConfig {
     pub output: i64,
     /// Height and width of the kernel.
     pub kernel: i64,
-    /// Distance of neighbouring outputs, in inputs.
+    /// Stride: distance of neighbouring outputs, in inputs.
     pub stride: i64,
-    /// Zeros around the picture, on each side.
+    /// Padding: zeros around the picture, on each side.
     pub padding: i64,
-    /// Distance of neighbouring elements of the kernel, in inputs.
+    /// Dilation: distance of neighbouring elements of the kernel, in inputs.
     pub dilation: i64,
-    /// Groups of channels that do not see each other.
+    /// Groups: sets of channels that do not see each other.
     pub groups: i64,
     /// Whether it has a bias.
     pub bias: bool,
