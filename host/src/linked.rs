@@ -14,6 +14,26 @@ pub fn left_out(kind: Option<&str>, name: &str) -> Option<&'static str> {
     })
 }
 
+/// First-party plugins of one kind that come with one Cargo feature.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The feature.
+    pub feature: &'static str,
+    /// The kind.
+    pub kind: &'static str,
+    /// Their names.
+    pub names: Vec<&'static str>,
+}
+
+/// The first-party plugins of crates that this build leaves out; `has` tells whether it has a plugin of a kind and a name.
+pub fn absent(has: impl Fn(&str, &str) -> bool) -> Vec<Absent> {
+    let all = NAMES.lines().filter_map(|line| {
+        let mut columns = line.split('\t');
+        Some(Absent { feature: columns.next()?, kind: columns.next()?, names: columns.next()?.split(' ').collect() })
+    });
+    all.filter(|plugins| !plugins.names.iter().any(|name| has(plugins.kind, name))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn every_plugin_crate_is_a_feature_of_the_default_distribution() {
+    fn every_plugin_pluginsis_a_feature_of_the_default_distribution() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let folder = std::fs::read_dir(format!("{root}/plugins")).expect("it is there").flatten();
         let crates: BTreeSet<String> = folder
@@ -90,6 +110,14 @@ mod tests {
         }
         let named: BTreeSet<String> = NAMES.lines().filter_map(|line| Some(line.split('\t').next()?.to_owned())).collect();
         assert_eq!(named, crates, "each crate registers a plugin");
+    }
+
+    #[test]
+    fn crates_of_which_no_plugin_is_there_are_absent() {
+        assert_eq!(absent(|_, _| true), []);
+        let objectives = absent(|kind, name| kind != "objective" || name == "clip");
+        assert!(objectives.iter().all(|plugins| plugins.kind == "objective" && plugins.feature != "clip"), "{objectives:?}");
+        assert!(objectives.iter().any(|plugins| plugins.feature == "simclr" && plugins.names.contains(&"byol")), "{objectives:?}");
     }
 
     #[test]

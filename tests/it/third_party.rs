@@ -163,6 +163,8 @@ fn knows_what_it_lacks(slim: &Path) {
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(!out.status.success() && said.contains(&format!("--features {feature}`")), "{plugin}: {said}");
     }
+    let list = output(slim, &["plugins", "list", "objective"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(list.contains("byol, simclr (`simclr`)") && !list.contains("(`clip`)"), "a menu says what is left out: {list}");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("run.toml").display().to_string();
     fs::write(&file, "[backbone.image]\nuse = \"swin_tiny_patch4_window7_224\"\n[objective.siglp]\n").expect("written");

@@ -6,6 +6,7 @@ use super::screen::{self, cut, wrapped};
 use super::{fits, print_json};
 use crate::catalog::{self, Family, Plugin};
 use crate::failure::{Failure, Outcome};
+use crate::linked;
 
 /// What `vlhub plugins list` was asked for.
 #[derive(Debug, Default)]
@@ -49,7 +50,28 @@ pub fn list(all: &[Plugin], wanted: &Wanted) -> Outcome {
     let presets = wanted.presets || !patterns.is_empty();
     let brief = wanted.filter.is_empty();
     say!("{}", menu(&chosen, screen::width(), brief, presets));
+    if patterns.is_empty()
+        && let Some(text) = left_out(all, &kinds)
+    {
+        say!("{}", wrapped(&text, screen::width(), 0));
+    }
     Ok(())
+}
+
+/// What of the first-party plugins this build does not have, of some kinds or of all.
+fn left_out(all: &[Plugin], kinds: &[&str]) -> Option<String> {
+    let absent = linked::absent(|kind, name| all.iter().any(|plugin| plugin.kind == kind && plugin.name == name));
+    let absent: Vec<_> = absent.iter().filter(|plugins| kinds.is_empty() || kinds.contains(&plugins.kind)).collect();
+    let mut told: Vec<String> = absent
+        .iter()
+        .map(|plugins| match &plugins.names[..] {
+            _ if kinds.is_empty() => format!("`{}`", plugins.feature),
+            names @ ([_] | [_, _] | [_, _, _]) => format!("{} (`{}`)", names.join(", "), plugins.feature),
+            names => format!("{} and {} more (`{}`)", names[..2].join(", "), names.len() - 2, plugins.feature),
+        })
+        .collect();
+    told.dedup();
+    (!told.is_empty()).then(|| format!("Not in this build, and the Cargo features that bring it in: {}", told.join(", ")))
 }
 
 /// The kind that a word of the command line means: its name, its plural, or what `cargo vlhub new --kind` calls it.

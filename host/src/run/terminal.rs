@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vlhub_core::Result;
 
-use super::data::{Evaluation, RunData};
+use super::history::{Evaluation, RunData};
 
 /// Rows of the loss curve.
 const ROWS: usize = 8;

@@ -2,7 +2,7 @@
 
 use crate::paths::{Project, cargo};
 use crate::quickstart::{build, status};
-use crate::test_selection::{Selection, WHOLE_PRODUCT, select};
+use crate::test_selection::{Selection, WHOLE_PRODUCT, WHOLE_PRODUCT_TARGET, select};
 use crate::{Outcome, peers, setup};
 
 /// Options of `cargo vlhub test`.
@@ -37,14 +37,22 @@ pub fn run(args: &Args) -> Outcome {
 
 /// Builds and runs what was selected.
 fn only(project: &Project, selection: &Selection, rest: &[String]) -> Outcome {
-    let packages: Vec<String> = selection.packages.iter().map(|name| format!("--package={name}")).collect();
-    if selection.packages.contains(WHOLE_PRODUCT) {
-        build(project)?;
-    }
     let mut test = cargo(Some(&project.root));
+    test.arg("test");
+    if selection.packages.contains(WHOLE_PRODUCT) {
+        // These tests start the programs.
+        status(cargo(Some(&project.root)).args(["build", "--workspace", "--bins"]))?;
+    }
+    if selection.packages.len() == 1 && selection.targets.contains(WHOLE_PRODUCT_TARGET) {
+        // With the whole workspace, crates have the features with which the programs were built, and nothing is compiled twice; no other
+        // crate has a target of this name.
+        test.arg("--workspace");
+    } else {
+        test.args(selection.packages.iter().map(|name| format!("--package={name}")));
+    }
     // Cargo takes one name before `--`, the test program any number behind it.
     let (ours, theirs) = rest.split_at(rest.iter().position(|word| word == "--").unwrap_or(rest.len()));
-    test.arg("test").args(&packages).args(&selection.targets).args(ours).arg("--").args(&selection.filters).args(theirs.iter().skip(1));
+    test.args(&selection.targets).args(ours).arg("--").args(&selection.filters).args(theirs.iter().skip(1));
     let words: Vec<_> = test.get_args().map(|word| word.to_string_lossy()).collect();
     println!("cargo {}", words.join(" "));
     status(&mut test)

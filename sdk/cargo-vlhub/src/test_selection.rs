@@ -20,6 +20,8 @@ pub struct Selection {
 
 /// The crate of the tests that run the program.
 pub const WHOLE_PRODUCT: &str = "vlhub-tests";
+/// Its one test program, as an argument of `cargo test`.
+pub const WHOLE_PRODUCT_TARGET: &str = "--test=it";
 
 /// Words with which the names of the laws of plugins begin: `objective::clip::partition`.
 const KINDS: [&str; 6] = ["backbone", "objective", "augmentation", "caption", "eval", "source"];
