@@ -7,7 +7,14 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::sections::TowerOptions;
 use crate::failure::{Failure, Outcome};
+
+/// The key that says where relative paths start.
+pub const FOLDER: &str = "folder";
+
+/// Keys that describe a model.
+pub const OF_MODEL: [&str; 8] = ["embed", "custom_text", "tokenizer", "preprocess", "backbone", "objective", "libraries", "class_names"];
 
 /// A run file.
 #[derive(Clone, Debug, Default)]
@@ -35,14 +42,42 @@ impl Document {
     /// As [`Document::read`].
     pub fn of_run(config: &Path) -> Outcome<Self> {
         let mut document = Self::read(config, &[])?;
-        let kept = ["embed", "custom_text", "tokenizer", "preprocess", "backbone", "objective", "libraries"];
-        document.tree.retain(|key, _| kept.contains(&key.as_str()));
-        for tower in document.tree.get_mut("backbone").and_then(Value::as_object_mut).into_iter().flat_map(|towers| towers.values_mut()) {
-            if let Some(tower) = tower.as_object_mut() {
-                tower.remove("init");
-            }
-        }
+        document.tree.retain(|key, _| OF_MODEL.contains(&key.as_str()));
+        document.forget_training();
         Ok(document)
+    }
+
+    /// Takes out what a trained model no longer needs: where its weights came from, its teachers, its training data and views, and how its
+    /// towers are trained. What is left must be there for the model to be built, and nothing else.
+    pub fn forget_training(&mut self) {
+        for key in ["model", "model_configs", "pretrained", "pretrained_partial", "pretrained_weights", "teacher", "data", "view"] {
+            self.tree.remove(key);
+        }
+        let towers = self.tree.get_mut("backbone").and_then(Value::as_object_mut).into_iter().flat_map(|towers| towers.values_mut());
+        for tower in towers.filter_map(Value::as_object_mut) {
+            tower.retain(|key, _| !TowerOptions::KEYS.contains(&key.as_str()));
+        }
+    }
+
+    /// `folder = "PATH"`: relative paths start there instead of at the run file. Given in a file, it starts at the file's folder itself; given
+    /// on the command line, where the program was started.
+    ///
+    /// # Errors
+    /// What is no text, or a folder that is not there.
+    pub(super) fn move_to_folder(&mut self) -> Outcome {
+        let Some(value) = self.tree.remove(FOLDER) else { return Ok(()) };
+        let place = self.place(FOLDER);
+        let path = value.as_str().ok_or_else(|| Failure::usage(format!("{place}: `{FOLDER}` is a path, not `{value}`")))?;
+        let typed = matches!(self.lines.get(FOLDER), Some(None));
+        let folder = if typed { PathBuf::from(path) } else { self.folder.join(path) };
+        if !folder.is_dir() {
+            return Err(Failure::usage(format!(
+                "{place}: there is no folder `{}`, where the relative paths of this run start; if it was moved, say where it is: `{FOLDER}=PATH`",
+                folder.display()
+            )));
+        }
+        self.folder = folder;
+        Ok(())
     }
 
     /// Adds folders of model configs, relative to the working directory, after those that the file names.
