@@ -1,39 +1,44 @@
 //! `vlhub eval`.
 
+use std::path::Path;
+
 use serde_json::json;
 
-use super::{load, print_json};
+use super::model::{Asked, ChosenModel, Without, choose, weights_name};
+use super::{load, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
+use crate::config::RunConfig;
 use crate::device;
 use crate::evaluation::{EvalModel, suites};
 use crate::failure::{Failure, Outcome, hint};
-use crate::session::{self, initial_weights};
-use crate::weights::fit::Part;
 
-/// Runs the suites of a run file on trained weights.
+/// Runs suites on trained weights.
 pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
-    let config = load(shared, &args.file, &args.overrides)?;
+    let (chosen, own) = subject(shared, args)?;
+    let config = own.as_ref().unwrap_or(&chosen.config);
     let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
     if known.is_empty() {
-        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.file.display())));
+        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.target.display())));
     }
     for name in &args.suite {
         if !known.contains(&name.as_str()) {
             return Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known))));
         }
     }
-    // Found before anything is built.
-    let file = crate::weights::locate::locate(&args.checkpoint, std::path::Path::new("."), &config.top.model)?;
     let device = device::device(&config.top.device)?;
     if config.train.torch_threads > 0 {
         tch::set_num_threads(config.train.torch_threads);
     }
-    let session = session::build(&config, device)?;
-    initial_weights::load_file(&session.towers, &file, Part::Whole, config.top.pretrained_partial)?;
+    let session = chosen.build(device, true)?;
+    let which = weights_name(&session);
+    let loaded = session.loaded.first().map(|loaded| &loaded.path);
+    if let Some(path) = loaded {
+        tracing::info!("measured: the {which} weights of {}", path.display());
+    }
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
-        let built = suites::build(&config, suite)?;
+        let built = suites::build(config, suite)?;
         let report = suites::evaluate(&suite.key, built.as_ref(), &model)?;
         if !args.json {
             match &report {
@@ -44,7 +49,42 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
         results.push(json!({"name": suite.key, "plugin": suite.chosen.plugin, "report": report}));
     }
     if args.json {
-        return print_json(&json!({"checkpoint": file, "results": results}));
+        let differences = chosen.all_differences(&session);
+        return print_json(&json!({"checkpoint": loaded, "weights": which, "differences": differences, "results": results}));
     }
     Ok(())
+}
+
+/// The model that is measured, and the options with the suites, where they are not the model's own.
+fn subject(shared: &Shared, args: &EvalArgs) -> Outcome<(ChosenModel, Option<RunConfig>)> {
+    let name = args.target.display().to_string();
+    let without = if args.random_weights { Without::Random } else { Without::Refuse };
+    let asked = Asked { model: None, overrides: &args.overrides, checkpoint: args.checkpoint.as_deref(), weights: &args.weights, without };
+    if let Some(run) = run_of(&args.target) {
+        let run = run.display().to_string();
+        let itself = choose(shared, Asked { checkpoint: Some(&run), ..asked })?;
+        let Some(described) = &itself.run else {
+            return Err(Failure::usage(format!("`{name}` is no run: name a run's folder, one of its checkpoints, or a run file")));
+        };
+        let mut document = described.document.clone();
+        document.forget_training();
+        document.set_all(&args.overrides)?;
+        document.add_model_configs(&shared.model_configs);
+        let own = RunConfig::of(&document, &registry_of(shared, &document)?)?;
+        // Suites of this run, and the model of another.
+        let chosen = if asked.checkpoint.is_some() { choose(shared, Asked { model: Some(&run), ..asked })? } else { itself };
+        return Ok((chosen, Some(own)));
+    }
+    let chosen = choose(shared, Asked { model: Some(&name), ..asked })?;
+    let own = if chosen.run.is_some() { Some(load(shared, &args.target, &args.overrides)?) } else { None };
+    Ok((chosen, own))
+}
+
+/// The folder of the run that is named by itself or by its `config.toml`.
+fn run_of(target: &Path) -> Option<&Path> {
+    if target.is_dir() {
+        return Some(target);
+    }
+    let folder = target.parent().filter(|_| target.file_name().is_some_and(|name| name == "config.toml"))?;
+    (folder.join("checkpoints").is_dir() || folder.join("manifest.json").is_file()).then_some(folder)
 }

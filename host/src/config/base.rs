@@ -35,10 +35,7 @@ impl Document {
             document.set(argument)?;
         }
         document.lay_over_bases(&[path.to_path_buf()])?;
-        for argument in &others {
-            document.set(argument)?;
-        }
-        document.move_to_folder()?;
+        document.set_all(&others)?;
         Ok(document)
     }
 

@@ -47,6 +47,27 @@ impl Document {
         Ok(document)
     }
 
+    /// A checkpoint's own `config.toml`. Where its relative paths start need not be there any more: a model may need none of them.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not TOML.
+    pub fn of_checkpoint(config: &Path) -> Outcome<Self> {
+        let mut document = Self::alone(config)?;
+        if let Some(folder) = document.tree.remove(FOLDER).as_ref().and_then(Value::as_str) {
+            document.folder = document.folder.join(folder);
+        }
+        Ok(document)
+    }
+
+    /// Lays `key=value` overrides over it, `folder` included.
+    ///
+    /// # Errors
+    /// An override that is none, or a `folder` that is not there.
+    pub fn set_all(&mut self, overrides: &[String]) -> Outcome {
+        overrides.iter().try_for_each(|argument| self.set(argument))?;
+        self.move_to_folder()
+    }
+
     /// Takes out what a trained model no longer needs: where its weights came from, its teachers, its training data and views, and how its
     /// towers are trained. What is left must be there for the model to be built, and nothing else.
     pub fn forget_training(&mut self) {
@@ -64,7 +85,7 @@ impl Document {
     ///
     /// # Errors
     /// What is no text, or a folder that is not there.
-    pub(super) fn move_to_folder(&mut self) -> Outcome {
+    fn move_to_folder(&mut self) -> Outcome {
         let Some(value) = self.tree.remove(FOLDER) else { return Ok(()) };
         let place = self.place(FOLDER);
         let path = value.as_str().ok_or_else(|| Failure::usage(format!("{place}: `{FOLDER}` is a path, not `{value}`")))?;

@@ -65,7 +65,7 @@ impl Default for TopConfig {
 
 impl Section for TopConfig {
     const NAME: &'static str = "";
-    const NEVER_DECIDE: &'static [&'static str] = &["name", "logs", "libraries", "model", "pretrained"];
+    const NEVER_DECIDE: &'static [&'static str] = &["name", "logs", "libraries", "model", "pretrained", "pretrained_weights"];
 
     fn check(&self) -> Vec<(&'static str, String)> {
         let mut problems = out_of_range(&[(self.embed < 1, "embed", "must be at least 1")]);

@@ -110,6 +110,11 @@ impl WeightSet {
             Self::Raw => "raw",
         }
     }
+
+    /// From how it is written.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Average, Self::Raw].into_iter().find(|set| set.name() == name)
+    }
 }
 
 /// What of a file is wanted.
@@ -214,6 +219,19 @@ pub fn read_part(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<Wei
         return read_one(&shards::in_folder(path)?, wanted, &mut budget, true);
     }
     read_one(path, wanted, &mut budget, true)
+}
+
+/// The metadata of a safetensors file, without its tensors; other files have none that can be read alone.
+///
+/// # Errors
+/// The file, and what is wrong with it.
+pub fn metadata(path: &Path, limits: &Limits) -> Result<BTreeMap<String, String>> {
+    let source = Source::open(path)?;
+    let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
+    match sniff::sniff(&source).map_err(bad)? {
+        Container::Safetensors => safetensors::metadata(&source, &Budget::new(limits)).map_err(bad),
+        _ => Ok(BTreeMap::new()),
+    }
 }
 
 /// Reads one file; with `index`, also the files that it is an index of.

@@ -70,7 +70,7 @@ fn averages(document: &Document) -> bool {
 /// taken from the run's folder.
 fn describe(folder: &Path) -> Outcome<Document> {
     let own = folder.join("config.toml");
-    let mut document = Document::read(&own, &[]).map_err(|failure| Failure::new(Failure::RESUME, failure.message))?;
+    let mut document = Document::of_checkpoint(&own).map_err(|failure| Failure::new(Failure::RESUME, failure.message))?;
     // Every complete description has it.
     if document.tree.contains_key("logs") {
         return Ok(document);
@@ -78,7 +78,7 @@ fn describe(folder: &Path) -> Outcome<Document> {
     let run = folder.ancestors().skip(1).take(2).map(|above| above.join("config.toml")).find(|file| file.is_file());
     match run {
         Some(run) => {
-            let mut whole = Document::read(&run, &[])?;
+            let mut whole = Document::of_checkpoint(&run)?;
             whole.tree.extend(document.tree);
             document = whole;
         }

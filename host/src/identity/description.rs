@@ -29,7 +29,7 @@ pub fn tables(config: &RunConfig) -> Map<String, Value> {
 
 /// Those tables as they are written, objectives too.
 pub fn as_written(config: &RunConfig) -> Description {
-    let mut options = flat(&tables(config));
+    let mut options = of_tree(&tables(config));
     options.retain(|key, _| !key.starts_with("libraries") && !key.starts_with("class_names"));
     // A tokenizer's file is the same from whatever folder it is named.
     if let Some(Value::String(source)) = options.get_mut("tokenizer.use")
@@ -69,7 +69,7 @@ pub fn on_paper(config: &RunConfig) -> Outcome<Description> {
 }
 
 /// Every option of a tree by its dotted path.
-fn flat(tree: &Map<String, Value>) -> Description {
+pub fn of_tree(tree: &Map<String, Value>) -> Description {
     fn walk(path: &str, value: &Value, out: &mut Description) {
         match value {
             Value::Object(map) => {

@@ -61,7 +61,8 @@ impl Sides<'_> {
         keys.dedup();
         let get = |side: &'_ Description, key: &str| side.get(key).cloned().unwrap_or(Value::Null);
         let other_plugin = |key: &str| {
-            let named = key.match_indices('.').map(|(at, _)| format!("{}.use", &key[..at])).find(|name| get(used, name) != get(other, name));
+            let named =
+                key.match_indices('.').map(|(at, _)| format!("{}.use", &key[..at])).find(|name| get(used, name) != get(other, name));
             named.is_some_and(|name| name != key)
         };
         let differ = keys.into_iter().filter(|key| !equal(&get(used, key), &get(other, key)) && !other_plugin(key));
@@ -101,7 +102,8 @@ mod tests {
     fn differences_name_the_option_both_values_and_whose_is_used() {
         let run = description(json!({"backbone.image.heads": 8, "backbone.image.use": "vit", "embed": 32, "objective.clip.use": "clip",
             "objective.clip.weight": 1.0, "backbone.image.image_size": 32}));
-        let file = description(json!({"backbone.image.heads": 2, "backbone.image.use": "vit", "embed": 32.0, "objective.new.use": "siglip",
+        let file =
+            description(json!({"backbone.image.heads": 2, "backbone.image.use": "vit", "embed": 32.0, "objective.new.use": "siglip",
             "objective.new.weight": 1.0, "backbone.image.image_size": [32, 32]}));
         let sides = Sides { used: "the run", other: "user.toml" };
         let lines: Vec<String> = sides.all(&run, &file).iter().map(ToString::to_string).collect();

@@ -9,10 +9,9 @@ pub mod claims;
 pub mod description;
 pub mod difference;
 mod published;
-mod teachers;
+pub mod teachers;
 
 pub use checkpoint::RunCheckpoint;
 pub use claims::{Claims, METADATA_MODEL, METADATA_WEIGHTS};
 pub use description::Description;
 pub use difference::Difference;
-pub use teachers::to_json as teachers_to_json;

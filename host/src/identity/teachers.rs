@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use vlhub_core::{InputSpec, Teacher, Tower};
 
 /// The entry of a checkpoint's manifest.
-pub(super) const KEY: &str = "teachers";
+pub const KEY: &str = "teachers";
 
 /// Teachers as JSON.
 pub fn to_json(teachers: &[Teacher]) -> String {

@@ -78,7 +78,8 @@ pub fn translate(tensors: &Tensors, wanted: &BTreeSet<String>, text: &str) -> (T
                 (best, most) = ((read, reading.of), fitting);
             }
         }
-        unwrapped = if depth == 0 { without_wrappers(&current, wanted).or_else(|| without_holder(&current)) } else { without_holder(&current) };
+        unwrapped =
+            if depth == 0 { without_wrappers(&current, wanted).or_else(|| without_holder(&current)) } else { without_holder(&current) };
     }
     best
 }
@@ -203,7 +204,8 @@ mod tests {
 
     #[test]
     fn wrappers_are_taken_off_in_any_order_and_depth() {
-        let wanted: BTreeSet<String> = ["visual.conv1.weight", "visual.ln_post.bias", "ln_final.bias", "logit_scale"].map(str::to_owned).into();
+        let wanted: BTreeSet<String> =
+            ["visual.conv1.weight", "visual.ln_post.bias", "ln_final.bias", "logit_scale"].map(str::to_owned).into();
         for wrap in [
             |name: &str| format!("module.{name}"),
             |name: &str| format!("module._orig_mod.{name}"),
@@ -213,7 +215,9 @@ mod tests {
             |name: &str| format!("_forward_module.model.net.{name}"),
             |name: &str| format!("anything.{name}"),
             // FSDP and activation checkpoints wrap the layers inside.
-            |name: &str| format!("_fsdp_wrapped_module.{}", name.replace("visual.", "visual._checkpoint_wrapped_module._fsdp_wrapped_module.")),
+            |name: &str| {
+                format!("_fsdp_wrapped_module.{}", name.replace("visual.", "visual._checkpoint_wrapped_module._fsdp_wrapped_module."))
+            },
             |name: &str| name.replace("visual.", "visual.module."),
         ] {
             let names: Vec<String> = wanted.iter().map(|name| wrap(name)).collect();
