@@ -4,7 +4,7 @@ use serde_json::json;
 use vlhub_core::{Captioning, Decoding, Model};
 
 use super::embed::{pictures, read_picture};
-use super::model::{Asked, Without, choose, weights_name};
+use super::model::{ModelRequest, WithoutWeights, choose, weights_name};
 use super::print_json;
 use crate::cli::{CaptionArgs, CaptionMethod, Shared};
 use crate::evaluation::EvalModel;
@@ -12,8 +12,8 @@ use crate::failure::{Failure, Outcome};
 
 /// Writes captions of pictures.
 pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
-    let without = if args.random_weights { Without::Random } else { Without::Refuse };
-    let asked = Asked {
+    let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
+    let asked = ModelRequest {
         model: args.model.as_deref(),
         overrides: &args.overrides,
         checkpoint: args.checkpoint.as_deref(),

@@ -7,7 +7,7 @@ use serde_json::json;
 use tch::{Kind, Tensor};
 use vlhub_core::{InputSpec, Modality};
 
-use super::model::{Asked, Without, choose, described_by};
+use super::model::{ModelRequest, WithoutWeights, choose, described_by};
 use super::print_json;
 use crate::cli::{ConvertArgs, Shared};
 use crate::config::RunConfig;
@@ -48,12 +48,12 @@ pub fn convert(shared: &Shared, args: &ConvertArgs) -> Outcome {
         }
         return plain(args, format);
     }
-    let asked = Asked {
+    let asked = ModelRequest {
         model: args.model.as_deref(),
         overrides: &args.overrides,
         checkpoint: Some(&args.input),
         weights: &args.weights,
-        without: Without::Refuse,
+        without: WithoutWeights::Refuse,
     };
     let mut chosen = choose(shared, asked)?;
     // Converting is as strict as loading: what is written is the whole model.

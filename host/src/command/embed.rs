@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use vlhub_core::{Encoded, Model};
 use vlhub_sdk::ops::normalize;
 
-use super::model::{Asked, Without, choose, weights_name};
+use super::model::{ModelRequest, WithoutWeights, choose, weights_name};
 use super::print_json;
 use crate::cli::{EmbedArgs, Shared};
 use crate::data::decode::{MAX_PIXELS, decode};
@@ -23,8 +23,8 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
             "nothing to embed; name pictures with `--images`, a file of texts with `--texts` or of ids with `--text-ids`",
         ));
     }
-    let without = if args.random_weights { Without::Random } else { Without::WarnOfRunFiles };
-    let asked = Asked {
+    let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::WarnOfRunFiles };
+    let asked = ModelRequest {
         model: args.model.as_deref(),
         overrides: &args.overrides,
         checkpoint: args.checkpoint.as_deref(),

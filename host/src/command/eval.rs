@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::model::{Asked, ChosenModel, Without, choose, weights_name};
+use super::model::{ChosenModel, ModelRequest, WithoutWeights, choose, weights_name};
 use super::{load, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
 use crate::config::RunConfig;
@@ -14,17 +14,17 @@ use crate::failure::{Failure, Outcome, hint};
 
 /// Runs suites on trained weights.
 pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
-    let (chosen, own) = subject(shared, args)?;
-    let config = own.as_ref().unwrap_or(&chosen.config);
-    let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
-    if known.is_empty() {
-        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.target.display())));
-    }
-    for name in &args.suite {
-        if !known.contains(&name.as_str()) {
-            return Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known))));
+    let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
+    let asked =
+        ModelRequest { model: None, overrides: &args.overrides, checkpoint: args.checkpoint.as_deref(), weights: &args.weights, without };
+    let (config, chosen) = match run_of(&args.target) {
+        Some(run) => of_run(shared, args, asked, &run.display().to_string())?,
+        None => {
+            let config = load(shared, &args.target, &args.overrides)?;
+            check_suites(args, &config)?;
+            (config, choose(shared, ModelRequest { model: Some(&args.target.display().to_string()), ..asked })?)
         }
-    }
+    };
     let device = device::device(&config.top.device)?;
     if config.train.torch_threads > 0 {
         tch::set_num_threads(config.train.torch_threads);
@@ -38,7 +38,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
-        let built = suites::build(config, suite)?;
+        let built = suites::build(&config, suite)?;
         let report = suites::evaluate(&suite.key, built.as_ref(), &model)?;
         if !args.json {
             match &report {
@@ -55,29 +55,32 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     Ok(())
 }
 
-/// The model that is measured, and the options with the suites, where they are not the model's own.
-fn subject(shared: &Shared, args: &EvalArgs) -> Outcome<(ChosenModel, Option<RunConfig>)> {
-    let name = args.target.display().to_string();
-    let without = if args.random_weights { Without::Random } else { Without::Refuse };
-    let asked = Asked { model: None, overrides: &args.overrides, checkpoint: args.checkpoint.as_deref(), weights: &args.weights, without };
-    if let Some(run) = run_of(&args.target) {
-        let run = run.display().to_string();
-        let itself = choose(shared, Asked { checkpoint: Some(&run), ..asked })?;
-        let Some(described) = &itself.run else {
-            return Err(Failure::usage(format!("`{name}` is no run: name a run's folder, one of its checkpoints, or a run file")));
-        };
-        let mut document = described.document.clone();
-        document.forget_training();
-        document.set_all(&args.overrides)?;
-        document.add_model_configs(&shared.model_configs);
-        let own = RunConfig::of(&document, &registry_of(shared, &document)?)?;
-        // Suites of this run, and the model of another.
-        let chosen = if asked.checkpoint.is_some() { choose(shared, Asked { model: Some(&run), ..asked })? } else { itself };
-        return Ok((chosen, Some(own)));
+/// The suites of a run, and its own model, unless another checkpoint is named.
+fn of_run(shared: &Shared, args: &EvalArgs, asked: ModelRequest<'_>, run: &str) -> Outcome<(RunConfig, ChosenModel)> {
+    let own = choose(shared, ModelRequest { checkpoint: Some(run), ..asked })?;
+    let Some(described) = &own.run else {
+        return Err(Failure::usage(format!("`{run}` is no run: name a run's folder, one of its checkpoints, or a run file")));
+    };
+    let mut document = described.document.clone();
+    document.forget_training();
+    document.set_all(&args.overrides)?;
+    document.add_model_configs(&shared.model_configs);
+    let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
+    check_suites(args, &config)?;
+    let chosen = if asked.checkpoint.is_some() { choose(shared, asked)? } else { own };
+    Ok((config, chosen))
+}
+
+/// Found before anything is built.
+fn check_suites(args: &EvalArgs, config: &RunConfig) -> Outcome {
+    let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
+    if known.is_empty() {
+        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.target.display())));
     }
-    let chosen = choose(shared, Asked { model: Some(&name), ..asked })?;
-    let own = if chosen.run.is_some() { Some(load(shared, &args.target, &args.overrides)?) } else { None };
-    Ok((chosen, own))
+    match args.suite.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known)))),
+        None => Ok(()),
+    }
 }
 
 /// The folder of the run that is named by itself or by its `config.toml`.

@@ -16,14 +16,14 @@ use crate::identity::description::{Description, as_written};
 use crate::identity::difference::Sides;
 use crate::identity::{Difference, RunCheckpoint, claims};
 use crate::models::pretrained::{self, Pretrained};
-use crate::session::initial_weights::{self, Named};
+use crate::session::initial_weights::{self, NamedWeights};
 use crate::session::{self, Session};
 use crate::weights::fit::Part;
 use crate::weights::locate::locate;
 
 /// What a command was asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct ModelRequest<'a> {
     /// A model's name, a model config, a run file, or a run's folder.
     pub model: Option<&'a str>,
     /// Options laid over it.
@@ -33,12 +33,12 @@ pub(super) struct Asked<'a> {
     /// Which of the weights, and whose model.
     pub weights: &'a WeightArgs,
     /// What to do where nothing names weights.
-    pub without: Without,
+    pub without: WithoutWeights,
 }
 
 /// What to do where nothing names weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Without {
+pub(super) enum WithoutWeights {
     /// Random ones: they were asked for.
     Random,
     /// A run file's towers may be looked at before they are trained: a warning. Anything else is refused.
@@ -67,7 +67,7 @@ pub(super) struct ChosenModel {
 ///
 /// # Errors
 /// What cannot be read; options that would build another model than the run's; a model without weights.
-pub(super) fn choose(shared: &Shared, asked: Asked<'_>) -> Outcome<ChosenModel> {
+pub(super) fn choose(shared: &Shared, asked: ModelRequest<'_>) -> Outcome<ChosenModel> {
     let mut asked = asked;
     // A run's folder is a model with its weights.
     if let (Some(model), None) = (asked.model, asked.checkpoint)
@@ -85,7 +85,7 @@ pub(super) fn choose(shared: &Shared, asked: Asked<'_>) -> Outcome<ChosenModel> 
 }
 
 /// The model that a run's checkpoint describes.
-fn of_run(shared: &Shared, asked: &Asked<'_>, run: RunCheckpoint) -> Outcome<ChosenModel> {
+fn of_run(shared: &Shared, asked: &ModelRequest<'_>, run: RunCheckpoint) -> Outcome<ChosenModel> {
     let key =
         |argument: &String| argument.split_once('=').map_or("", |(key, _)| key.trim()).split('.').next().unwrap_or_default().to_owned();
     if let Some(other) =
@@ -97,7 +97,7 @@ fn of_run(shared: &Shared, asked: &Asked<'_>, run: RunCheckpoint) -> Outcome<Cho
         let key = key(argument);
         OF_MODEL.contains(&key.as_str()) || ["device", "seed", "pretrained_partial", "pretrained_weights", "folder"].contains(&key.as_str())
     };
-    let overrides: Vec<String> = asked.overrides.iter().filter(of_model).cloned().collect();
+    let (overrides, others): (Vec<String>, Vec<String>) = asked.overrides.iter().cloned().partition(|argument| of_model(&argument));
     let document = run.model();
     let described = RunConfig::of(&document, &registry_of(shared, &document)?)?;
     let mut asked_for = document;
@@ -109,7 +109,7 @@ fn of_run(shared: &Shared, asked: &Asked<'_>, run: RunCheckpoint) -> Outcome<Cho
     }
     let mut differences = Vec::new();
     if let Some(name) = asked.model {
-        differences = against_named(&described, &load_named(shared, name, &[])?, name);
+        differences = against_named(&described, &load_named(shared, name, &others)?, name);
         for difference in &differences {
             tracing::warn!("{difference}");
         }
@@ -145,7 +145,7 @@ fn against_named(run: &RunConfig, named: &RunConfig, name: &str) -> Vec<Differen
 }
 
 /// The model that is named, or that weights of other programs describe.
-fn as_named(shared: &Shared, asked: &Asked<'_>, located: Option<PathBuf>, tag: Option<&'static Pretrained>) -> Outcome<ChosenModel> {
+fn as_named(shared: &Shared, asked: &ModelRequest<'_>, located: Option<PathBuf>, tag: Option<&'static Pretrained>) -> Outcome<ChosenModel> {
     let mut document = match (asked.model, asked.checkpoint, &located) {
         (Some(model), ..) => document(shared, model, &[])?,
         (None, Some(source), Some(file)) => described_by(shared, source, file)?.ok_or_else(|| undescribed(source))?,
@@ -171,7 +171,7 @@ fn as_named(shared: &Shared, asked: &Asked<'_>, located: Option<PathBuf>, tag: O
 }
 
 /// What to do with a model of which nothing names weights for every tower.
-fn refuse_random(asked: &Asked<'_>, config: &RunConfig) -> Outcome {
+fn refuse_random(asked: &ModelRequest<'_>, config: &RunConfig) -> Outcome {
     let towers = [("image", &config.image), ("text", &config.text)];
     let random =
         towers.iter().filter_map(|(name, tower)| Some((name, tower.as_ref()?))).filter(|(_, tower)| tower.training.init.is_empty());
@@ -183,8 +183,8 @@ fn refuse_random(asked: &Asked<'_>, config: &RunConfig) -> Outcome {
     let (tower, has) = if random.len() > 1 { ("towers", "have") } else { ("tower", "has") };
     let what = format!("the {} {tower} of `{name}` {has} random weights", random.join(" and the "));
     match asked.without {
-        Without::Random => tracing::warn!("{what}, as asked for"),
-        Without::WarnOfRunFiles if name.ends_with(".toml") => {
+        WithoutWeights::Random => tracing::warn!("{what}, as asked for"),
+        WithoutWeights::WarnOfRunFiles if name.ends_with(".toml") => {
             tracing::warn!("{what}: what comes out means nothing. Name a trained model with `--checkpoint RUN`");
         }
         _ => {
@@ -245,7 +245,7 @@ impl ChosenModel {
         let teachers: Option<&[Teacher]> = self.run.as_ref().and_then(|run| run.teachers.as_deref());
         let mut session = session::build_trained(&self.config, device, teachers)?;
         if let Some(file) = &self.checkpoint {
-            let weights = Named { file, tag: self.tag, choice: self.choice, part: Part::Whole, lenient: self.lenient };
+            let weights = NamedWeights { file, tag: self.tag, choice: self.choice, part: Part::Whole, lenient: self.lenient };
             session.loaded.push(initial_weights::load(&self.config, &session.towers, &weights)?);
         }
         if tokenizer {

@@ -303,6 +303,21 @@ mod tests {
     }
 
     #[test]
+    fn paths_start_at_the_file_or_where_folder_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("run.toml");
+        std::fs::create_dir(folder.path().join("data")).expect("made");
+        std::fs::write(&file, "folder = \"data\"\nseed = 1\n").expect("written");
+        let read = Document::read(&file, &[]).expect("it is there");
+        assert_eq!((read.folder, read.tree.len()), (folder.path().join("data"), 1));
+        // On the command line, a path starts where the program does.
+        assert_eq!(Document::read(&file, &["folder=.".into()]).expect("it is there").folder, PathBuf::from("."));
+        let gone = Document::read(&file, &["folder=nowhere".into()]).expect_err("it is not there").message;
+        assert!(gone.contains("command line") && gone.contains("`nowhere`"), "{gone}");
+        assert!(Document::read(&file, &["folder=3".into()]).expect_err("a number").message.contains("`folder` is a path"));
+    }
+
+    #[test]
     fn a_tree_goes_to_toml_and_back() {
         let document = document();
         let again = Document::parse(&to_toml(&document.tree), "again", PathBuf::new()).expect("it is TOML");

@@ -12,11 +12,11 @@ use crate::config::RunConfig;
 use crate::config::document::Document;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
-use crate::formats::{Format, WeightFile};
+use crate::formats::{FILES, Format, WeightFile};
 use crate::models::Expansion;
 use crate::models::pretrained::Pretrained;
 use crate::weights::fit::Part;
-use crate::weights::names::SIGLIP;
+use crate::weights::names::{SIGLIP, Tensors};
 
 /// The entry of a safetensors file's metadata that holds the tables of its model, as JSON.
 pub const METADATA_MODEL: &str = "vlhub.model";
@@ -33,8 +33,8 @@ pub struct Claims {
 }
 
 /// Everything that weights say of themselves: those that a run checkpoint, the metadata of a converted file, files beside the weights, an
-/// archive of OpenAI's, or a published tag tell. `names` is whose names the file uses ([`crate::weights::fit::Fitted::names`]).
-pub fn of_weights(file: &WeightFile, names: &str, tag: Option<&Pretrained>, registry: &Registry) -> Vec<Claims> {
+/// archive of OpenAI's, or a published tag tell.
+pub fn of_weights(file: &WeightFile, tag: Option<&Pretrained>, registry: &Registry) -> Vec<Claims> {
     let path = file.path.display();
     let mut all = Vec::new();
     if let Ok(Some(run)) = RunCheckpoint::of(&file.path) {
@@ -45,7 +45,12 @@ pub fn of_weights(file: &WeightFile, names: &str, tag: Option<&Pretrained>, regi
         all.push(Claims { source: format!("the metadata of `{path}`"), description: of_document(&document, registry) });
     }
     let folder = file.path.parent().unwrap_or(Path::new("."));
+    // A file of a user's own naming may lie beside the description of something else.
+    let published = file.path.file_name().is_some_and(|name| FILES.iter().any(|known| name == *known));
     let beside = |name: &str| {
+        if !published {
+            return None;
+        }
         let path = folder.join(name);
         let value = std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok())?;
         Some((format!("`{}`", path.display()), value))
@@ -70,10 +75,15 @@ pub fn of_weights(file: &WeightFile, names: &str, tag: Option<&Pretrained>, regi
         all.push(Claims { source: "open_clip's list of published weights".into(), description: published::of_tag(tag) });
     }
     all.retain(|claims| !claims.description.is_empty());
-    if names == SIGLIP && !tells_pixels(&all) {
-        all.push(Claims { source: format!("the names in `{path}`, which are SigLIP's"), description: published::siglip_pixels() });
-    }
     all
+}
+
+/// What the names of SigLIP's parameters say where nothing else does: it is always published with one preprocessing. `names` is whose names
+/// the file uses ([`crate::weights::fit::Fitted::names`]).
+pub fn of_siglip(path: &Path, names: &str, tensors: &Tensors) -> Option<Claims> {
+    let pooled = tensors.keys().any(|name| name.ends_with("attn_pool.latent")) && tensors.keys().any(|name| name.ends_with("logit_bias"));
+    let source = || format!("the names in `{}`, which are SigLIP's", path.display());
+    (names == SIGLIP || pooled).then(|| Claims { source: source(), description: published::siglip_pixels() })
 }
 
 /// The model that the metadata of a file describes.

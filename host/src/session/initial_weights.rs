@@ -21,12 +21,13 @@ pub(super) fn load_named(config: &RunConfig, session: &mut Session) -> Outcome {
     let choice = config.top.pretrained_weights;
     if let Some(source) = config.weights() {
         let file = locate::locate(source, &config.folder, &config.top.model)?;
-        let weights = Named { file: &file, tag: pretrained::tag(&config.top.model, source), choice, part: Part::Whole, lenient: false };
+        let weights =
+            NamedWeights { file: &file, tag: pretrained::tag(&config.top.model, source), choice, part: Part::Whole, lenient: false };
         session.loaded.push(load(config, &session.towers, &weights)?);
     }
     for (modality, tower) in towers_of(config).filter(|(_, tower)| !tower.training.init.is_empty()) {
         let file = locate::locate(&tower.training.init, &config.folder, "")?;
-        let weights = Named { file: &file, tag: None, choice: None, part: Part::Tower(modality), lenient: false };
+        let weights = NamedWeights { file: &file, tag: None, choice: None, part: Part::Tower(modality), lenient: false };
         session.loaded.push(load(config, &session.towers, &weights)?);
     }
     tch::no_grad(|| afresh.into_iter().try_for_each(|(mut variable, start)| variable.f_copy_(&start))).map_err(vlhub_core::Error::from)?;
@@ -70,7 +71,7 @@ fn starts(config: &RunConfig, towers: &Towers) -> Outcome<Vec<(Tensor, Tensor)>>
 
 /// Weights that somebody names.
 #[derive(Clone, Copy, Debug)]
-pub struct Named<'a> {
+pub struct NamedWeights<'a> {
     /// The file or folder ([`locate::locate`]).
     pub file: &'a Path,
     /// What open_clip's list says of them, where they were named by a tag.
@@ -103,43 +104,41 @@ pub struct Loaded {
 /// # Errors
 /// What is wrong with the file; what is missing, unexpected or of another shape; weights that describe towers which compute something else,
 /// unless `pretrained_partial` allows it.
-pub fn load(config: &RunConfig, towers: &Towers, weights: &Named<'_>) -> Outcome<Loaded> {
+pub fn load(config: &RunConfig, towers: &Towers, weights: &NamedWeights<'_>) -> Outcome<Loaded> {
     let refused = |error: String| Failure::new(Failure::RESUME, error);
     let wanted = weights.choice.map_or(Wanted::Any, Wanted::Set);
     let mut file = formats::read_part(weights.file, wanted, &formats::Limits::default()).map_err(|error| refused(error.to_string()))?;
     let run = RunCheckpoint::of(&file.path)?;
+    let mut claims = claims::of_weights(&file, weights.tag, &crate::libraries::registry(&[])?);
     let converted = file.extras.metadata.get(METADATA_WEIGHTS).and_then(|name| WeightSet::parse(name));
-    let taken = which::take(&mut file, weights.choice, run.map(|run| run.measured), converted)
+    let selected = which::take(&mut file, weights.choice, run.map(|run| run.measured), converted)
         .map_err(|why| refused(format!("the weights `{}`: {why}", weights.file.display())))?;
-    tell_which(&file, &taken);
-    let tensors = names::of_file(taken.tensors);
-    let registry = crate::libraries::registry(&[])?;
-    let mut claims = claims::of_weights(&file, "", weights.tag, &registry);
+    tell_which(&file, &selected);
+    let set = selected.set;
+    let tensors = names::of_file(selected.tensors);
     let partial = config.top.pretrained_partial;
     let size = claims::picture_size(&claims);
     let fitted = fit::fit(towers, &tensors, weights.part, partial, &weights.file.display().to_string(), size)?;
     tell_fitted(weights.file, &fitted, towers);
-    if claims.is_empty() {
-        claims = claims::of_weights(&file, fitted.names, weights.tag, &registry);
-    }
     if weights.part != Part::Tower(Modality::Text) && !claims::tells_pixels(&claims) {
         tell_pixels(weights.file, towers);
+        claims.extend(claims::of_siglip(&file.path, fitted.names, &tensors));
     }
     let differences = claims::differences(&claims, config, towers, weights.part);
     claims::check(&differences, weights.file, partial || weights.lenient)?;
     let scale = tensors.get("logit_scale").map(|found| found.tensor.shallow_clone());
-    Ok(Loaded { fitted, path: file.path, set: taken.set, scale, differences })
+    Ok(Loaded { fitted, path: file.path, set, scale, differences })
 }
 
 /// Says which weights of a file are taken, where that is a choice.
-fn tell_which(file: &formats::WeightFile, taken: &which::Taken) {
-    let (taken_is, other) = match taken.set {
+fn tell_which(file: &formats::WeightFile, selected: &which::SelectedWeights) {
+    let (taken_is, other) = match selected.set {
         WeightSet::Average => ("the moving average of the weights", "`raw` takes the weights as they were trained"),
         WeightSet::Raw => ("the weights as they were trained", "`average` takes their moving average"),
     };
-    if taken.both {
+    if selected.both {
         tracing::info!("{}: {taken_is} are taken; {other} (`--weights`, `pretrained_weights`)", file.path.display());
-    } else if taken.set == WeightSet::Average {
+    } else if selected.set == WeightSet::Average {
         tracing::info!("{}: it holds {taken_is}", file.path.display());
     }
 }

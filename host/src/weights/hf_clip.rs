@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::names::{Named, Tensors};
+use super::names::{NamedTensor, Tensors};
 
 /// One step from transformers' name to ours.
 type Rule = (&'static str, &'static str);
@@ -102,7 +102,7 @@ fn block(inside: &str, blocks: &str, within: &[Rule], outside: &[Rule]) -> Strin
 }
 
 /// A matrix transposed; what is no matrix is left to be refused by its shape.
-fn transposed(named: &Named) -> Named {
+fn transposed(named: &NamedTensor) -> NamedTensor {
     if named.tensor.dim() == 2 { named.with(named.tensor.transpose(0, 1)) } else { named.share() }
 }
 

@@ -9,7 +9,7 @@ use tch::Tensor;
 
 /// A tensor of a file.
 #[derive(Debug)]
-pub struct Named {
+pub struct NamedTensor {
     /// Its values. Copy before writing into them: tensors of one storage share memory.
     pub tensor: Tensor,
     /// Its name as it stands in the file; of joined tensors, the first one's.
@@ -17,11 +17,11 @@ pub struct Named {
 }
 
 /// Tensors by name.
-pub type Tensors = BTreeMap<String, Named>;
+pub type Tensors = BTreeMap<String, NamedTensor>;
 
 /// The tensors of a file under the names that they have there.
 pub fn of_file(tensors: Vec<(String, Tensor)>) -> Tensors {
-    tensors.into_iter().map(|(name, tensor)| (name.clone(), Named { tensor, from: name })).collect()
+    tensors.into_iter().map(|(name, tensor)| (name.clone(), NamedTensor { tensor, from: name })).collect()
 }
 
 /// One way to read a file.
@@ -121,7 +121,7 @@ pub(super) fn renamed(tensors: &Tensors, name: impl Fn(&str) -> Option<String>) 
     tensors.iter().filter_map(|(old, named)| Some((name(old)?, named.share()))).collect()
 }
 
-impl Named {
+impl NamedTensor {
     /// The same values, sharing memory.
     pub(super) fn share(&self) -> Self {
         self.with(self.tensor.shallow_clone())

@@ -7,7 +7,7 @@ use crate::formats::{WeightFile, WeightSet};
 
 /// The weights of a file that were taken.
 #[derive(Debug)]
-pub struct Taken {
+pub struct SelectedWeights {
     /// Them, without the other set.
     pub tensors: Vec<(String, Tensor)>,
     /// Which they are.
@@ -26,7 +26,7 @@ pub fn take(
     wanted: Option<WeightSet>,
     measured: Option<WeightSet>,
     converted: Option<WeightSet>,
-) -> Result<Taken, String> {
+) -> Result<SelectedWeights, String> {
     let tensors = std::mem::take(&mut file.tensors);
     let (average, rest): (Vec<_>, Vec<_>) = tensors.into_iter().partition(|(name, _)| name.starts_with(PREFIX));
     if average.is_empty() {
@@ -36,7 +36,7 @@ pub fn take(
                 WeightSet::Average => "it holds no moving average of weights; runs with `[ema]` have one".into(),
                 WeightSet::Raw => "it holds a moving average alone".into(),
             }),
-            _ => Ok(Taken { tensors: rest, set, both: !file.extras.others.is_empty() }),
+            _ => Ok(SelectedWeights { tensors: rest, set, both: !file.extras.others.is_empty() }),
         };
     }
     let set = wanted.or(measured).unwrap_or(WeightSet::Raw);
@@ -50,7 +50,7 @@ pub fn take(
             taken
         }
     };
-    Ok(Taken { tensors, set, both: true })
+    Ok(SelectedWeights { tensors, set, both: true })
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_checkpoints_average_replaces_the_weights_it_averages() {
         let both = || file(&[("ema.w", 1.0), ("w", 2.0), ("buffer", 3.0)], Extras::default());
-        let value = |taken: &Taken, name: &str| {
+        let value = |taken: &SelectedWeights, name: &str| {
             let found: Vec<_> = taken.tensors.iter().filter(|(known, _)| known == name).collect();
             assert_eq!(found.len(), 1, "{name} is there once");
             found[0].1.double_value(&[])
