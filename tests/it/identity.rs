@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use vlhub_host::checkpoint::Store;
 use vlhub_host::formats::{read_safetensors, read_with_metadata, write_pt, write_safetensors};
 use vlhub_sdk::tch::{Kind, Tensor};
 
@@ -136,19 +137,34 @@ fn a_checkpoint_folder_is_complete_by_itself() {
 }
 
 #[test]
-fn older_checkpoints_are_described_by_their_runs_folder() {
+fn runs_of_older_versions_are_read_and_resumed() {
     let folder = folder();
     let path = folder.path();
     train(path, &["backbone.image.heads=4"]);
     let before = embed(path, &["--checkpoint", "logs/small"]);
-    // Until this release, the run's options did not say where their paths start.
-    let config = path.join("logs/small/config.toml");
-    let text = std::fs::read_to_string(&config).expect("it is there");
-    let old: Vec<&str> = text.lines().filter(|line| !line.starts_with("folder = ")).collect();
-    assert_eq!(old.len() + 1, text.lines().count(), "the line is there once");
-    std::fs::write(&config, old.join("\n")).expect("written");
-    assert!(embed(path, &["--checkpoint", "logs/small"]).equals(&before));
-    must(path, &["train", "logs/small/config.toml", "train.steps=3", "--resume"]);
+    // Until this release, a checkpoint held what decides a resume, and no options said where paths start.
+    let text = std::fs::read_to_string(path.join("logs/small/config.toml")).expect("it is there");
+    let without = |keys: &[&str]| {
+        let kept = text.lines().filter(|line| !keys.iter().any(|key| line.starts_with(&format!("{key} = "))));
+        kept.collect::<Vec<_>>().join("\n")
+    };
+    let mut state = Store::load(&path.join("logs/small/checkpoints/step-000000002")).expect("it is sound");
+    assert!(state.config.contains("folder = ") && state.extra.remove("teachers").is_some());
+    state.config = without(&["folder", "name", "logs", "libraries", "model", "pretrained"]);
+    std::fs::create_dir_all(path.join("logs/old")).expect("made");
+    Store::open(path.join("logs/old/checkpoints")).expect("made").save(&state).expect("saved");
+    std::fs::write(path.join("logs/old/config.toml"), without(&["folder"])).expect("written");
+    std::fs::copy(path.join("logs/small/metrics.jsonl"), path.join("logs/old/metrics.jsonl")).expect("copied");
+
+    assert!(embed(path, &["--checkpoint", "logs/old"]).equals(&before));
+    same_numbers(&measured(path, "small"), &json(&must(path, &["eval", "logs/old", "--json"])));
+    let data = "data.train={ use = \"csv\", path = \"here.csv\" }";
+    refused(&run(path, &["check", "logs/old/config.toml", data]), 2, &["here.csv", "`folder=PATH`"]);
+    std::fs::remove_file(path.join("logs/old/config.toml")).expect("removed");
+    let alone = embed(path, &["--checkpoint", "logs/old"]);
+    assert!(alone.equals(&before) && alone.err.contains("older version"), "{}", alone.err);
+    train(path, &["name=old", "backbone.image.heads=4", "train.steps=3", "--resume"]);
+    refused(&run(path, &["train", "run.toml", "name=old", "train.steps=4", "--resume"]), 4, &["backbone.image.heads = 4 before, 2 now"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::model::{ChosenModel, ModelRequest, WithoutWeights, choose, weights_name};
+use super::model::{ChosenModel, ModelRequest, WithoutWeights, choose, is_run, weights_name};
 use super::{load, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
 use crate::config::RunConfig;
@@ -89,5 +89,5 @@ fn run_of(target: &Path) -> Option<&Path> {
         return Some(target);
     }
     let folder = target.parent().filter(|_| target.file_name().is_some_and(|name| name == "config.toml"))?;
-    (folder.join("checkpoints").is_dir() || folder.join("manifest.json").is_file()).then_some(folder)
+    is_run(folder).then_some(folder)
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tch::Device;
 use vlhub_core::Teacher;
 
-use super::{load, registry_of};
+use super::registry_of;
 use crate::cli::{Shared, WeightArgs};
 use crate::config::document::{Document, OF_MODEL};
 use crate::config::{NO_WEIGHTS, RunConfig};
@@ -71,11 +72,11 @@ pub(super) fn choose(shared: &Shared, asked: ModelRequest<'_>) -> Outcome<Chosen
     let mut asked = asked;
     // A run's folder is a model with its weights.
     if let (Some(model), None) = (asked.model, asked.checkpoint)
-        && Path::new(model).is_dir()
+        && is_run(Path::new(model))
     {
         (asked.checkpoint, asked.model) = (Some(model), None);
     }
-    let tag = asked.checkpoint.filter(|source| !Path::new(source).exists()).and_then(|tag| pretrained::tag(asked.model?, tag));
+    let tag = tag_of(shared, &asked)?;
     let located = asked.checkpoint.filter(|_| tag.is_none()).map(|source| locate(source, Path::new("."), "")).transpose()?;
     let run = located.as_deref().map(RunCheckpoint::of).transpose()?.flatten();
     match run {
@@ -84,13 +85,26 @@ pub(super) fn choose(shared: &Shared, asked: ModelRequest<'_>) -> Outcome<Chosen
     }
 }
 
+/// Whether a folder is that of a run, or one of its checkpoints.
+pub(super) fn is_run(folder: &Path) -> bool {
+    folder.join("checkpoints").is_dir() || folder.join("manifest.json").is_file()
+}
+
+/// The tag of the model that `--checkpoint` names, unless there is a file of that name.
+fn tag_of(shared: &Shared, asked: &ModelRequest<'_>) -> Outcome<Option<&'static Pretrained>> {
+    let (Some(model), Some(source)) = (asked.model, asked.checkpoint) else { return Ok(None) };
+    if Path::new(source).exists() || hub::Source::parse(source).is_some() {
+        return Ok(None);
+    }
+    let document = document(shared, model, asked.overrides)?;
+    Ok(document.tree.get("model").and_then(Value::as_str).and_then(|model| pretrained::tag(model, source)))
+}
+
 /// The model that a run's checkpoint describes.
 fn of_run(shared: &Shared, asked: &ModelRequest<'_>, run: RunCheckpoint) -> Outcome<ChosenModel> {
     let key =
         |argument: &String| argument.split_once('=').map_or("", |(key, _)| key.trim()).split('.').next().unwrap_or_default().to_owned();
-    if let Some(other) =
-        asked.overrides.iter().find(|argument| ["model", "pretrained", "teacher", "base"].contains(&key(argument).as_str()))
-    {
+    if let Some(other) = asked.overrides.iter().find(|argument| ["model", "pretrained", "teacher"].contains(&key(argument).as_str())) {
         return Err(other_model(&run, other));
     }
     let of_model = |argument: &&String| {
@@ -147,14 +161,17 @@ fn against_named(run: &RunConfig, named: &RunConfig, name: &str) -> Vec<Differen
 /// The model that is named, or that weights of other programs describe.
 fn as_named(shared: &Shared, asked: &ModelRequest<'_>, located: Option<PathBuf>, tag: Option<&'static Pretrained>) -> Outcome<ChosenModel> {
     let mut document = match (asked.model, asked.checkpoint, &located) {
-        (Some(model), ..) => document(shared, model, &[])?,
-        (None, Some(source), Some(file)) => described_by(shared, source, file)?.ok_or_else(|| undescribed(source))?,
+        (Some(model), ..) => document(shared, model, asked.overrides)?,
+        (None, Some(source), Some(file)) => {
+            let mut document = described_by(shared, source, file)?.ok_or_else(|| undescribed(source))?;
+            document.set_all(asked.overrides)?;
+            document
+        }
         _ => return Err(Failure::usage("name a model with `--model`, or a run with `--checkpoint`")),
     };
     if let (Some(_), Some(name)) = (tag, asked.checkpoint) {
         document.tree.insert("pretrained".into(), name.into());
     }
-    document.set_all(asked.overrides)?;
     let mut config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
     let choice = asked.weights.weights.or(config.top.pretrained_weights);
     if located.is_some() {
@@ -201,17 +218,19 @@ fn refuse_random(asked: &ModelRequest<'_>, config: &RunConfig) -> Outcome {
 
 /// The document of a model's name, a model config or a run file.
 fn document(shared: &Shared, name: &str, overrides: &[String]) -> Outcome<Document> {
-    let mut document = if name.ends_with(".toml") { Document::read(Path::new(name), &[])? } else { Document::of_model(name) };
-    document.set_all(overrides)?;
+    let mut document = if name.ends_with(".toml") {
+        Document::read(Path::new(name), overrides)?
+    } else {
+        let mut document = Document::of_model(name);
+        document.set_all(overrides)?;
+        document
+    };
     document.add_model_configs(&shared.model_configs);
     Ok(document)
 }
 
 /// The options of a model's name, a model config or a run file.
 fn load_named(shared: &Shared, name: &str, overrides: &[String]) -> Outcome<RunConfig> {
-    if name.ends_with(".toml") {
-        return load(shared, Path::new(name), overrides);
-    }
     let document = document(shared, name, overrides)?;
     RunConfig::of(&document, &registry_of(shared, &document)?)
 }

@@ -101,6 +101,13 @@ impl Document {
         Ok(())
     }
 
+    /// Whether these are the options of a run that do not say where its relative paths start: they are looked for in the run's own folder.
+    pub(super) fn is_of_an_older_run(&self) -> bool {
+        let file = Path::new(&self.name);
+        let own = file.file_name().is_some_and(|name| name == "config.toml") && file.with_file_name("checkpoints").is_dir();
+        own && !self.lines.contains_key(FOLDER)
+    }
+
     /// Adds folders of model configs, relative to the working directory, after those that the file names.
     pub fn add_model_configs(&mut self, folders: &[PathBuf]) {
         let list = self.tree.entry("model_configs").or_insert_with(|| Value::Array(Vec::new()));

@@ -145,7 +145,11 @@ impl RunConfig {
     pub fn of(document: &Document, registry: &Registry) -> Outcome<Self> {
         Self::resolve(document, registry).map_err(|list| {
             let problems = Problems::found(document, list);
-            problems.failure().unwrap_or_else(|| crate::failure::Failure::usage("the run file cannot be read"))
+            let mut failure = problems.failure().unwrap_or_else(|| crate::failure::Failure::usage("the run file cannot be read"));
+            if document.is_of_an_older_run() {
+                failure.message += "\n  this run was made before its options said where its relative paths start; say it: `folder=PATH`";
+            }
+            failure
         })
     }
 

@@ -1,6 +1,6 @@
 //! What weights say of the model that they belong to, whoever made them: in one place, so that every maker is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -115,10 +115,12 @@ pub fn differences(all: &[Claims], config: &RunConfig, towers: &Towers, part: Pa
         Part::Tower(Modality::Text) => key.starts_with("backbone.text.") || key.starts_with("tokenizer."),
     };
     let found = all.iter().flat_map(|claims| Sides { used: "the model", other: &claims.source }.shared(&built, &claims.description));
-    let mut found: Vec<Difference> = found.filter(|difference| of_part(&difference.key)).collect();
+    // One tokenizer may lie in two places.
+    let is_path = |value: &Value| value.as_str().is_some_and(|name| name != "clip" && !name.contains(':'));
+    let moved = |one: &Difference| one.key == "tokenizer.use" && (is_path(&one.used) || is_path(&one.other));
+    let mut found: Vec<Difference> = found.filter(|difference| of_part(&difference.key) && !moved(difference)).collect();
     // Of several sources, the first speaks.
-    found.dedup_by(|later, first| later.key == first.key);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     found.retain(|difference| seen.insert(difference.key.clone()));
     found
 }
