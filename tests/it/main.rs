@@ -6,6 +6,7 @@ mod cli;
 mod dependencies;
 mod dylib;
 mod first_minutes;
+mod identity;
 mod layering;
 mod models;
 mod names;

@@ -73,7 +73,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     let resumed = training.resume(&store, &resume, args.allow_changed)?;
     let first = training.first_step();
     skipped.resume(first)?;
-    folder.write_config(&config.to_toml())?;
+    folder.write_config(&config.to_portable_toml())?;
     folder.write_params(&flat(&config.resolved))?;
     folder.write_parameters(&training.parameters())?;
     folder.write_about(&training.facts())?;
@@ -86,7 +86,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     tracing::info!("writing to {}", folder.path().display());
     let progress = Progress::new(training.total, config.train.batch as u64, training.steps_per_epoch()).every(config.train.log_every);
     let mut recorder = Recorder::open(&folder, progress, resumed.is_some().then_some(first))?;
-    recorder.tensorboard().text("config", first, &format!("```toml\n{}\n```", config.to_toml()))?;
+    recorder.tensorboard().text("config", first, &format!("```toml\n{}\n```", config.to_portable_toml()))?;
     let ending = training.run(&mut Output { folder: &folder, recorder: &mut recorder, store: &store }, &stop);
     recorder.finish();
     for (reason, count) in skipped.counts() {

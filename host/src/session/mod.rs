@@ -19,6 +19,7 @@ use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
+pub use initial_weights::Loaded;
 pub use tokenizer::{tokenizer, tokenizer_file};
 pub use views::{truncate, views};
 
@@ -31,8 +32,15 @@ pub struct Session {
     pub terms: Vec<Term>,
     /// Turns texts into ids, when there is a text tower.
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
-    /// The logit scale of `pretrained`.
-    pub logit_scale: Option<Tensor>,
+    /// The weights that were loaded, those of the whole model first.
+    pub loaded: Vec<Loaded>,
+}
+
+impl Session {
+    /// The logit scale of the weights that were loaded.
+    pub fn logit_scale(&self) -> Option<&Tensor> {
+        self.loaded.first().and_then(|loaded| loaded.scale.as_ref())
+    }
 }
 
 /// Builds what a run file names, to be used. The same seed gives the same initial weights.
@@ -101,13 +109,24 @@ pub(crate) fn with_teachers(config: &RunConfig, teachers: &[Teacher]) -> Outcome
 /// # Errors
 /// As [`build`].
 pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Session> {
+    build_trained(config, device, None)
+}
+
+/// [`build_without_tokenizer`] for a model whose objectives are told of these teachers; without them, of those that `config` names.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_trained(config: &RunConfig, device: Device, teachers: Option<&[Teacher]>) -> Outcome<Session> {
     // A trained model needs no teacher; its objectives are told what it looked like.
     let sketch = |teacher: &TeacherConfig| {
         let sketched = vlhub_torch_ext::on_paper(|| on_shapes(&teacher.config).map(|session| teachers::describe(teacher, &session)));
         sketched.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
     };
-    let teachers = config.teachers.iter().map(sketch).collect::<Outcome<Vec<_>>>()?;
-    let mut session = build_weightless(config, device, &teachers)?;
+    let sketched = match teachers {
+        Some(teachers) => teachers.to_vec(),
+        None => config.teachers.iter().map(sketch).collect::<Outcome<Vec<_>>>()?,
+    };
+    let mut session = build_weightless(config, device, &sketched)?;
     initial_weights::load_named(config, &mut session)?;
     Ok(session)
 }
@@ -141,5 +160,5 @@ fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) ->
         }
         terms.push(Term::new(&term.key, term.weight, objective));
     }
-    Ok(Session { towers, terms, tokenizer: None, logit_scale: None })
+    Ok(Session { towers, terms, tokenizer: None, loaded: Vec::new() })
 }

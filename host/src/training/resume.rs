@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Resume, Training};
+use super::{Resume, Training, save};
 use crate::checkpoint::Store;
 use crate::config::document::{Document, flat};
 use crate::engine::ema::Ema;
@@ -38,7 +38,7 @@ impl Training<'_> {
         let state = Store::load(&path).map_err(refused)?;
         let mut changes = Vec::new();
         if state.config_hash != self.config_hash() {
-            changes.push(format!("options differ:{}", difference(&state.config, &self.decisive())));
+            changes.push(format!("options differ:{}", difference(&decisive_of(&state.config), &self.decisive())));
         }
         if state.dataset != self.fingerprint {
             changes.push("the training data has changed".to_owned());
@@ -89,6 +89,11 @@ impl Training<'_> {
 
 fn refused(error: vlhub_core::Error) -> Failure {
     Failure::new(Failure::RESUME, error.to_string())
+}
+
+/// Of a checkpoint's options, those that decide what is computed; older checkpoints hold nothing else.
+fn decisive_of(config: &str) -> String {
+    Document::parse(config, "", PathBuf::new()).map(|document| save::decisive(document.tree)).unwrap_or_default()
 }
 
 /// Options that two TOML texts do not have in common, with both values.
