@@ -103,6 +103,7 @@ fn the_top_level_holds_what_it_should() {
         "host",
         "sdk",
         "examples",
+        "findings",
         "tests",
         "findings",
         "README.md",

@@ -38,6 +38,9 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         for line in training.banner() {
             say!("{line}");
         }
+        for warning in training.warnings() {
+            say!("warning: {warning}");
+        }
         let (peak, time) = training.first_batch()?;
         say!(
             "one batch was read and its gradients computed in {:.2} s, with at most {:.1} MiB of tensors beside weights and batch; nothing was written",
@@ -79,6 +82,9 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     folder.write_about(&training.facts())?;
     for line in training.banner() {
         tracing::info!("{line}");
+    }
+    for warning in training.warnings() {
+        tracing::warn!("{warning}");
     }
     if let Some(text) = &resumed {
         tracing::info!("{text}");

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit};
 
 use crate::data::tokens::{Clean, Mode};
+use crate::engine::batch_norm::FreezeStatistics;
 use crate::engine::lora::LoraConfig;
 use crate::formats::WeightSet;
 use crate::section::{Section, out_of_range};
@@ -168,8 +169,9 @@ pub struct TowerOptions {
     /// `--lock-text-unlocked-layers` do; without it nothing is locked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlocked: Option<usize>,
-    /// Where a batch norm is not trained, normalise by its running statistics and leave them as they are.
-    pub freeze_bn_stats: bool,
+    /// Batch norms that normalise by their running statistics while the tower is trained, and leave these as they are: `true` for those
+    /// whose weights are not trained, `"all"` for every one.
+    pub freeze_bn_stats: FreezeStatistics,
     /// Low-rank adapters.
     #[serde(skip_serializing_if = "no_adapters")]
     pub lora: LoraConfig,

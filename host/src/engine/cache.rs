@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// `train.grad_cache`. Chunks run through the towers one after the other: first without a graph, for the features that objectives compare;
 /// then, when the objectives' gradients are known, once more with it. A chunk whose graph is kept from the first time does not run again.
+///
+/// Loss and gradients are those of the whole batch, for every objective, where a tower's output for a row depends on that row alone. A batch
+/// norm that normalises by the rows it is given does not: see [`super::batch_norm`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GradCacheConfig {
@@ -40,6 +43,11 @@ impl Default for Keep {
 }
 
 impl GradCacheConfig {
+    /// Whether a batch of `batch` rows is cut into more than one chunk.
+    pub fn splits(&self, batch: usize) -> bool {
+        u64::try_from(self.rows).is_ok_and(|rows| rows > 0 && rows < batch as u64)
+    }
+
     /// `budget` in bytes; `None` when it is not given.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Forward, I
 
 use vlhub_sdk::nn::dropout;
 
+use super::batch_norm::FreezeStatistics;
 use super::groups::Groups;
 use super::head::ProjectionHead;
 use super::{seed_of, seed_of_name};
@@ -24,9 +25,11 @@ pub struct TowerNet {
     /// Prefix of its parameters: `visual.`, `text.` or nothing.
     prefix: String,
     /// Whether the whole tower and its projection are frozen: it runs as in evaluation, without a graph.
-    locked: bool,
+    pub(super) locked: bool,
+    /// Which batch norms are to freeze their running statistics.
+    pub(super) freeze_statistics: FreezeStatistics,
     /// Frozen running statistics, by address.
-    kept: Option<Arc<BTreeSet<usize>>>,
+    pub(super) kept: Option<Arc<BTreeSet<usize>>>,
     /// Dropout: share of the pooled output that is zeroed before the projection while training.
     pub drop: f64,
 }
@@ -86,7 +89,16 @@ impl Towers {
         let width = backbone.width();
         let projection = ProjectionHead::new(&path, backbone.projection(), width, self.embed).map_err(|error| error.within(&place))?;
         self.refuse_renamed(&place)?;
-        Ok(TowerNet { backbone, projection, input, prefix, locked: false, kept: None, drop: 0.0 })
+        Ok(TowerNet {
+            backbone,
+            projection,
+            input,
+            prefix,
+            locked: false,
+            freeze_statistics: FreezeStatistics::default(),
+            kept: None,
+            drop: 0.0,
+        })
     }
 
     /// tch renames a variable that is created twice (`weight__3`); nothing would ever be loaded into it.
@@ -197,23 +209,7 @@ impl Towers {
         self.freeze_under(modality, &stages)
     }
 
-    /// Freezes the running statistics of batch norms whose weights are not trained.
-    ///
-    /// # Errors
-    /// When the run has no such tower.
-    pub fn keep_statistics(&mut self, modality: Modality) -> Result<()> {
-        let all = self.vars.variables();
-        let frozen = |name: &str| {
-            let weight = name.strip_suffix("running_mean").map(|place| format!("{place}weight"))?;
-            all.get(&weight).is_none_or(|weight| !weight.requires_grad()).then_some(())
-        };
-        let named = all.iter().filter(|(name, _)| self.owner(name) == Some(modality) && frozen(name).is_some());
-        let kept: BTreeSet<usize> = named.map(|(_, mean)| mean.data_ptr() as usize).collect();
-        self.net_mut(modality)?.kept = Some(Arc::new(kept));
-        Ok(())
-    }
-
-    fn net_mut(&mut self, modality: Modality) -> Result<&mut TowerNet> {
+    pub(super) fn net_mut(&mut self, modality: Modality) -> Result<&mut TowerNet> {
         let net = match modality {
             Modality::Image => &mut self.image,
             Modality::Text => &mut self.text,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tch::Tensor;
 use vlhub_core::Modality;
 
-use super::{Session, towers_of};
+use super::{Session, towers_of, trained_parts};
 use crate::config::RunConfig;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
@@ -31,18 +31,7 @@ pub(super) fn load_named(config: &RunConfig, session: &mut Session) -> Outcome {
         session.loaded.push(load(config, &session.towers, &weights)?);
     }
     tch::no_grad(|| afresh.into_iter().try_for_each(|(mut variable, start)| variable.f_copy_(&start))).map_err(vlhub_core::Error::from)?;
-    for (modality, tower) in towers_of(config) {
-        if !tower.training.freeze.is_empty() {
-            session.towers.freeze(modality, &tower.training.freeze)?;
-        }
-        if let Some(unlocked) = tower.training.unlocked {
-            session.towers.lock(modality, unlocked)?;
-        }
-        if tower.training.freeze_bn_stats {
-            session.towers.keep_statistics(modality)?;
-        }
-    }
-    Ok(())
+    trained_parts::freeze(config, &mut session.towers)
 }
 
 /// Initial values of the groups of layers behind the first `load_groups`: loading must not change them.

@@ -4,6 +4,7 @@ pub mod initial_weights;
 pub mod parameters;
 mod teachers;
 mod tokenizer;
+mod trained_parts;
 mod views;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::failure::{Failure, Outcome};
 
 pub use initial_weights::Loaded;
 pub use tokenizer::{tokenizer, tokenizer_file};
+pub use trained_parts::early_warnings;
 pub use views::{truncate, views};
 
 /// Towers and objectives of a run, with its weights to start from.
@@ -67,12 +69,10 @@ pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<Trainab
         readonly::check_teacher(&about.name, &session.towers, towers)?;
     }
     let averaged = session.terms.iter().flat_map(|term| &term.needs).any(|need| need.forward.weights == Weights::Average);
-    let average = averaged.then(|| teachers::average(config, &session.towers)).transpose()?;
-    let mut lora = Vec::new();
-    for (modality, tower) in towers_of(config) {
-        if tower.training.lora.rank > 0 {
-            lora.extend(Adapter::attach(&session.towers, modality, &tower.training.lora)?);
-        }
+    let mut average = averaged.then(|| teachers::average(config, &session.towers)).transpose()?;
+    let lora = trained_parts::adapt(config, &mut session.towers)?;
+    if let Some(average) = &mut average {
+        average.normalise_like(&session.towers)?;
     }
     Ok(Trainable { session, readonly: ReadOnly { average, teachers }, lora })
 }

@@ -1,5 +1,6 @@
 //! The engine against open_clip, and against itself under gradient caching.
 
+mod batch_norm;
 mod objectives;
 
 use std::collections::BTreeMap;
