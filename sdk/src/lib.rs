@@ -13,6 +13,7 @@ pub mod nn;
 pub mod ops;
 pub mod pixels;
 pub mod random;
+pub mod suites;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

@@ -24,9 +24,9 @@ fn part<T: serde_json::value::Index + Copy, R: vlhub_sdk::serde::de::Deserialize
 /// The data of a case, and a model that knows their features.
 fn data(case: &Value) -> (Labels, Table) {
     let labels = |key: &str| part::<_, Vec<i64>>(case, key).into_iter().map(Some).collect();
-    let classes = part(case, "classes");
+    let classes = kinds(part(case, "classes"));
     let rows: Vec<Vec<f32>> = [part::<_, Vec<_>>(case, "train"), part(case, "data")].concat();
-    (Labels { classes: [classes; 2], train: labels("train_labels"), data: labels("data_labels") }, Table::new(rows))
+    (Labels { classes: [classes.clone(), classes], train: labels("train_labels"), data: labels("data_labels") }, Table::new(rows))
 }
 
 fn tensor(case: &Value, key: &str) -> Tensor {
