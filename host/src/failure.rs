@@ -62,3 +62,9 @@ impl From<vlhub_core::Error> for Failure {
 
 /// What a command returns.
 pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// `; did you mean `x`? known: x y z`: what to say after a name that nobody knows.
+pub fn hint(typed: &str, known: &[&str]) -> String {
+    let near = vlhub_core::suggest(typed, known.iter().copied()).map(|near| format!(" did you mean `{near}`?")).unwrap_or_default();
+    format!(";{near} known: {}", if known.is_empty() { "none".to_owned() } else { known.join(" ") })
+}

@@ -6,27 +6,29 @@ mod cli;
 mod command;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod engine;
+pub mod evaluation;
 pub mod failure;
+mod files;
+pub mod formats;
 pub mod hub;
+pub mod inspect;
+pub mod libraries;
 mod linked;
-pub mod loader;
-pub mod model;
 pub mod models;
 pub mod run;
+pub mod section;
 pub mod session;
+pub mod training;
 pub mod weights;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use vlhub_core::Registry;
 
 use cli::Command;
 use failure::Outcome;
-
-/// Version of libtorch that this release is built for.
-pub const TORCH: &str = "2.11.0";
 
 /// What a distribution calls: reads the command line, runs the command, and turns a failure into a message and an exit status.
 pub fn main() -> ExitCode {
@@ -46,18 +48,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
-}
-
-/// Everything that is linked in, and the plugins of `libraries`.
-///
-/// # Errors
-/// Two plugins of one name, or a library that is refused.
-pub fn registry(libraries: &[std::path::PathBuf]) -> Outcome<Registry> {
-    let mut registry = Registry::linked()?;
-    for library in libraries {
-        loader::load(library, &mut registry)?;
-    }
-    Ok(registry)
 }
 
 fn dispatch(cli: cli::Cli) -> Outcome {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use vlhub_host::checkpoint::{read_safetensors, write_safetensors};
+use vlhub_host::formats::{read_safetensors, write_safetensors};
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::tch::{Device, Kind, Tensor};
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use vlhub_core::abi::{Identity, MAGIC};
 use vlhub_core::{Batch, Encoded, Error, Features, Modality, Objective, ObjectiveCx, Registry, Result, Source};
 use vlhub_host::failure::Failure;
-use vlhub_host::loader;
+use vlhub_host::libraries;
 use vlhub_sdk::tch::{Device, Kind, Tensor, nn};
 use vlhub_sdk::tracing::{self, Event, Metadata, Subscriber, field, span};
 
@@ -33,7 +33,7 @@ fn toy(feature: &str) -> PathBuf {
 
 fn load(path: &Path) -> Result<Registry, Failure> {
     let mut registry = Registry::default();
-    loader::load(path, &mut registry).map(|()| registry)
+    libraries::load(path, &mut registry).map(|()| registry)
 }
 
 fn objective(registry: &Registry, store: &nn::VarStore, name: &str, options: serde_json::Value) -> Result<Box<dyn Objective>> {
@@ -155,7 +155,7 @@ fn a_refusal_for_another_compiler_shows_both_sides_and_the_command() {
 fn a_library_that_is_loaded_twice_is_a_duplicate_and_the_registry_keeps_the_first() {
     let path = toy("dylib");
     let mut registry = load(&path).expect("it is good");
-    let failure = loader::load(&path, &mut registry).expect_err("its names are taken");
+    let failure = libraries::load(&path, &mut registry).expect_err("its names are taken");
     assert!(failure.message.contains("two plugins of kind objective are called `toy_good`"), "{failure}");
     assert_eq!(failure.code, Failure::PLUGIN);
     assert_eq!(registry.names::<dyn Objective>(), ["toy_good"]);

@@ -71,7 +71,7 @@ fn unsafe_stands_where_the_architecture_allows_it() {
         "core/torch-ext/src/mixed.rs",
         "core/torch-ext/src/watch.rs",
         "core/src/abi.rs",
-        "host/src/loader.rs",
+        "host/src/libraries.rs",
         "sdk/src/macros.rs",
         "sdk/cargo-vlhub/src/probe.rs",
     ];

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use vlhub_host::checkpoint::read_safetensors;
+use vlhub_host::formats::read_safetensors;
 
 use crate::program::{SMALL, must, run};
 

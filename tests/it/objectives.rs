@@ -79,7 +79,7 @@ fn every_recipe_has_the_plain_steps_gradients_in_chunks_in_both_precisions() {
 /// The gradient of a run's first step, as the first moment holds it.
 fn first_gradient(folder: &Path, run: &str) -> Vec<f32> {
     let file = folder.join(format!("logs/{run}/checkpoints/step-000000001/rank-0.safetensors"));
-    let mut tensors = vlhub_host::checkpoint::read_safetensors(&file).expect("it is kept");
+    let mut tensors = vlhub_host::formats::read_safetensors(&file).expect("it is kept");
     tensors.retain(|(name, _)| name.starts_with("optimizer.exp_avg."));
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     tensors.iter().flat_map(|(_, tensor)| Vec::<f32>::try_from(tensor.view(-1)).expect("floats")).collect()
@@ -179,7 +179,7 @@ fn queues_averages_adapters_and_rates_are_resumed_to_the_bit() {
     std::fs::write(folder.path().join("texts.txt"), "a red circle\n").expect("written");
     must(folder.path(), &["embed", "--model", "run.toml", "--checkpoint", "logs/small", "--texts", "texts.txt", "--out", "e.safetensors"]);
     must(folder.path(), &["models", "convert", "logs/small", "w.safetensors"]);
-    let names: Vec<String> = vlhub_host::checkpoint::read_safetensors(&folder.path().join("w.safetensors"))
+    let names: Vec<String> = vlhub_host::formats::read_safetensors(&folder.path().join("w.safetensors"))
         .expect("written")
         .into_iter()
         .map(|(name, _)| name)
@@ -205,7 +205,7 @@ fn towers_are_locked_by_groups_and_load_the_first_ones() {
     assert_eq!(last, ["logit_scale", "text_projection", "visual.proj"]);
     let tensors = |name: &str| {
         must(folder.path(), &["models", "convert", &format!("logs/{name}"), "w.safetensors"]);
-        vlhub_host::checkpoint::read_safetensors(&folder.path().join("w.safetensors"))
+        vlhub_host::formats::read_safetensors(&folder.path().join("w.safetensors"))
             .expect("written")
             .into_iter()
             .collect::<std::collections::BTreeMap<_, _>>()

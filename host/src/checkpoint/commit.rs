@@ -9,7 +9,6 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use vlhub_core::{Error, Result};
 use xxhash_rust::xxh3::xxh3_128;
@@ -17,8 +16,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::failpoint;
 use super::find::Candidate;
 use super::manifest::{FORMAT, FileEntry, Manifest, hex, versions};
-use super::tensors::Layout;
 use super::{State, Store};
+use crate::files::nonce;
+use crate::formats::safetensors_write::Layout;
 
 impl Store {
     /// Writes a checkpoint; when it returns, the checkpoint survives a loss of power. On an error, such as a full disk, what it wrote is
@@ -191,13 +191,6 @@ fn doomed(candidates: &[Candidate], valid: &[bool], keep_last: usize, keep_every
         newest_of_step = if valid { Some(candidate.step) } else { newest_of_step };
     }
     doomed
-}
-
-/// A name that no other save has: process, and how many names it made.
-pub(super) fn nonce() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}-{:x}-{:x}", std::process::id(), time.as_nanos() as u64, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]

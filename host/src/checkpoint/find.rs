@@ -6,10 +6,11 @@ use std::sync::PoisonError;
 use vlhub_core::{Error, Result};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::fs::Fs;
 use super::manifest::{Manifest, hex};
-use super::{State, Store, tensors};
-use crate::weights::source::Source;
+use super::{State, Store};
+use crate::files::fs::Fs;
+use crate::formats::safetensors::of_ours;
+use crate::formats::source::Source;
 
 /// The newest valid checkpoint.
 #[derive(Clone, Debug)]
@@ -135,7 +136,7 @@ pub(super) fn load(fs: &dyn Fs, path: &Path) -> Result<State> {
     let config = read(fs, path, "config.toml", &manifest).map_err(bad)?;
     let data = read(fs, path, "rank-0.safetensors", &manifest).map_err(bad)?;
     Ok(State {
-        tensors: tensors::parse(&Source::Bytes(&data)).map_err(|why| bad(format!("rank-0.safetensors: {why}")))?,
+        tensors: of_ours(&Source::Bytes(&data)).map(|(tensors, _)| tensors).map_err(|why| bad(format!("rank-0.safetensors: {why}")))?,
         progress: manifest.progress,
         config_hash: manifest.config_hash,
         config: String::from_utf8_lossy(&config).into_owned(),

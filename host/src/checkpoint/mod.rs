@@ -8,12 +8,10 @@
 mod commit;
 pub mod failpoint;
 mod find;
-pub mod fs;
 mod lock;
 mod manifest;
 #[cfg(test)]
 mod sim;
-mod tensors;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,8 +25,9 @@ pub use find::Found;
 pub use lock::RunLock;
 pub(crate) use lock::host;
 pub use manifest::{FileEntry, Manifest, Progress};
-pub(crate) use tensors::{pieces, replace};
-pub use tensors::{read_safetensors, write_safetensors};
+
+use crate::files::fs;
+use crate::formats::read_safetensors;
 
 /// What a checkpoint holds.
 #[derive(Debug, Default)]
@@ -122,16 +121,5 @@ impl Store {
             return Ok(State { tensors: read_safetensors(path)?, ..State::default() });
         }
         find::load(&fs::RealFs, path)
-    }
-}
-
-/// Refuses to replace what is no regular file: a device, a folder, a pipe.
-///
-/// # Errors
-/// The path.
-pub(crate) fn replaceable(path: &Path) -> Result<()> {
-    match std::fs::metadata(path) {
-        Ok(about) if !about.is_file() => Err(Error::Options(format!("`{}` is not a regular file; name one to write", path.display()))),
-        _ => Ok(()),
     }
 }

@@ -8,16 +8,16 @@ use vlhub_core::{Captioning, Decoding, Model};
 use super::embed::{pictures, read_picture};
 use super::print_json;
 use crate::cli::{CaptionArgs, CaptionMethod, Shared};
+use crate::evaluation::EvalModel;
 use crate::failure::{Failure, Outcome};
-use crate::model::EvalModel;
-use crate::session;
+use crate::session::{self, initial_weights};
 use crate::weights::fit::Part;
 use crate::weights::locate::locate;
 
 /// Writes captions of pictures.
 pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
     let mut config = super::model_or_run(shared, &args.model, &args.overrides)?;
-    let device = session::device(args.device.as_deref().unwrap_or(&config.top.device))?;
+    let device = crate::device::device(args.device.as_deref().unwrap_or(&config.top.device))?;
     let files = pictures(&args.images)?;
     // Loaded below, where what it lacks is seen.
     let named = std::mem::take(&mut config.top.pretrained);
@@ -36,7 +36,7 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
         }
         None => locate(&named, &config.folder, &config.top.model)?,
     };
-    let fitted = session::load_file(&session.towers, &weights, Part::Whole, config.top.pretrained_partial)?.fitted;
+    let fitted = initial_weights::load_file(&session.towers, &weights, Part::Whole, config.top.pretrained_partial)?.fitted;
     let lacking: Vec<&str> = fitted.unfilled.iter().map(String::as_str).filter(|name| !name.starts_with("logit_")).collect();
     if let [first, ..] = lacking[..] {
         return Err(Failure::new(

@@ -8,15 +8,15 @@ use tch::{Kind, Tensor};
 use vlhub_core::{InputSpec, Modality};
 
 use super::model_or_run;
-use crate::checkpoint::write_safetensors;
 use crate::cli::{ConvertArgs, Shared};
 use crate::config::RunConfig;
 use crate::config::document::Document;
 use crate::failure::{Failure, Outcome};
-use crate::models::collapse;
-use crate::session::{self, Session};
+use crate::formats::{self, write_safetensors};
+use crate::inspect::open_clip_config;
+use crate::session::{self, Session, initial_weights};
 use crate::weights::fit::Part;
-use crate::weights::{self, locate};
+use crate::weights::locate;
 
 /// What open_clip starts the logit scale at: models without one (trained without a contrastive loss) get it, since its loader wants one.
 const LOGIT_SCALE: f64 = 2.659_260_036_932_778;
@@ -44,11 +44,11 @@ pub fn convert(shared: &Shared, args: &ConvertArgs) -> Outcome {
     let file = locate::locate(&args.input, Path::new("."), &config.top.model)?;
     // Converting is as strict as loading: what is written is the whole model.
     let session = session::build_without_tokenizer(&config, tch::Device::Cpu)?;
-    let loaded = session::load_file(&session.towers, &file, Part::Whole, false)?;
+    let loaded = initial_weights::load_file(&session.towers, &file, Part::Whole, false)?;
     let tensors = tensors(&session, loaded.scale);
     match format {
         Format::Safetensors => write_safetensors(&args.output, &tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]))?,
-        Format::Pt => weights::write_pt(&args.output, &tensors, &BTreeMap::new())?,
+        Format::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
         Format::Folder => folder(shared, args, &config, &session, &tensors)?,
     }
     say!("wrote {}: {} tensors, read with the names of {}", args.output.display(), tensors.len(), loaded.fitted.names);
@@ -84,14 +84,14 @@ fn config(shared: &Shared, args: &ConvertArgs) -> Outcome<Option<RunConfig>> {
 /// Another format, with the names that the file has; nothing is known of the model.
 fn plain(args: &ConvertArgs, format: Format) -> Outcome {
     let file = locate::locate(&args.input, Path::new("."), "")?;
-    let read = weights::read(&file, &weights::Limits::default())?;
+    let read = formats::read(&file, &formats::Limits::default())?;
     let tensors: Vec<(String, Tensor)> = read
         .tensors
         .into_iter()
         .filter(|(name, _)| !["optimizer.", "average.", "ema.", "lora."].iter().any(|kept| name.starts_with(kept)))
         .collect();
     match format {
-        Format::Pt => weights::write_pt(&args.output, &tensors, &BTreeMap::new())?,
+        Format::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
         _ => write_safetensors(&args.output, &tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]))?,
     }
     say!("wrote {}: {} tensors with the names they had", args.output.display(), tensors.len());
@@ -116,7 +116,7 @@ fn tensors(session: &Session, scale: Option<Tensor>) -> Vec<(String, Tensor)> {
 
 /// A folder as published models have it.
 fn folder(shared: &Shared, args: &ConvertArgs, config: &RunConfig, session: &Session, tensors: &[(String, Tensor)]) -> Outcome {
-    let made = collapse(config, &crate::registry(&shared.libraries)?).map_err(Failure::usage)?;
+    let made = open_clip_config(config, &crate::libraries::registry(&shared.libraries)?).map_err(Failure::usage)?;
     let failed = |error: std::io::Error| Failure::usage(format!("cannot write the folder `{}`: {error}", args.output.display()));
     std::fs::create_dir_all(&args.output).map_err(failed)?;
     let mut preprocess = json!({"interpolation": config.preprocess.interpolation, "resize_mode": config.preprocess.resize_mode});

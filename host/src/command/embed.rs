@@ -9,12 +9,12 @@ use vlhub_core::{Encoded, Model};
 use vlhub_sdk::ops::normalize;
 
 use super::print_json;
-use crate::checkpoint::write_safetensors;
 use crate::cli::{EmbedArgs, Shared};
 use crate::data::decode::{MAX_PIXELS, decode};
+use crate::evaluation::EvalModel;
 use crate::failure::{Failure, Outcome};
-use crate::model::EvalModel;
-use crate::session;
+use crate::formats::write_safetensors;
+use crate::session::{self, initial_weights};
 use crate::weights::fit::Part;
 
 /// Writes unit-length embeddings of pictures and texts.
@@ -25,13 +25,13 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
         ));
     }
     let config = super::model_or_run(shared, &args.model, &args.overrides)?;
-    let device = session::device(args.device.as_deref().unwrap_or(&config.top.device))?;
+    let device = crate::device::device(args.device.as_deref().unwrap_or(&config.top.device))?;
     let mut session = session::build_without_tokenizer(&config, device)?;
     if args.texts.is_some() {
         session.tokenizer = session::tokenizer(&config, &session.towers)?;
     }
     let logit_scale = match &args.checkpoint {
-        Some(source) => session::load(&session.towers, &config, source, Part::Whole)?.scale,
+        Some(source) => initial_weights::load(&session.towers, &config, source, Part::Whole)?.scale,
         None => session.logit_scale.take(),
     };
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
@@ -85,7 +85,7 @@ fn read_lines(path: &Path) -> Outcome<Vec<String>> {
 
 /// `ids` `[M, L]` of a safetensors file.
 fn read_ids(path: &Path) -> Outcome<Vec<Vec<i64>>> {
-    let tensors = crate::checkpoint::read_safetensors(path)?;
+    let tensors = crate::formats::read_safetensors(path)?;
     let wrong = |why: String| Failure::usage(format!("`{}`: {why}", path.display()));
     let ids = tensors.into_iter().find(|(name, _)| name == "ids").ok_or_else(|| wrong("there is no tensor `ids`".into()))?.1;
     let &[rows, length] = &ids.size()[..] else { return Err(wrong(format!("`ids` has shape {:?}; [M, L] is wanted", ids.size()))) };

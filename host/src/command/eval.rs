@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::{load, print_json};
 use crate::cli::{EvalArgs, Shared};
-use crate::config::problems::hint;
-use crate::failure::{Failure, Outcome};
-use crate::model::EvalModel;
+use crate::device;
+use crate::evaluation::{EvalModel, suites};
+use crate::failure::{Failure, Outcome, hint};
+use crate::session::{self, initial_weights};
 use crate::weights::fit::Part;
-use crate::{engine, session};
 
 /// Runs the suites of a run file on trained weights.
 pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
@@ -24,17 +24,17 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     }
     // Found before anything is built.
     let file = crate::weights::locate::locate(&args.checkpoint, std::path::Path::new("."), &config.top.model)?;
-    let device = session::device(&config.top.device)?;
+    let device = device::device(&config.top.device)?;
     if config.train.torch_threads > 0 {
         tch::set_num_threads(config.train.torch_threads);
     }
     let session = session::build(&config, device)?;
-    session::load_file(&session.towers, &file, Part::Whole, config.top.pretrained_partial)?;
+    initial_weights::load_file(&session.towers, &file, Part::Whole, config.top.pretrained_partial)?;
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
-        let built = engine::train::build_suite(&config, suite)?;
-        let report = engine::train::evaluate(&suite.key, built.as_ref(), &model)?;
+        let built = suites::build(&config, suite)?;
+        let report = suites::evaluate(&suite.key, built.as_ref(), &model)?;
         if !args.json {
             match &report {
                 Some(report) => super::say_text(&crate::run::result_table(&suite.key, report)),

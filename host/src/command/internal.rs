@@ -24,6 +24,6 @@ pub fn hash(run: &Path) -> Outcome {
         .ok_or_else(|| Failure::new(Failure::RESUME, format!("{} has no valid checkpoint", run.display())))?;
     let mut state = Store::load(&found.path)?;
     state.tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    say!("{} {}", state.progress.step, crate::session::weights_hash(&state.tensors));
+    say!("{} {}", state.progress.step, crate::session::parameters::hash(&state.tensors));
     Ok(())
 }

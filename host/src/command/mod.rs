@@ -86,7 +86,7 @@ fn registry_of(shared: &Shared, document: &Document) -> Outcome<vlhub_core::Regi
             all.push(path);
         }
     }
-    crate::registry(&all)
+    crate::libraries::registry(&all)
 }
 
 /// Whether `name` fits a pattern with `*` and `?`; a pattern without either fits as part of the name.

@@ -12,7 +12,7 @@ use crate::config::RunConfig;
 use crate::config::document::{Document, to_toml};
 use crate::config::problems::Problem;
 use crate::failure::{Failure, Outcome};
-use crate::models::sizes::{self, Sizes};
+use crate::inspect::sizes::{self, Sizes};
 use crate::models::{Models, pretrained};
 
 /// Lists, shows or converts models.
@@ -44,7 +44,7 @@ fn document(shared: &Shared, name: &str) -> Document {
 }
 
 fn list(shared: &Shared, pattern: Option<&str>, json: bool) -> Outcome {
-    let registry = crate::registry(&shared.libraries)?;
+    let registry = crate::libraries::registry(&shared.libraries)?;
     let known = known(shared);
     let all = known.all().map_err(Failure::usage)?;
     let mut names: Vec<&String> = all.keys().filter(|name| pattern.is_none_or(|pattern| fits(pattern, name))).collect();
@@ -103,7 +103,7 @@ impl Row {
 
 fn show(shared: &Shared, name: &str, json: bool) -> Outcome {
     let tables = known(shared).expand(name).map_err(Failure::usage)?;
-    let config = RunConfig::of(&document(shared, name), &crate::registry(&shared.libraries)?)?;
+    let config = RunConfig::of(&document(shared, name), &crate::libraries::registry(&shared.libraries)?)?;
     let sizes = sizes::measure(&config)?;
     let tags = pretrained::tags(name);
     if json {

@@ -6,12 +6,11 @@ use vlhub_core::Registry;
 use super::{fits, print_json};
 use crate::catalog::{self, Plugin};
 use crate::cli::{PluginsCommand, Shared};
-use crate::config::problems::hint;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, hint};
 
 /// Lists, shows, describes or tries plugins.
 pub fn plugins(shared: &Shared, command: PluginsCommand) -> Outcome {
-    let registry = crate::registry(&shared.libraries)?;
+    let registry = crate::libraries::registry(&shared.libraries)?;
     match command {
         PluginsCommand::List { filter, json, markdown } => list(&catalog::plugins(&registry), &filter, json, markdown),
         PluginsCommand::Show { name, json } => show(&registry, &name, json),

@@ -11,9 +11,9 @@ use crate::cli::{Shared, TrainArgs};
 use crate::config::RunConfig;
 use crate::config::document::flat;
 use crate::data::skipped::SkipLog;
-use crate::engine::train::{Ending, Output, Resume, Training};
 use crate::failure::{Failure, Outcome};
 use crate::run::{self, Progress, Recorder, RunFolder};
+use crate::training::{Ending, Output, Resume, Training};
 
 /// Trains what a run file describes.
 pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {

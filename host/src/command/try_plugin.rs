@@ -15,13 +15,11 @@ use vlhub_core::{
 
 use self::objective::objective;
 use super::print_json;
-use crate::checkpoint::write_safetensors;
 use crate::config::document::Document;
-use crate::config::problems::{Problems, hint};
+use crate::config::problems::{Layer, Problems};
 use crate::data::philox::Philox;
-use crate::failure::{Failure, Outcome};
-use crate::weights::source::Source;
-use crate::weights::{Budget, Limits, safetensors};
+use crate::failure::{Failure, Outcome, hint};
+use crate::formats::{read_with_metadata, write_safetensors};
 
 /// What to try on what.
 pub struct Trial {
@@ -43,10 +41,7 @@ struct Given {
 
 impl Given {
     fn read(path: &Path) -> Outcome<Self> {
-        // The user's own file: as large as it is.
-        let limits = Limits { bytes: u64::MAX, ..Limits::default() };
-        let (tensors, metadata) = safetensors::read(&Source::open(path)?, &mut Budget::new(&limits))
-            .map_err(|why| Error::invalid(format!("{}: not a valid safetensors file: {why}", path.display())))?;
+        let (tensors, metadata) = read_with_metadata(path)?;
         Ok(Self { tensors: tensors.into_iter().collect(), metadata })
     }
 }
@@ -86,7 +81,9 @@ fn config<K: Kind + ?Sized>(registry: &Registry, name: &str, overrides: &[String
     }
     let mut problems = Problems::new(&document);
     let parse = |value: &Value| listed.parse(value).map(|_| ()).map_err(|error| error.to_string());
-    let merged = problems.lay_over(name, &listed.defaults(), &document.tree, &format!("`{name}`"), &parse);
+    let (defaults, lacks) = (listed.defaults(), format!("`{name}` has no option"));
+    let layer = Layer { key: name, defaults: &defaults, known: &[], lacks: &lacks, parse: &parse };
+    let merged = Value::Object(problems.lay_over(&layer, &document.tree));
     match problems.failure() {
         Some(failure) => Err(failure),
         None => Ok(listed.parse(&merged)?),

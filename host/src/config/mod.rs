@@ -5,6 +5,7 @@ pub mod document;
 pub mod problems;
 mod reader;
 pub mod sections;
+pub mod train;
 
 use std::path::PathBuf;
 
@@ -17,7 +18,8 @@ use crate::engine::schedule::ScheduleConfig;
 use crate::failure::Outcome;
 use document::Document;
 use problems::{Problem, Problems};
-use sections::{Every, PreprocessConfig, TopConfig, TowerOptions, TrainConfig};
+use sections::{Every, PreprocessConfig, TopConfig, TowerOptions};
+use train::TrainConfig;
 
 /// A plugin that a run file names, with its complete options.
 #[derive(Debug)]

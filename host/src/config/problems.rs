@@ -4,13 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::document::Document;
-use crate::failure::Failure;
-
-/// `; did you mean `x`? known: x y z`: what to say after a name that nobody knows.
-pub fn hint(typed: &str, known: &[&str]) -> String {
-    let near = vlhub_core::suggest(typed, known.iter().copied()).map(|near| format!(" did you mean `{near}`?")).unwrap_or_default();
-    format!(";{near} known: {}", if known.is_empty() { "none".to_owned() } else { known.join(" ") })
-}
+use crate::failure::{Failure, hint};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +15,20 @@ pub struct Problem {
     pub key: String,
     /// What is wrong, and what was near.
     pub message: String,
+}
+
+/// Options of one table, to lay a user's over.
+pub struct Layer<'a> {
+    /// Dotted path of the table; empty for the top level.
+    pub key: &'a str,
+    /// Default values by option.
+    pub defaults: &'a Value,
+    /// Options that have no default, or tables that stand beside the options.
+    pub known: &'a [&'a str],
+    /// What is said before the name of an unknown option: `` `clip` has no option ``.
+    pub lacks: &'a str,
+    /// Whether a whole table can be read, or why not.
+    pub parse: &'a dyn Fn(&Value) -> Result<(), String>,
 }
 
 /// A list of problems that grows while the file is read.
@@ -48,41 +56,33 @@ impl<'a> Problems<'a> {
         self.list.push(Problem { place: self.document.place(&key), key, message: message.into() });
     }
 
-    /// Lays a user's table over defaults. Unknown keys are noted with the nearest known one, and each wrong type at its own key.
-    pub fn lay_over(
-        &mut self,
-        key: &str,
-        defaults: &Value,
-        user: &Map<String, Value>,
-        what: &str,
-        parse: &dyn Fn(&Value) -> Result<(), String>,
-    ) -> Value {
+    /// Lays a user's options over defaults, one at a time: unknown keys are noted with the nearest known one, and each wrong type at its own
+    /// key. The one place that does so, for every table.
+    pub fn lay_over(&mut self, layer: &Layer<'_>, user: &Map<String, Value>) -> Map<String, Value> {
         let before = self.list.len();
-        let empty = Map::new();
-        let known = defaults.as_object().unwrap_or(&empty);
-        let mut merged = known.clone();
+        let path = |name: &str| if layer.key.is_empty() { name.to_owned() } else { format!("{}.{name}", layer.key) };
+        let mut merged = layer.defaults.as_object().cloned().unwrap_or_default();
         for (name, value) in user {
-            let path = format!("{key}.{name}");
-            if !known.contains_key(name) {
-                let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                self.add(path, format!("{what} has no option `{name}`{}", hint(name, &names)));
+            if !merged.contains_key(name) && !layer.known.contains(&name.as_str()) {
+                let mut names: Vec<&str> = layer.defaults.as_object().into_iter().flat_map(|map| map.keys()).map(String::as_str).collect();
+                names.extend(layer.known.iter().filter(|known| !names.contains(known)).copied().collect::<Vec<_>>());
+                self.add(path(name), format!("{} `{name}`{}", layer.lacks, hint(name, &names)));
                 continue;
             }
-            let mut alone = known.clone();
+            let mut alone = layer.defaults.as_object().cloned().unwrap_or_default();
             alone.insert(name.clone(), value.clone());
-            match parse(&Value::Object(alone)) {
+            match (layer.parse)(&Value::Object(alone)) {
                 Ok(()) => {
                     merged.insert(name.clone(), value.clone());
                 }
-                Err(message) => self.add(path, message),
+                Err(message) => self.add(path(name), message),
             }
         }
-        let merged = Value::Object(merged);
         // Options that are right one by one may still contradict each other.
         if self.list.len() == before
-            && let Err(message) = parse(&merged)
+            && let Err(message) = (layer.parse)(&Value::Object(merged.clone()))
         {
-            self.add(key, message);
+            self.add(layer.key, message);
         }
         merged
     }

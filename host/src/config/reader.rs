@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Objective, Registry};
 
 use super::base::BASE;
 use super::document::Document;
-use super::problems::{Problems, hint};
-use super::sections::{Every, PreprocessConfig, TopConfig, TowerOptions, TrainConfig};
+use super::problems::{Layer, Problems};
+use super::sections::{Every, PreprocessConfig, TopConfig, TowerOptions};
+use super::train::TrainConfig;
 use super::{Chosen, RunConfig, SuiteConfig, TeacherConfig, TermConfig, TowerConfig, ViewConfig};
 use crate::engine::ema::EmaConfig;
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
+use crate::failure::hint;
 use crate::models::Models;
+use crate::section::Section;
 
 const TABLES: [&str; 11] =
     ["backbone", "preprocess", "view", "objective", "teacher", "eval", "data", "train", "optimizer", "schedule", "ema"];
@@ -40,21 +42,17 @@ impl<'a> Reader<'a> {
         let top_only: Map<String, Value> =
             tree.iter().filter(|(key, _)| !TABLES.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
         let top: TopConfig = self.top(&top_only);
-        let train: TrainConfig = self.section(&tree, "train");
+        let train: TrainConfig = self.section(&tree);
         self.check_weights("pretrained", &top.pretrained, &top.model);
         // `clip` is a tokenizer of the program; published ones are looked for when they are needed.
         let tokenizer = &top.tokenizer.source;
         if tokenizer != "clip" && !tokenizer.starts_with("hf-hub:") && !self.folder.join(tokenizer).exists() {
             self.problems.add("tokenizer", format!("there is no file `{}`", self.folder.join(tokenizer).display()));
         }
-        if let Err(failure) = crate::session::device_name(&top.device) {
-            self.problems.add("device", failure.message);
-        }
-        let preprocess: PreprocessConfig = self.section(&tree, "preprocess");
-        let optimizer: OptimizerConfig = self.section(&tree, "optimizer");
-        let schedule: ScheduleConfig = self.section(&tree, "schedule");
-        let ema: EmaConfig = self.section(&tree, "ema");
-        self.check_numbers(&top, &train, &optimizer, &ema);
+        let preprocess: PreprocessConfig = self.section(&tree);
+        let optimizer: OptimizerConfig = self.section(&tree);
+        let schedule: ScheduleConfig = self.section(&tree);
+        let ema: EmaConfig = self.section(&tree);
 
         let backbones = self.table(&tree, "backbone");
         self.only(&backbones, "backbone", &["image", "text"]);
@@ -111,91 +109,48 @@ impl<'a> Reader<'a> {
     }
 
     fn top(&mut self, user: &Map<String, Value>) -> TopConfig {
-        let defaults = serde_json::to_value(TopConfig::default()).unwrap_or_default();
-        let mut known: Vec<String> = defaults.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
-        known.extend(TABLES.map(str::to_owned));
-        let mut good = defaults.as_object().cloned().unwrap_or_default();
-        for (key, value) in user {
-            if key == BASE {
-                self.problems.add(key, "lies under a run file; there is none here");
-                continue;
-            }
-            if !known.contains(key) {
-                let names: Vec<&str> = known.iter().map(String::as_str).chain([BASE]).collect();
-                self.problems.add(key, format!("a run file has no key `{key}`{}", hint(key, &names)));
-                continue;
-            }
-            let mut alone = good.clone();
-            alone.insert(key.clone(), value.clone());
-            match serde_json::from_value::<TopConfig>(Value::Object(alone.clone())) {
-                Ok(_) => good = alone,
-                Err(error) => self.problems.add(key, error.to_string()),
-            }
+        let mut user = user.clone();
+        if user.remove(BASE).is_some() {
+            self.problems.add(BASE, "is allowed in a run file alone: bases are laid under files, and these options come from no file");
         }
-        self.resolved.extend(good.clone());
-        serde_json::from_value(Value::Object(good)).unwrap_or_default()
+        let known: Vec<&str> = TABLES.iter().copied().chain([BASE]).collect();
+        let (top, merged) = self.lay::<TopConfig>(&user, &known, "a run file has no key");
+        self.resolved.extend(merged);
+        top
     }
 
-    fn section<T: Default + Serialize + DeserializeOwned>(&mut self, tree: &Map<String, Value>, name: &str) -> T {
-        let user = self.table(tree, name);
+    fn section<T: Section>(&mut self, tree: &Map<String, Value>) -> T {
+        let user = self.table(tree, T::NAME);
+        let (section, merged) = self.lay::<T>(&user, &[], &format!("`[{}]` has no option", T::NAME));
+        self.resolved.insert(T::NAME.to_owned(), Value::Object(merged));
+        section
+    }
+
+    /// A section with a user's options over its defaults, checked, and the same as values.
+    fn lay<T: Section>(&mut self, user: &Map<String, Value>, known: &[&str], lacks: &str) -> (T, Map<String, Value>) {
         let defaults = serde_json::to_value(T::default()).unwrap_or_default();
         let parse = |value: &Value| T::deserialize(value).map(|_| ()).map_err(|error| error.to_string());
-        let merged = self.problems.lay_over(name, &defaults, &user, &format!("`[{name}]`"), &parse);
-        self.resolved.insert(name.to_owned(), merged.clone());
-        serde_json::from_value(merged).unwrap_or_default()
-    }
-
-    fn check_numbers(&mut self, top: &TopConfig, train: &TrainConfig, optimizer: &OptimizerConfig, ema: &EmaConfig) {
-        for (wrong, key, message) in [
-            (top.embed < 1, "embed", "must be at least 1"),
-            (train.batch < 1, "train.batch", "must be at least 1"),
-            (train.grad_cache.rows < 0, "train.grad_cache.rows", "must not be negative"),
-            (!(0.0..1.0).contains(&ema.decay), "ema.decay", "must lie in 0..1; 0 keeps no average"),
-            (optimizer.gsam.rho_max < 0.0 || optimizer.gsam.rho_min < 0.0, "optimizer.gsam", "has ways uphill of at least 0"),
-            (optimizer.clip_value < 0.0, "optimizer.clip_value", "must not be negative"),
-            (!(optimizer.layer_decay > 0.0 && optimizer.layer_decay <= 1.0), "optimizer.layer_decay", "must lie above 0 and at most at 1"),
-            (train.workers < 1, "train.workers", "must be at least 1"),
-            (train.log_every < 1, "train.log_every", "must be at least 1"),
-            (train.epochs < 1 && train.steps < 1, "train.epochs", "must be at least 1 when `train.steps` is 0"),
-            (!(0.0..=1.0).contains(&train.max_bad_fraction), "train.max_bad_fraction", "must lie between 0 and 1"),
-            (train.torch_threads < 0, "train.torch_threads", "must not be negative; 0 takes one for each core"),
-            (train.epochs > 1_000_000_000, "train.epochs", "is more than anybody will wait for"),
-            (optimizer.wd < 0.0, "optimizer.wd", "must not be negative"),
-            (optimizer.lr < 0.0, "optimizer.lr", "must not be negative"),
-            (!(0.0..1.0).contains(&optimizer.beta1), "optimizer.beta1", "must lie in 0..1"),
-            (!(0.0..1.0).contains(&optimizer.beta2), "optimizer.beta2", "must lie in 0..1"),
-            (optimizer.eps <= 0.0, "optimizer.eps", "must be positive"),
-            (optimizer.clip_norm < 0.0, "optimizer.clip_norm", "must not be negative"),
-        ] {
-            if wrong {
-                self.problems.add(key, message);
-            }
+        let merged = self.problems.lay_over(&Layer { key: T::NAME, defaults: &defaults, known, lacks, parse: &parse }, user);
+        let section: T = serde_json::from_value(Value::Object(merged.clone())).unwrap_or_default();
+        for (key, message) in section.check() {
+            self.problems.add(if T::NAME.is_empty() { key.to_owned() } else { format!("{}.{key}", T::NAME) }, message);
         }
-        if let Err(message) = train.grad_cache.bytes() {
-            self.problems.add("train.grad_cache.budget", message);
-        }
+        (section, merged)
     }
 
     fn tower(&mut self, which: &str, value: &Value) -> Option<TowerConfig> {
         let key = format!("backbone.{which}");
         let mut user = self.object(&key, value)?;
-        let mut extra = serde_json::to_value(TowerOptions::default()).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
-        for field in TowerOptions::KEYS {
-            let Some(value) = user.remove(field) else { continue };
-            let mut alone = extra.clone();
-            alone.insert(field.to_owned(), value);
-            match serde_json::from_value::<TowerOptions>(Value::Object(alone)) {
-                Ok(options) => extra = serde_json::to_value(options).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default(),
-                Err(error) => self.problems.add(format!("{key}.{field}"), error.to_string()),
-            }
-        }
-        let training: TowerOptions = serde_json::from_value(Value::Object(extra.clone())).unwrap_or_default();
+        let own: Map<String, Value> = TowerOptions::KEYS.iter().filter_map(|name| user.remove_entry(*name)).collect();
+        let defaults = serde_json::to_value(TowerOptions::default()).unwrap_or_default();
+        let parse = |value: &Value| TowerOptions::deserialize(value).map(|_| ()).map_err(|error| error.to_string());
+        let layer = Layer { key: &key, defaults: &defaults, known: &TowerOptions::KEYS, lacks: "a tower has no option", parse: &parse };
+        let merged = self.problems.lay_over(&layer, &own);
+        let training: TowerOptions = serde_json::from_value(Value::Object(merged)).unwrap_or_default();
+        let extra = serde_json::to_value(&training).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
         self.check_weights(&format!("{key}.init"), &training.init, "");
-        if !(0.0..1.0).contains(&training.drop) {
-            self.problems.add(format!("{key}.drop"), format!("is a share from 0 to below 1, not `{}`", training.drop));
-        }
-        if training.lora.rank < 0 {
-            self.problems.add(format!("{key}.lora.rank"), "must not be negative");
+        for (option, message) in training.check() {
+            self.problems.add(format!("{key}.{option}"), message);
         }
         let (chosen, resolved) = self.plugin::<dyn Backbone>(&key, None, user, extra)?;
         self.resolve_into(&["backbone", which], resolved);
@@ -272,7 +227,8 @@ impl<'a> Reader<'a> {
                 Map::from_iter([("model".into(), model.into()), ("pretrained".into(), text("pretrained").into())]),
             );
             if pretrained.is_empty() {
-                self.problems.add(&key, "needs `pretrained`: a teacher that has learnt nothing teaches nothing");
+                self.problems
+                    .add(&key, "needs `pretrained`: the weights of the teacher, as a file, a folder, `hf-hub:…` or a tag of its model");
             }
             match document {
                 Err(message) => self.problems.add(format!("{key}.model"), message),
@@ -416,11 +372,13 @@ impl<'a> Reader<'a> {
             }
         };
         let parse = |value: &Value| listed.parse(value).map(|_| ()).map_err(|error| error.to_string());
-        let merged = self.problems.lay_over(key, &listed.defaults(), &user, &format!("`{plugin}`"), &parse);
-        let config = listed.parse(&merged).ok()?;
+        let lacks = format!("`{plugin}` has no option");
+        let layer = Layer { key, defaults: &listed.defaults(), known: &[], lacks: &lacks, parse: &parse };
+        let merged = self.problems.lay_over(&layer, &user);
+        let config = listed.parse(&Value::Object(merged.clone())).ok()?;
         let mut resolved = Map::from_iter([("use".to_owned(), Value::String(plugin.clone()))]);
         resolved.extend(extra);
-        resolved.extend(merged.as_object().cloned().unwrap_or_default());
+        resolved.extend(merged);
         Some((Chosen { plugin, config }, resolved))
     }
 

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit};
 
 use crate::data::tokens::{Clean, Mode};
-use crate::engine::cache::GradCacheConfig;
 use crate::engine::lora::LoraConfig;
-use crate::engine::precision::Precision;
+use crate::section::{Section, out_of_range};
 
 /// Top-level keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +53,19 @@ impl Default for TopConfig {
             device: "auto".into(),
             tokenizer: TokenizerConfig::default(),
         }
+    }
+}
+
+impl Section for TopConfig {
+    const NAME: &'static str = "";
+    const NEVER_DECIDE: &'static [&'static str] = &["name", "logs", "libraries", "model", "pretrained"];
+
+    fn check(&self) -> Vec<(&'static str, String)> {
+        let mut problems = out_of_range(&[(self.embed < 1, "embed", "must be at least 1")]);
+        if let Err(failure) = crate::device::parse(&self.device) {
+            problems.push(("device", failure.message));
+        }
+        problems
     }
 }
 
@@ -130,65 +142,8 @@ pub struct PreprocessConfig {
     pub fill_color: u8,
 }
 
-/// `[train]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Rows of a batch.
-    pub batch: usize,
-    /// Passes over the data.
-    pub epochs: u64,
-    /// Steps of the run; 0 takes `epochs`.
-    pub steps: u64,
-    /// `fp32`, or `amp_bf16`: the towers' products in bfloat16.
-    pub precision: Precision,
-    /// Gradient caching, exact for every objective.
-    pub grad_cache: GradCacheConfig,
-    /// Threads that read, decode and augment.
-    pub workers: usize,
-    /// Threads of libtorch; 0 takes one for each core.
-    pub torch_threads: i32,
-    /// Steps between two lines of the log.
-    pub log_every: u64,
-    /// Steps between two checkpoints; 0 saves at the end of every epoch. The end of the run is always saved.
-    pub save_every: u64,
-    /// How many of the newest checkpoints are kept; at least 2.
-    pub keep_last: usize,
-    /// Every checkpoint whose step is a multiple of this is kept too; 0 for none.
-    pub keep_every: u64,
-    /// Share of unusable samples at which the run stops.
-    pub max_bad_fraction: f64,
-    /// Unusable samples in a row at which the run stops.
-    pub max_bad_run: u64,
-    /// How many steps with a loss or gradient that is not finite are passed over before the run stops.
-    pub skip_nonfinite: u64,
-    /// Cut the token matrix to the longest text of the batch, where the text tower allows it; exact.
-    pub truncate: bool,
-    /// Write `train_batch0.png` before the first step.
-    pub show_batch: bool,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self {
-            batch: 64,
-            epochs: 1,
-            steps: 0,
-            precision: Precision::default(),
-            grad_cache: GradCacheConfig::default(),
-            workers: 2,
-            torch_threads: 0,
-            log_every: 100,
-            save_every: 0,
-            keep_last: 2,
-            keep_every: 0,
-            max_bad_fraction: 0.01,
-            max_bad_run: 1000,
-            skip_nonfinite: 0,
-            truncate: true,
-            show_batch: true,
-        }
-    }
+impl Section for PreprocessConfig {
+    const NAME: &'static str = "preprocess";
 }
 
 /// What a tower's table may hold besides its plugin's options: how the tower is begun and trained.
@@ -220,6 +175,14 @@ pub struct TowerOptions {
 impl TowerOptions {
     /// The keys, as they are written.
     pub const KEYS: [&'static str; 8] = ["init", "load_groups", "freeze", "unlocked", "freeze_bn_stats", "lora", "lsuv", "drop"];
+
+    /// Options that are out of range: the key within the table, and what is wrong.
+    pub fn check(&self) -> Vec<(&'static str, String)> {
+        out_of_range(&[
+            (!(0.0..1.0).contains(&self.drop), "drop", "is a share from 0 to below 1"),
+            (self.lora.rank < 0, "lora.rank", "must not be negative"),
+        ])
+    }
 }
 
 fn no_adapters(lora: &LoraConfig) -> bool {

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use tch::Tensor;
 use vlhub_core::{Batch, Error, Result};
 
-use super::levels::Levels;
+use super::batch::{self, PixelRows, TokenRows};
 use super::philox::{Permutation, Philox};
 use super::skipped::SkipLog;
 use super::tokens::Tokenizer;
@@ -57,8 +56,8 @@ pub(crate) struct Shared {
     pub config: LoaderConfig,
     pub steps_per_epoch: u64,
     samples: u64,
-    /// `(x / 255 - mean) / std` of every byte, for each channel.
-    levels: Option<Levels>,
+    /// Pixels to what the image tower reads.
+    pixels: Option<PixelRows>,
 }
 
 /// What became of a row: the samples that were tried in vain, and the row.
@@ -98,10 +97,10 @@ impl Loader {
             return Err(Error::invalid(format!("text view `{}` is read, but there is no text tower", views.texts[0].name)));
         }
         skipped.indexed(source.problems());
-        let levels = config.image.map(|input| Levels::new(input.mean, input.std));
+        let pixels = config.image.map(PixelRows::new);
         let steps_per_epoch = samples / config.batch as u64;
         let maker = Maker { source, views, tokenizer, image: config.image };
-        Ok(Self { shared: Arc::new(Shared { maker, config, steps_per_epoch, samples, levels }), skipped })
+        Ok(Self { shared: Arc::new(Shared { maker, config, steps_per_epoch, samples, pixels }), skipped })
     }
 
     /// Whole batches in an epoch; what is left over at its end is other samples in every epoch.
@@ -172,43 +171,19 @@ impl Shared {
     pub fn collate(&self, rows: &[Row]) -> Result<Batch> {
         let mut batch = Batch::new(rows.len() as i64);
         for (number, view) in self.maker.views.images.iter().enumerate() {
-            let (height, width) = self.config.image.map(|input| input.size).unwrap_or_default();
-            let plane = height as usize * width as usize;
-            let mut values = vec![0f32; rows.len() * 3 * plane];
-            if let Some(levels) = self.levels.as_ref().filter(|_| plane > 0) {
-                for (row, out) in rows.iter().zip(values.chunks_exact_mut(3 * plane)) {
-                    levels.write(&row.images[number], out);
-                }
-            }
-            let shape = [rows.len() as i64, 3, i64::from(height), i64::from(width)];
-            batch.set_image(&view.name, Tensor::f_from_slice(&values)?.f_view(shape)?)?;
+            let pixels = self.pixels.as_ref().ok_or_else(|| Error::invalid("image views without an image tower"))?;
+            batch.set_image(&view.name, pixels.tensor(rows.iter().map(|row| &row.images[number]))?)?;
         }
         if let Some(tokenizer) = &self.maker.tokenizer {
+            let tokens = TokenRows { context: tokenizer.context(), pad: tokenizer.pad(), truncate: self.config.truncate };
             for (number, view) in self.maker.views.texts.iter().enumerate() {
-                let longest = rows.iter().map(|row| row.ids[number].len()).max().unwrap_or_default().max(1);
-                let length = if self.config.truncate { longest } else { tokenizer.context() };
-                let mut ids = vec![tokenizer.pad(); rows.len() * length];
-                for (row, out) in rows.iter().zip(ids.chunks_exact_mut(length.max(1))) {
-                    let own = &row.ids[number];
-                    if own.len() > length {
-                        return Err(Error::invalid(format!(
-                            "the tokenizer gave {} ids for `{}`; its context is {length}",
-                            own.len(),
-                            row.key
-                        )));
-                    }
-                    out[..own.len()].copy_from_slice(own);
-                }
-                batch.set_text(&view.name, Tensor::f_from_slice(&ids)?.f_view([rows.len() as i64, length as i64])?)?;
+                let ids: Vec<&[i64]> = rows.iter().map(|row| row.ids[number].as_slice()).collect();
+                batch.set_text(&view.name, tokens.tensor(&ids)?)?;
             }
         }
         if self.maker.views.labels {
-            let most = rows.iter().map(|row| row.labels.len()).max().unwrap_or_default().max(1);
-            let mut labels = vec![-1i64; rows.len() * most];
-            for (row, into) in rows.iter().zip(labels.chunks_mut(most)) {
-                into[..row.labels.len()].copy_from_slice(&row.labels);
-            }
-            batch.set_extra(Batch::LABELS, Tensor::f_from_slice(&labels)?.f_view([rows.len() as i64, most as i64])?)?;
+            let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+            batch.set_extra(Batch::LABELS, batch::labels(&labels)?)?;
         }
         Ok(batch)
     }

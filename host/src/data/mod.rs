@@ -4,6 +4,7 @@
 //! out the same batches whatever their number. Whatever cannot be used is a [`Bad`], with its place and its class of reason; nothing is lost
 //! silently.
 
+pub(crate) mod batch;
 mod brace;
 pub mod check;
 pub mod csv_source;
@@ -11,8 +12,8 @@ pub mod dataset;
 pub mod decode;
 pub mod folder;
 mod group;
-pub(crate) mod levels;
 pub mod loader;
+pub(crate) mod normalise;
 pub mod ordered;
 pub mod pack;
 pub mod philox;

@@ -1,6 +1,5 @@
 //! Text to ids and back: CLIP's own vocabulary, and any `tokenizer.json`.
 
-mod beside;
 mod clip_bpe;
 mod entities;
 mod frame;
@@ -9,6 +8,7 @@ mod golden;
 mod json;
 mod mojibake;
 mod options;
+mod tokenizer_config;
 
 use std::fmt::Debug;
 use std::path::Path;

@@ -5,6 +5,7 @@ use tch::Tensor;
 use vlhub_core::Result;
 
 use super::towers::Towers;
+use crate::section::{Section, out_of_range};
 
 /// `[ema]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +22,14 @@ pub struct EmaConfig {
 impl Default for EmaConfig {
     fn default() -> Self {
         Self { decay: 0.0, warmup: true, eval: true }
+    }
+}
+
+impl Section for EmaConfig {
+    const NAME: &'static str = "ema";
+
+    fn check(&self) -> Vec<(&'static str, String)> {
+        out_of_range(&[(!(0.0..1.0).contains(&self.decay), "decay", "must lie in 0..1; 0 keeps no average")])
     }
 }
 

@@ -1,4 +1,4 @@
-//! The training engine. It knows no objective by name, no file and no flag: [`step`] is one optimiser step, [`train`] the loop around it.
+//! The training engine. It knows no objective by name, no file and no flag: [`step`] is one optimiser step; the loop around it is [`crate::training`].
 
 pub mod cache;
 pub mod comm;
@@ -10,18 +10,13 @@ pub mod lsuv;
 pub mod optim;
 pub mod precision;
 pub mod readonly;
-mod refuse;
-mod resume;
 pub mod schedule;
 pub mod sharpness;
-mod show;
 pub mod step;
-mod tell;
 pub mod terms;
 #[cfg(test)]
 mod tests;
 pub mod towers;
-pub mod train;
 
 pub use step::Engine;
 

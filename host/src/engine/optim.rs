@@ -8,6 +8,7 @@ use vlhub_core::{Error, Result};
 use vlhub_torch_ext::{AdamW, Rates, forget_gradient, fused_adamw};
 
 use super::sharpness::GsamConfig;
+use crate::section::{Section, out_of_range};
 
 /// `[optimizer]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +81,24 @@ impl Default for OptimizerConfig {
             groups: BTreeMap::new(),
             gsam: GsamConfig::default(),
         }
+    }
+}
+
+impl Section for OptimizerConfig {
+    const NAME: &'static str = "optimizer";
+
+    fn check(&self) -> Vec<(&'static str, String)> {
+        out_of_range(&[
+            (self.gsam.rho_max < 0.0 || self.gsam.rho_min < 0.0, "gsam", "has perturbation radii of at least 0"),
+            (self.clip_value < 0.0, "clip_value", "must not be negative"),
+            (!(self.layer_decay > 0.0 && self.layer_decay <= 1.0), "layer_decay", "must lie above 0 and at most at 1"),
+            (self.wd < 0.0, "wd", "must not be negative"),
+            (self.lr < 0.0, "lr", "must not be negative"),
+            (!(0.0..1.0).contains(&self.beta1), "beta1", "must lie in 0..1"),
+            (!(0.0..1.0).contains(&self.beta2), "beta2", "must lie in 0..1"),
+            (self.eps <= 0.0, "eps", "must be positive"),
+            (self.clip_norm < 0.0, "clip_norm", "must not be negative"),
+        ])
     }
 }
 

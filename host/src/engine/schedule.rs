@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::section::Section;
+
 /// `[schedule]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +29,10 @@ impl Default for ScheduleConfig {
     fn default() -> Self {
         Self { shape: Shape::Cosine, warmup: 0 }
     }
+}
+
+impl Section for ScheduleConfig {
+    const NAME: &'static str = "schedule";
 }
 
 impl ScheduleConfig {

@@ -11,8 +11,8 @@ use vlhub_sdk::nn::dropout;
 use super::groups::Groups;
 use super::head::Head;
 use super::{seed_of, seed_of_name};
-use crate::config::problems::hint;
 use crate::data::views::ImageInput;
+use crate::failure::hint;
 
 /// One tower with its projection into the joint space.
 #[derive(Debug)]

@@ -341,7 +341,7 @@ fn plugin_of(name: &str) -> String {
 }
 
 /// The published name of a text tower of this program: the inverse of [`plugin_of`] for those that open_clip's configs name.
-pub(super) fn published(plugin: &str) -> String {
+pub(crate) fn published(plugin: &str) -> String {
     const NAMES: &[&str] = &[
         "bert-base-uncased",
         "roberta-base",

@@ -1,17 +1,15 @@
 //! Models by name: open_clip's configs read as they are, from this program, from folders of the user's own, and from published repositories.
 
-mod collapse;
 mod expand;
 pub mod pretrained;
-pub mod sizes;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-pub use collapse::collapse;
 pub use expand::Expansion;
+pub(crate) use expand::published;
 
 /// The configs of open_clip 3.3.0, and those that penfever/vlhub has besides.
 const SHIPPED: [&str; 2] = [include_str!("open_clip.json"), include_str!("vlhub.json")];

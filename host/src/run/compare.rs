@@ -8,7 +8,7 @@ use serde::Serialize;
 use vlhub_core::{Error, Report, Result};
 
 use super::console::digits;
-use super::data::RunData;
+use super::history::RunData;
 use super::page::document;
 use super::svg::{Series, chart, number};
 
@@ -109,7 +109,7 @@ impl Comparison {
             }
         }
         let metrics = names.into_iter().map(|(suite, metric)| {
-            let of = |run: &Vec<&super::data::Evaluation>| run.iter().find(|one| one.name == suite).copied().cloned();
+            let of = |run: &Vec<&super::history::Evaluation>| run.iter().find(|one| one.name == suite).copied().cloned();
             let values: Vec<_> = finals.iter().map(|run| of(run)?.metrics.get(metric).copied()).collect();
             let mut chances: Vec<f64> = finals.iter().filter_map(|run| of(run)?.chance.get(metric).copied()).collect();
             chances.dedup();

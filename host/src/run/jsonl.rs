@@ -86,7 +86,7 @@ pub fn truncate(path: &Path, step: u64) -> Result<()> {
 
 /// Replaces a small file in one step.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    crate::checkpoint::replaceable(path)?;
+    crate::files::replaceable(path)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".tmp-{}", std::process::id()));
     let temporary = path.with_file_name(name);

@@ -7,9 +7,9 @@
 
 mod compare;
 mod console;
-mod data;
 mod folder;
 mod heat;
+mod history;
 pub mod jsonl;
 pub mod log;
 mod matrix;

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use vlhub_core::{Matrix, Result};
 
-use super::data::{Evaluation, RunData};
 use super::heat::heat_map;
+use super::history::{Evaluation, RunData};
 use super::page::{Html, document};
 use super::svg::{Series, chart, number};
 use super::{jsonl, matrix};

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::fs::{Fs, NewFile};
+use crate::files::fs::{Fs, NewFile};
 
 /// What the disk was told.
 #[derive(Clone, Debug)]

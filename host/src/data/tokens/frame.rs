@@ -6,7 +6,7 @@ use tokenizers::Tokenizer as Pipeline;
 use tokenizers::processors::template::TemplateProcessing;
 use vlhub_core::{Error, Result};
 
-use super::beside::Beside;
+use super::tokenizer_config::TokenizerConfigs;
 
 /// Where a class of transformers puts the token of the language.
 enum Place {
@@ -20,7 +20,7 @@ enum Place {
 ///
 /// # Errors
 /// A language that the tokenizer does not have, or any where its class knows none.
-pub(super) fn reframe(pipeline: &mut Pipeline, beside: &Beside, language: Option<&str>) -> Result<()> {
+pub(super) fn reframe(pipeline: &mut Pipeline, beside: &TokenizerConfigs, language: Option<&str>) -> Result<()> {
     let class = beside.text("tokenizer_class").unwrap_or_default();
     // The file alone does not say its class; a language then is taken as NLLB's, whose tokenizer is the one of open_clip's models.
     let is_nllb = class.starts_with("Nllb") || (class.is_empty() && language.is_some());

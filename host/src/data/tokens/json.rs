@@ -6,8 +6,8 @@ use std::path::Path;
 use tokenizers::{PaddingDirection, PostProcessor, Tokenizer as Pipeline, TruncationDirection, TruncationParams};
 use vlhub_core::{Error, Result};
 
-use super::beside::Beside;
 use super::options::{Clean, Mode, TokenizerOptions};
+use super::tokenizer_config::TokenizerConfigs;
 use super::{Tokenizer, bounded, frame};
 
 /// Characters (without white space) of a caption that are looked at, per id wanted.
@@ -41,7 +41,7 @@ impl Json {
         let no = |error: &dyn fmt::Display| Error::invalid(format!("{}: not a tokenizer.json that can be read: {error}", path.display()));
         let at = |error: Error| Error::invalid(format!("{}: {error}", path.display()));
         let mut pipeline = Pipeline::from_bytes(bytes).map_err(|error| no(&error))?;
-        let beside = Beside::read(path.parent().unwrap_or(Path::new(".")))?;
+        let beside = TokenizerConfigs::read(path.parent().unwrap_or(Path::new(".")))?;
         let padding = pipeline.get_padding().cloned();
         let in_file = padding.as_ref().map(|padding| matches!(padding.direction, PaddingDirection::Left));
         // Two classes of transformers fill up on the left where nothing else is written.
@@ -103,7 +103,7 @@ impl Json {
 }
 
 /// Whether the configuration says `left`; if it says nothing, `otherwise`.
-fn side(beside: &Beside, key: &str, otherwise: bool) -> bool {
+fn side(beside: &TokenizerConfigs, key: &str, otherwise: bool) -> bool {
     beside.text(key).map_or(otherwise, |side| side == "left")
 }
 

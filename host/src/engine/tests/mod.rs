@@ -53,7 +53,7 @@ fn engine(extra: &str, optimizer: OptimizerConfig, add: impl FnOnce(&mut Towers)
     let config = RunConfig::of(&document, &Registry::linked().expect("no duplicates")).expect("it is right");
     let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
     session.terms.extend(add(&mut session.towers));
-    let optimizer = Optimizer::new(optimizer, crate::session::params(&session.towers, &[]));
+    let optimizer = Optimizer::new(optimizer, crate::session::parameters::trained(&session.towers, &[]));
     alone(session, optimizer, GradCacheConfig::default())
 }
 
@@ -181,7 +181,7 @@ fn chunks_of_any_size_give_the_gradients_of_the_plain_step_with_dropout_on() {
         let config = RunConfig::of(&parsed, &Registry::linked().expect("no duplicates")).expect("it is right");
         let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
         session.terms.extend(words(&session.towers));
-        let optimizer = Optimizer::new(OptimizerConfig::default(), crate::session::params(&session.towers, &[]));
+        let optimizer = Optimizer::new(OptimizerConfig::default(), crate::session::parameters::trained(&session.towers, &[]));
         let mut engine = alone(session, optimizer, cache);
         let no_grad = tch::no_grad_guard();
         for (place, (name, mut tensor)) in engine.towers.variables().into_iter().enumerate() {
@@ -236,12 +236,12 @@ fn a_step_that_is_not_finite_changes_nothing() {
     let golden = golden();
     let mut engine = engine("[objective.clip]\n", OptimizerConfig::default(), |_| Vec::new());
     load(&engine, &golden);
-    let before = crate::session::weights_hash(&engine.towers.variables());
+    let before = crate::session::parameters::hash(&engine.towers.variables());
     let images = golden["images"].copy();
     let _ = images.get(0).fill_(f64::NAN);
     let outcome = engine.step(batch(&images, &golden["ids"]), 0, 1e-3, 1.0).expect("it runs");
     assert!(!outcome.is_finite());
-    assert_eq!(crate::session::weights_hash(&engine.towers.variables()), before);
+    assert_eq!(crate::session::parameters::hash(&engine.towers.variables()), before);
 }
 
 #[test]

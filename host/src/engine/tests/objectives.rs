@@ -75,7 +75,7 @@ fn engine_of(objectives: &str, cache: GradCacheConfig, optimizer: OptimizerConfi
     for (towers, first) in [(&session.towers, 0), (&teacher.towers, 1000), (&average.towers, 2000)] {
         fill(towers, first);
     }
-    let optimizer = Optimizer::new(optimizer, crate::session::params(&session.towers, &[]));
+    let optimizer = Optimizer::new(optimizer, crate::session::parameters::trained(&session.towers, &[]));
     let readonly = ReadOnly { average: Some(average.towers), teachers: vec![(about, teacher.towers)] };
     Engine { readonly, ..alone(session, optimizer, cache) }
 }
@@ -166,7 +166,7 @@ fn adapters_alone_are_trained_and_the_weight_is_their_sum() {
     let mut engine = engine_of("[objective.clip]", chunks(3), OptimizerConfig::default());
     let lora = LoraConfig { rank: 2, patterns: vec!["*mlp*weight".into()], train: vec!["proj".into()], ..LoraConfig::default() };
     engine.lora = Adapter::attach(&engine.towers, Modality::Image, &lora).expect("it fits");
-    let params = crate::session::params(&engine.towers, &engine.lora);
+    let params = crate::session::parameters::trained(&engine.towers, &engine.lora);
     let trained: Vec<String> = params.iter().map(|param| param.name.clone()).filter(|name| !name.starts_with("text.")).collect();
     assert!(trained.iter().all(|name| name.starts_with("lora.visual.") || name == "visual.proj" || name == "logit_scale"), "{trained:?}");
     engine.optimizer = Optimizer::new(OptimizerConfig::default(), params);

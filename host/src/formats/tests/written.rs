@@ -6,7 +6,7 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::told;
-use crate::weights::{Format, Limits, read, write_pt};
+use crate::formats::{Format, Limits, read, write_pt};
 
 fn samples() -> Vec<(String, Tensor)> {
     let numbers = || Tensor::arange(6, (Kind::Float, Device::Cpu)).view([2, 3]);

@@ -1,11 +1,11 @@
-//! From the towers of a run back to an open_clip model config: the inverse of [`super::expand`], checked by expanding it again.
+//! From the towers of a run back to an open_clip model config: the inverse of [`crate::models::Expansion`], checked by expanding it again.
 
 use serde_json::{Map, Value, json};
 use vlhub_core::Registry;
 
-use super::Expansion;
 use crate::config::RunConfig;
 use crate::config::document::Document;
+use crate::models::Expansion;
 
 /// Keys of a tower's table that belong to training, not to the model.
 const OF_TRAINING: [&str; 6] = ["use", "freeze", "init", "drop", "mean", "std"];
@@ -14,7 +14,7 @@ const OF_TRAINING: [&str; 6] = ["use", "freeze", "init", "drop", "mean", "std"];
 ///
 /// # Errors
 /// The options that open_clip's format cannot say.
-pub fn collapse(config: &RunConfig, registry: &Registry) -> Result<Value, String> {
+pub fn open_clip_config(config: &RunConfig, registry: &Registry) -> Result<Value, String> {
     let tower = |which: &str| config.resolved.get("backbone").and_then(|towers| towers.get(which)).and_then(Value::as_object);
     let image = tower("image").ok_or("open_clip has no models without an image tower")?;
     let mut out = json!({"embed_dim": config.top.embed, "vision_cfg": vision(image)});
@@ -126,7 +126,7 @@ fn text(options: &Map<String, Value>, config: &RunConfig) -> Value {
             Some("cls_last") => "cls_last_hidden_state_pooler".to_owned(),
             other => format!("{}_pooler", other.unwrap_or("mean")),
         };
-        let name = super::expand::published(get("use").as_str().unwrap_or_default());
+        let name = crate::models::published(get("use").as_str().unwrap_or_default());
         table.extend([
             ("hf_model_name".to_owned(), json!(name)),
             ("hf_pooler_type".to_owned(), json!(pooling)),

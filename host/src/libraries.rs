@@ -20,6 +20,18 @@ use crate::failure::{Failure, Outcome};
 /// The symbol that `export!` defines.
 const SYMBOL: &[u8] = b"VLHUB_PLUGIN\0";
 
+/// Everything that is linked in, and the plugins of `libraries`.
+///
+/// # Errors
+/// Two plugins of one name, or a library that is refused.
+pub fn registry(libraries: &[PathBuf]) -> Outcome<Registry> {
+    let mut registry = Registry::linked()?;
+    for library in libraries {
+        load(library, &mut registry)?;
+    }
+    Ok(registry)
+}
+
 /// Adds the plugins of the library at `path` to `registry`. The library stays loaded until the process ends: entries point into it.
 ///
 /// # Errors

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::folder;
-use crate::weights::source::Source;
-use crate::weights::{Budget, Limits, parse, shards};
+use crate::formats::source::Source;
+use crate::formats::{Budget, Limits, parse, shards};
 
 const POSITIONS: u64 = 2000;
 

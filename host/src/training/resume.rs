@@ -1,12 +1,12 @@
-//! What a checkpoint must hold for a run to go on to the bit, and what keeps it from doing so.
+//! Resuming: what a checkpoint must agree with for a run to go on to the bit.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::ema::Ema;
-use super::train::{Resume, Training};
-use crate::checkpoint::{Progress as Place, State, Store};
+use super::{Resume, Training};
+use crate::checkpoint::Store;
 use crate::config::document::{Document, flat};
+use crate::engine::ema::Ema;
 use crate::failure::{Failure, Outcome};
 
 impl Training<'_> {
@@ -84,63 +84,6 @@ impl Training<'_> {
             text += &format!("\n  passed over {}: {why}", path.display());
         }
         Ok(Some(text))
-    }
-
-    /// The options that decide what is computed, as TOML.
-    fn decisive(&self) -> String {
-        let mut tree = self.config.resolved.clone();
-        for key in ["name", "logs", "libraries", "eval", "model", "pretrained"] {
-            tree.remove(key);
-        }
-        if let Some(train) = tree.get_mut("train").and_then(serde_json::Value::as_object_mut) {
-            // Loader threads, logging and saving never change a number.
-            for key in [
-                "workers",
-                "log_every",
-                "save_every",
-                "keep_last",
-                "keep_every",
-                "show_batch",
-                "max_bad_fraction",
-                "max_bad_run",
-                "skip_nonfinite",
-                "torch_threads",
-            ] {
-                train.remove(key);
-            }
-            // Runs that are older than the choice computed in float.
-            if train.get("precision").is_some_and(|precision| precision == super::precision::Precision::Fp32.name()) {
-                train.remove("precision");
-            }
-        }
-        crate::config::document::to_toml(&tree)
-    }
-
-    fn config_hash(&self) -> String {
-        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(self.decisive().as_bytes()))
-    }
-
-    pub(super) fn save(&self, store: &Store, step: u64) -> Outcome {
-        let mut tensors = self.engine.towers.variables();
-        tensors.extend(self.engine.readonly.variables());
-        tensors.extend(self.engine.ema.iter().flat_map(Ema::variables));
-        tensors.extend(self.engine.optimizer.state());
-        let state = State {
-            tensors,
-            progress: Place {
-                step,
-                epoch: step / self.steps_per_epoch.max(1),
-                samples_seen: step * self.config.train.batch as u64,
-                seed: self.config.top.seed,
-            },
-            config_hash: self.config_hash(),
-            config: self.decisive(),
-            dataset: self.fingerprint.clone(),
-            extra: [("torch_threads".to_owned(), tch::get_num_threads().to_string()), ("device".to_owned(), format!("{:?}", self.device))]
-                .into(),
-        };
-        store.save(&state)?;
-        Ok(())
     }
 }
 

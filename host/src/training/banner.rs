@@ -1,18 +1,19 @@
 //! What a run is, for people: at its start, and at the top of its report.
 
-use super::train::Training;
-use crate::session;
+use super::Training;
+use crate::device::TORCH;
+use crate::session::parameters;
 
 impl Training<'_> {
     /// Lines that tell what will run, for people.
     pub fn banner(&self) -> Vec<String> {
-        let table = session::parameter_table(&self.engine.towers);
+        let table = parameters::table(&self.engine.towers);
         let (all, open) = table.iter().fold((0, 0), |(all, open), (_, count, trained)| (all + count, open + trained));
         let mut lines = vec![
             format!(
                 "vlhub {} · libtorch {} · {:?} · {} threads · {}",
                 env!("CARGO_PKG_VERSION"),
-                crate::TORCH,
+                TORCH,
                 self.device,
                 tch::get_num_threads(),
                 self.engine.precision.name()
@@ -40,7 +41,7 @@ impl Training<'_> {
 
     /// Facts for the table at the top of the report.
     pub fn facts(&self) -> Vec<(String, String)> {
-        let table = session::parameter_table(&self.engine.towers);
+        let table = parameters::table(&self.engine.towers);
         let all: i64 = table.iter().map(|(_, count, _)| count).sum();
         let data = self.config.data.as_ref().and_then(|data| data.get("use")).and_then(serde_json::Value::as_str).unwrap_or_default();
         let objectives: Vec<String> = self.engine.terms.iter().map(|term| format!("{} × {}", term.weight, term.key)).collect();
@@ -51,9 +52,23 @@ impl Training<'_> {
             ("batch", self.config.train.batch.to_string()),
             ("steps", self.total.to_string()),
             ("device", format!("{:?}, {} threads, {}", self.device, tch::get_num_threads(), self.engine.precision.name())),
-            ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), crate::TORCH)),
+            ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), TORCH)),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
+    }
+
+    /// Every parameter with its shape, whether it is trained, and the optimiser's rates: the page `parameters.tsv`.
+    pub fn parameters(&self) -> String {
+        let rates: std::collections::BTreeMap<&str, (f64, f64)> =
+            self.engine.optimizer.rates().map(|(name, wd, factor)| (name, (wd, factor))).collect();
+        let mut page = String::from("name\tshape\tnumber\ttrained\tlr_factor\tweight_decay\n");
+        for (name, tensor) in self.engine.towers.variables() {
+            let rate = rates.get(name.as_str());
+            let (factor, wd) = rate.map_or((String::new(), String::new()), |(wd, factor)| (factor.to_string(), wd.to_string()));
+            let trained = if rate.is_some() { "yes" } else { "no" };
+            page += &format!("{name}\t{:?}\t{}\t{trained}\t{factor}\t{wd}\n", tensor.size(), tensor.numel());
+        }
+        page
     }
 }

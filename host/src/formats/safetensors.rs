@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use tch::{Kind, Tensor};
+use vlhub_core::Error;
 
 use super::source::{Source, of_torch, truths};
 use super::view::contiguous_bytes;
-use super::{Budget, Checked};
+use super::{Budget, Checked, Limits};
 
 /// Types by the names that safetensors has for them.
 pub(crate) const KINDS: &[(Kind, &str)] = &[
@@ -24,6 +26,29 @@ pub(crate) const KINDS: &[(Kind, &str)] = &[
     (Kind::Uint8, "U8"),
     (Kind::Bool, "BOOL"),
 ];
+
+/// Reads every tensor of a safetensors file onto the CPU, sorted by name.
+///
+/// # Errors
+/// The file, and what is wrong with it: a cut or oversized header, offsets that overlap or leave gaps, a type that libtorch does not have.
+pub fn read_safetensors(path: &Path) -> vlhub_core::Result<Vec<(String, Tensor)>> {
+    read_with_metadata(path).map(|(tensors, _)| tensors)
+}
+
+/// [`read_safetensors`], and the metadata of the file's header.
+///
+/// # Errors
+/// As [`read_safetensors`].
+pub fn read_with_metadata(path: &Path) -> vlhub_core::Result<(Vec<(String, Tensor)>, BTreeMap<String, String>)> {
+    let refused = |why: String| Error::invalid(format!("{}: not a valid safetensors file: {why}", path.display()));
+    of_ours(&Source::open(path)?).map_err(refused)
+}
+
+/// The tensors, sorted by name, and the metadata of a file of ours, or of one that was named as such: as large as it is.
+pub(crate) fn of_ours(source: &Source<'_>) -> Checked<(Vec<(String, Tensor)>, BTreeMap<String, String>)> {
+    let limits = Limits { bytes: u64::MAX, ..Limits::default() };
+    read(source, &mut Budget::new(&limits))
+}
 
 #[derive(Deserialize)]
 struct Entry {

@@ -1,4 +1,4 @@
-//! Tensors as safetensors files: written in pieces, read from a map, checked before anything is believed.
+//! Writes tensors as safetensors files, in pieces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -8,21 +8,11 @@ use tch::{Device, Kind, Tensor};
 use vlhub_core::{Error, Result};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::fs::{Fs, RealFs};
-use crate::weights::safetensors::KINDS;
-use crate::weights::source::Source;
-use crate::weights::{Budget, Limits};
+use super::safetensors::KINDS;
+use crate::files::replace;
 
 /// Bytes that are copied out of libtorch at a time.
 const PIECE: usize = 4 << 20;
-
-/// Reads every tensor of a safetensors file onto the CPU, sorted by name.
-///
-/// # Errors
-/// The file, and what is wrong with it: a cut or oversized header, offsets that overlap or leave gaps, a type that libtorch does not have.
-pub fn read_safetensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    parse(&Source::open(path)?).map_err(|why| Error::invalid(format!("{}: not a valid safetensors file: {why}", path.display())))
-}
 
 /// Writes tensors as one safetensors file that replaces `path` only once it is complete and on disk.
 ///
@@ -33,40 +23,8 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &B
     replace(path, layout.size(), &mut |to| layout.write(tensors, to).map(drop))
 }
 
-/// Writes a file of about `size` bytes under another name, and renames it to `path` once it is on disk.
-///
-/// # Errors
-/// The file, and why it cannot be written; then `path` is as it was.
-pub(crate) fn replace(path: &Path, size: u64, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    crate::checkpoint::replaceable(path)?;
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".tmp-{}", super::commit::nonce()));
-    let temporary = path.with_file_name(name);
-    let written = (|| {
-        let mut file = RealFs.create(&temporary, size)?;
-        write(&mut file)?;
-        file.sync()?;
-        RealFs.rename(&temporary, path)?;
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => RealFs.sync_dir(parent),
-            _ => RealFs.sync_dir(Path::new(".")),
-        }
-    })();
-    written.map_err(|error| {
-        std::fs::remove_file(&temporary).ok();
-        Error::io(path, error)
-    })
-}
-
-/// The tensors of a safetensors file, sorted by name.
-pub(super) fn parse(source: &Source<'_>) -> std::result::Result<Vec<(String, Tensor)>, String> {
-    // A file of ours, or one that was named as such: as large as it is.
-    let limits = Limits { bytes: u64::MAX, ..Limits::default() };
-    crate::weights::safetensors::read(source, &mut Budget::new(&limits)).map(|(tensors, _)| tensors)
-}
-
 /// Where each tensor goes in a file.
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Indices into the tensors, in file order.
     order: Vec<usize>,
     header: Vec<u8>,
@@ -75,7 +33,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Lays out tensors: wide types first, so that every tensor is aligned, then by name.
-    pub(super) fn new(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<Self> {
+    pub(crate) fn new(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<Self> {
         let mut seen = BTreeSet::new();
         if let Some((twice, _)) = tensors.iter().find(|(name, _)| !seen.insert(name) || name == "__metadata__") {
             return Err(Error::invalid(format!("two tensors are called `{twice}`, or the name is reserved; names in a file are unique")));
@@ -102,12 +60,12 @@ impl Layout {
     }
 
     /// Bytes of the whole file.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         8 + self.header.len() as u64 + self.data
     }
 
     /// Writes the file; returns the hash of its bytes. At most one tensor is copied to the CPU, and [`PIECE`] bytes of it, at a time.
-    pub(super) fn write(&self, tensors: &[(String, Tensor)], to: &mut dyn Write) -> io::Result<u128> {
+    pub(crate) fn write(&self, tensors: &[(String, Tensor)], to: &mut dyn Write) -> io::Result<u128> {
         let mut hash = Xxh3::new();
         let mut put = |bytes: &[u8]| {
             hash.update(bytes);
@@ -123,7 +81,7 @@ impl Layout {
 }
 
 /// Gives the bytes of a tensor to `put`, row by row, [`PIECE`] at a time.
-pub(crate) fn pieces(tensor: &Tensor, put: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn pieces(tensor: &Tensor, put: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let flat = tch::no_grad(|| tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])).map_err(of_torch)?;
     let width = flat.f_kind().map_err(of_torch)?.elt_size_in_bytes();
     let (count, step) = (flat.numel(), PIECE / width);
@@ -149,6 +107,9 @@ fn dtype(kind: Kind) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::read_safetensors;
+    use crate::formats::safetensors::of_ours;
+    use crate::formats::source::Source;
 
     fn samples() -> Vec<(String, Tensor)> {
         vec![
@@ -196,7 +157,7 @@ mod tests {
             bytes
         };
         let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        assert!(parse(&Source::Bytes(&file(one, 8))).is_ok(), "the base of the cases below is sound");
+        assert!(of_ours(&Source::Bytes(&file(one, 8))).is_ok(), "the base of the cases below is sound");
         for (why, bytes) in [
             ("an empty file", Vec::new()),
             ("a cut length", vec![1, 2, 3]),

@@ -7,9 +7,9 @@ use vlhub_core::{Error, Result};
 
 /// `tokenizer_config.json` and, behind it, `special_tokens_map.json`; both may be missing.
 #[derive(Debug, Default)]
-pub(super) struct Beside([Map<String, Value>; 2]);
+pub(super) struct TokenizerConfigs([Map<String, Value>; 2]);
 
-impl Beside {
+impl TokenizerConfigs {
     /// Reads both from the folder of the tokenizer.
     ///
     /// # Errors

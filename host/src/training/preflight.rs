@@ -1,34 +1,36 @@
 //! What is refused before a run writes anything: data that cannot be used, views that nobody makes.
 
-use tch::{Device, Kind, Tensor};
+use image::RgbImage;
 use vlhub_core::{Batch, InputSpec, Modality};
 
-use super::terms::Term;
-use super::towers::Towers;
 use crate::data;
+use crate::data::batch::{PixelRows, TokenRows, labels};
 use crate::data::loader::Views;
 use crate::data::tokens::Tokenizer;
+use crate::engine::terms::Term;
+use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
 /// Every view that an objective reads must come from the loader or from an objective's `prepare`, which is tried on a batch of blanks.
 pub fn views_are_made(towers: &Towers, terms: &[Term], views: &Views, tokenizer: Option<&dyn Tokenizer>) -> Outcome {
-    let rows = 2;
-    let mut batch = Batch::new(rows);
+    const ROWS: usize = 2;
+    let mut batch = Batch::new(ROWS as i64);
     if let Some(input) = towers.pictures {
-        let (height, width) = (i64::from(input.size.0), i64::from(input.size.1));
+        let blank = RgbImage::new(input.size.1, input.size.0);
+        let pictures = PixelRows::new(input).tensor([&blank; ROWS].into_iter())?;
         for view in &views.images {
-            batch.set_image(&view.name, Tensor::zeros([rows, 3, height, width], (Kind::Float, Device::Cpu)))?;
+            batch.set_image(&view.name, pictures.shallow_clone())?;
         }
     }
     if let (Some(tokenizer), Some(InputSpec::Text { context, pad, .. })) = (tokenizer, towers.text.as_ref().map(|net| &net.input)) {
-        let mut ids = tokenizer.encode("a picture of something");
-        ids.resize(*context as usize, *pad);
+        let ids = tokenizer.encode("a picture of something");
+        let texts = TokenRows { context: *context as usize, pad: *pad, truncate: false }.tensor(&[ids.as_slice(); ROWS])?;
         for view in &views.texts {
-            batch.set_text(&view.name, Tensor::from_slice(&ids).repeat([rows, 1]))?;
+            batch.set_text(&view.name, texts.shallow_clone())?;
         }
     }
     if views.labels {
-        batch.set_extra(Batch::LABELS, Tensor::zeros([rows, 1], (Kind::Int64, Device::Cpu)))?;
+        batch.set_extra(Batch::LABELS, labels(&[&[0i64] as &[i64]; ROWS])?)?;
     }
     for term in terms {
         // What it says of blanks is no matter; of a real batch it will be asked again.

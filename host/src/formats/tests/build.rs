@@ -3,7 +3,7 @@
 use crc32fast::hash;
 use tempfile::TempDir;
 
-use crate::weights::{Limits, WeightFile, read};
+use crate::formats::{Limits, WeightFile, read};
 
 /// Reads bytes as a file called `name`; the error is its text.
 pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<WeightFile, String> {

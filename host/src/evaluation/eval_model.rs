@@ -8,7 +8,7 @@ use vlhub_core::guard::catch;
 use vlhub_core::{Captioning, Encoded, Error, InputSpec, Modality, Model, Result, Skills, TextSide};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::data::levels::Levels;
+use crate::data::batch::{PixelRows, TokenRows};
 use crate::data::tokens::Tokenizer;
 use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
@@ -35,15 +35,8 @@ impl Model for EvalModel<'_> {
         self.towers.net(Modality::Image)?;
         let Some(input) = self.towers.pictures else { return Err(Error::invalid("the image tower reads no images")) };
         let _no_grad = tch::no_grad_guard();
-        let levels = Levels::new(input.mean, input.std);
-        let each = 3 * (input.size.0 * input.size.1) as usize;
-        let mut pixels = vec![0.0; images.len() * each];
-        for (image, out) in images.iter().zip(pixels.chunks_exact_mut(each)) {
-            levels.write(&input.prepare(image), out);
-        }
-        let pictures = Tensor::f_from_slice(&pixels)?
-            .f_view([images.len() as i64, 3, input.size.0.into(), input.size.1.into()])?
-            .f_to_device(self.device())?;
+        let prepared: Vec<RgbImage> = images.iter().map(|image| input.prepare(image)).collect();
+        let pictures = PixelRows::new(input).tensor(prepared.iter())?.f_to_device(self.device())?;
         self.towers.encode(Modality::Image, &pictures, tokens, None)
     }
 
@@ -101,16 +94,8 @@ impl EvalModel<'_> {
             return Err(Error::invalid("the text tower reads no texts"));
         };
         let _no_grad = tch::no_grad_guard();
-        let longest = ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
-        let length = if truncates { longest } else { context as usize };
-        if longest > length {
-            return Err(Error::invalid(format!("a text has {longest} token ids; the text tower takes {context}")));
-        }
-        let mut flat = vec![pad; ids.len() * length];
-        for (row, ids) in flat.chunks_mut(length).zip(ids) {
-            row[..ids.len()].copy_from_slice(ids);
-        }
-        let input = Tensor::f_from_slice(&flat)?.f_view([ids.len() as i64, length as i64])?.f_to_device(self.device())?;
+        let rows: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
+        let input = TokenRows { context: context as usize, pad, truncate: truncates }.tensor(&rows)?.f_to_device(self.device())?;
         self.towers.encode(Modality::Text, &input, tokens, None)
     }
 }

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use super::build::{Entry, archive, dict, entry, legacy, parse, sound, tensor, zip};
-use crate::weights::{Limits, read};
+use crate::formats::{Limits, read};
 
 fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());

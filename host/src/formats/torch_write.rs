@@ -9,7 +9,8 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 use vlhub_core::{Error, Result};
 
-use crate::checkpoint::{pieces, replace};
+use super::safetensors_write::pieces;
+use crate::files::replace;
 
 /// Where the bytes of an entry begin, as PyTorch has it: on multiples of this.
 const ALIGNMENT: u64 = 64;

@@ -1,0 +1,102 @@
+//! `[train]`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::cache::GradCacheConfig;
+use crate::engine::precision::Precision;
+use crate::section::{Section, out_of_range};
+
+/// `[train]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Rows of a batch.
+    pub batch: usize,
+    /// Passes over the data.
+    pub epochs: u64,
+    /// Steps of the run; 0 takes `epochs`.
+    pub steps: u64,
+    /// `fp32`, or `amp_bf16`: the towers' products in bfloat16.
+    pub precision: Precision,
+    /// Gradient caching, exact for every objective.
+    pub grad_cache: GradCacheConfig,
+    /// Threads that read, decode and augment.
+    pub workers: usize,
+    /// Threads of libtorch; 0 takes one for each core.
+    pub torch_threads: i32,
+    /// Steps between two lines of the log.
+    pub log_every: u64,
+    /// Steps between two checkpoints; 0 saves at the end of every epoch. The end of the run is always saved.
+    pub save_every: u64,
+    /// How many of the newest checkpoints are kept; at least 2.
+    pub keep_last: usize,
+    /// Every checkpoint whose step is a multiple of this is kept too; 0 for none.
+    pub keep_every: u64,
+    /// Share of unusable samples at which the run stops.
+    pub max_bad_fraction: f64,
+    /// Unusable samples in a row at which the run stops.
+    pub max_bad_run: u64,
+    /// How many steps with a loss or gradient that is not finite are passed over before the run stops.
+    pub skip_nonfinite: u64,
+    /// Cut the token matrix to the longest text of the batch, where the text tower allows it; exact.
+    pub truncate: bool,
+    /// Write `train_batch0.png` before the first step.
+    pub show_batch: bool,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            batch: 64,
+            epochs: 1,
+            steps: 0,
+            precision: Precision::default(),
+            grad_cache: GradCacheConfig::default(),
+            workers: 2,
+            torch_threads: 0,
+            log_every: 100,
+            save_every: 0,
+            keep_last: 2,
+            keep_every: 0,
+            max_bad_fraction: 0.01,
+            max_bad_run: 1000,
+            skip_nonfinite: 0,
+            truncate: true,
+            show_batch: true,
+        }
+    }
+}
+
+impl Section for TrainConfig {
+    const NAME: &'static str = "train";
+    // Loader threads, logging and saving never change a number; threads of libtorch are compared by themselves.
+    const NEVER_DECIDE: &'static [&'static str] = &[
+        "workers",
+        "log_every",
+        "save_every",
+        "keep_last",
+        "keep_every",
+        "show_batch",
+        "max_bad_fraction",
+        "max_bad_run",
+        "skip_nonfinite",
+        "torch_threads",
+    ];
+
+    fn check(&self) -> Vec<(&'static str, String)> {
+        let mut problems = out_of_range(&[
+            (self.batch < 1, "batch", "must be at least 1"),
+            (self.grad_cache.rows < 0, "grad_cache.rows", "must not be negative"),
+            (self.workers < 1, "workers", "must be at least 1"),
+            (self.log_every < 1, "log_every", "must be at least 1"),
+            (self.epochs < 1 && self.steps < 1, "epochs", "must be at least 1 when `train.steps` is 0"),
+            (self.epochs > 1_000_000_000, "epochs", "must be at most 1000000000"),
+            (!(0.0..=1.0).contains(&self.max_bad_fraction), "max_bad_fraction", "must lie between 0 and 1"),
+            (self.torch_threads < 0, "torch_threads", "must not be negative; 0 takes one for each core"),
+        ]);
+        if let Err(message) = self.grad_cache.bytes() {
+            problems.push(("grad_cache.budget", message));
+        }
+        problems
+    }
+}

@@ -1,0 +1,146 @@
+//! Rows to tensors and back: the one place that knows how pixels, token ids and labels lie in a batch.
+
+use image::RgbImage;
+use tch::{Device, Kind, Tensor};
+use vlhub_core::{Error, Result};
+
+use super::normalise::Levels;
+use super::views::ImageInput;
+
+/// Pixels of rows: normalised for one image tower.
+#[derive(Debug)]
+pub(crate) struct PixelRows {
+    input: ImageInput,
+    levels: Levels,
+}
+
+impl PixelRows {
+    /// For a tower that reads `input`.
+    pub fn new(input: ImageInput) -> Self {
+        Self { input, levels: Levels::new(input.mean, input.std) }
+    }
+
+    /// `[B, 3, H, W]` float, normalised, of pictures that have the tower's size.
+    ///
+    /// # Errors
+    /// A picture of another size.
+    pub fn tensor<'a>(&self, images: impl ExactSizeIterator<Item = &'a RgbImage>) -> Result<Tensor> {
+        let (height, width) = self.input.size;
+        let (rows, each) = (images.len(), 3 * height as usize * width as usize);
+        let mut values = vec![0f32; rows * each];
+        for (image, out) in images.zip(values.chunks_exact_mut(each.max(1))) {
+            if image.dimensions() != (width, height) {
+                let (has, wants) = (image.dimensions(), (width, height));
+                return Err(Error::invalid(format!("a picture of {has:?} pixels (width, height) in a batch of {wants:?}")));
+            }
+            self.levels.write(image, out);
+        }
+        Ok(Tensor::f_from_slice(&values)?.f_view([rows as i64, 3, i64::from(height), i64::from(width)])?)
+    }
+
+    /// The inverse of [`PixelRows::tensor`]: the pictures of `[B, 3, H, W]`.
+    ///
+    /// # Errors
+    /// A tensor of another shape.
+    pub fn images(&self, tensor: &Tensor) -> Result<Vec<RgbImage>> {
+        let &[_, 3, height, width] = &tensor.size()[..] else {
+            return Err(Error::invalid(format!("images have shape {:?}; [B, 3, H, W] is wanted", tensor.size())));
+        };
+        let values = Vec::<f32>::try_from(tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_reshape([-1])?)?;
+        let plane = (height * width) as usize;
+        let ImageInput { mean, std, .. } = self.input;
+        let picture = |values: &[f32]| {
+            RgbImage::from_fn(width as u32, height as u32, |x, y| {
+                let at = y as usize * width as usize + x as usize;
+                image::Rgb([0, 1, 2].map(|channel| {
+                    let level = f64::from(values[channel * plane + at]) * f64::from(std[channel]) + f64::from(mean[channel]);
+                    (level * 255.0).round().clamp(0.0, 255.0) as u8
+                }))
+            })
+        };
+        Ok(values.chunks_exact((3 * plane).max(1)).map(picture).collect())
+    }
+}
+
+/// Token ids of rows: filled up with the text tower's padding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenRows {
+    /// Most ids of a row.
+    pub context: usize,
+    /// The id of padding.
+    pub pad: i64,
+    /// Cut the matrix to its longest row: for towers on whose output padding has no effect.
+    pub truncate: bool,
+}
+
+impl TokenRows {
+    /// `[B, L]` int64.
+    ///
+    /// # Errors
+    /// A row that is longer than the context.
+    pub fn tensor(&self, rows: &[&[i64]]) -> Result<Tensor> {
+        let longest = rows.iter().map(|ids| ids.len()).max().unwrap_or_default().max(1);
+        if longest > self.context {
+            return Err(Error::invalid(format!("a text has {longest} token ids; the text tower takes {}", self.context)));
+        }
+        let length = if self.truncate { longest } else { self.context };
+        matrix(rows, length, self.pad)
+    }
+}
+
+/// Class labels of rows: `[B, K]` int64, -1 behind a row's last label. K is at least 1.
+pub(crate) fn labels(rows: &[&[i64]]) -> Result<Tensor> {
+    matrix(rows, rows.iter().map(|labels| labels.len()).max().unwrap_or_default().max(1), -1)
+}
+
+/// `[B, length]` int64: rows of at most that length, filled up.
+fn matrix(rows: &[&[i64]], length: usize, fill: i64) -> Result<Tensor> {
+    let mut flat = vec![fill; rows.len() * length];
+    for (row, into) in rows.iter().zip(flat.chunks_exact_mut(length)) {
+        into[..row.len()].copy_from_slice(row);
+    }
+    Ok(Tensor::f_from_slice(&flat)?.f_view([rows.len() as i64, length as i64])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vlhub_sdk::pixels::{Filter, Fit};
+
+    fn pixel_rows() -> PixelRows {
+        let input = ImageInput {
+            size: (3, 2),
+            mean: [0.1, 0.5, 0.9],
+            std: [0.9, 0.25, 0.3],
+            fit: Fit::default(),
+            filter: Filter::default(),
+            fill: 0,
+        };
+        PixelRows::new(input)
+    }
+
+    #[test]
+    fn pictures_come_back_as_they_went_in() {
+        let images: Vec<RgbImage> =
+            (0..3u8).map(|seed| RgbImage::from_fn(2, 3, |x, y| image::Rgb([seed * 80, (x * 99) as u8, 255 - (y * 70) as u8]))).collect();
+        let rows = pixel_rows();
+        let tensor = rows.tensor(images.iter()).expect("they have the size");
+        assert_eq!(tensor.size(), [3, 3, 3, 2]);
+        let wanted = (255.0 / 255.0 - 0.9f32) / 0.3;
+        assert_eq!(tensor.double_value(&[0, 2, 0, 0]) as f32, wanted);
+        assert_eq!(rows.images(&tensor).expect("they are pictures"), images);
+        assert!(rows.tensor([&RgbImage::new(3, 3)].into_iter()).expect_err("another size").to_string().contains("(3, 3)"));
+    }
+
+    #[test]
+    fn token_ids_and_labels_are_filled_up() {
+        let rows: [&[i64]; 3] = [&[5, 6], &[], &[7, 8, 9]];
+        let tokens = |truncate| TokenRows { context: 4, pad: 1, truncate }.tensor(&rows).expect("they fit");
+        assert_eq!(tokens(true), Tensor::from_slice(&[5i64, 6, 1, 1, 1, 1, 7, 8, 9]).view([3, 3]));
+        assert_eq!(tokens(false), Tensor::from_slice(&[5i64, 6, 1, 1, 1, 1, 1, 1, 7, 8, 9, 1]).view([3, 4]));
+        assert_eq!(labels(&rows).expect("labels"), Tensor::from_slice(&[5i64, 6, -1, -1, -1, -1, 7, 8, 9]).view([3, 3]));
+        assert_eq!(labels(&[&[], &[]]).expect("none").size(), [2, 1]);
+        let error = TokenRows { context: 2, pad: 1, truncate: true }.tensor(&rows).expect_err("too long").to_string();
+        assert!(error.contains("3 token ids") && error.contains("takes 2"), "{error}");
+    }
+}

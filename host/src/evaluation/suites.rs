@@ -1,0 +1,31 @@
+//! Suites: built with the data sets that they name, and run on a model.
+
+use vlhub_core::{EvalCx, EvalSuite, Report};
+
+use super::EvalModel;
+use crate::config::{RunConfig, SuiteConfig};
+use crate::data::dataset::HostDatasets;
+use crate::failure::{Failure, Outcome};
+
+/// Builds a suite and opens its data.
+///
+/// # Errors
+/// Exit status 2 with what it refuses.
+pub fn build(config: &RunConfig, suite: &SuiteConfig) -> Outcome<Box<dyn EvalSuite>> {
+    let datasets = HostDatasets::new(&config.folder, config.train.workers);
+    let built = suite.chosen.config.build(&EvalCx { datasets: &datasets });
+    built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))
+}
+
+/// Runs one suite. `None` when the model lacks what the suite needs.
+///
+/// # Errors
+/// Whatever the suite or its data refuses.
+pub fn evaluate(key: &str, suite: &dyn EvalSuite, model: &EvalModel<'_>) -> Outcome<Option<Report>> {
+    if !suite.requires().missing(&vlhub_core::Model::skills(model)).is_empty() {
+        return Ok(None);
+    }
+    let mut report = Report::default();
+    suite.run(model, &mut report).map_err(|error| error.within(format!("eval.{key}")))?;
+    Ok(Some(report))
+}

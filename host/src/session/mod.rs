@@ -1,0 +1,145 @@
+//! From a checked run file to towers, objectives and views.
+
+pub mod initial_weights;
+pub mod parameters;
+mod teachers;
+mod tokenizer;
+mod views;
+
+use std::sync::Arc;
+
+use tch::{Device, Tensor};
+use vlhub_core::{Modality, ObjectiveCx, Teacher, Weights};
+
+use crate::config::{RunConfig, TeacherConfig, TowerConfig};
+use crate::data::tokens::Tokenizer;
+use crate::engine::lora::Adapter;
+use crate::engine::readonly::{self, ReadOnly};
+use crate::engine::terms::Term;
+use crate::engine::towers::Towers;
+use crate::failure::{Failure, Outcome};
+
+pub use tokenizer::{tokenizer, tokenizer_file};
+pub use views::{truncate, views};
+
+/// Towers and objectives of a run, with its weights to start from.
+#[derive(Debug)]
+pub struct Session {
+    /// Towers, projections and all parameters.
+    pub towers: Towers,
+    /// Objectives.
+    pub terms: Vec<Term>,
+    /// Turns texts into ids, when there is a text tower.
+    pub tokenizer: Option<Arc<dyn Tokenizer>>,
+    /// The logit scale of `pretrained`.
+    pub logit_scale: Option<Tensor>,
+}
+
+/// Builds what a run file names, to be used. The same seed gives the same initial weights.
+///
+/// # Errors
+/// Whatever a plugin refuses, an unreadable tokenizer, or weights that do not fit.
+pub fn build(config: &RunConfig, device: Device) -> Outcome<Session> {
+    let mut session = build_without_tokenizer(config, device)?;
+    session.tokenizer = tokenizer(config, &session.towers)?;
+    Ok(session)
+}
+
+/// [`build`], to be trained: with the towers that objectives only read.
+///
+/// # Errors
+/// As [`build`]; teachers that read other batches.
+pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<Trainable> {
+    let teachers = config.teachers.iter().map(|teacher| teachers::load(teacher, device)).collect::<Outcome<Vec<_>>>()?;
+    let about: Vec<Teacher> = teachers.iter().map(|(about, _)| about.clone()).collect();
+    let mut session = build_weightless(config, device, &about)?;
+    initial_weights::load_named(config, &mut session)?;
+    session.tokenizer = tokenizer(config, &session.towers)?;
+    for (about, towers) in &teachers {
+        readonly::check_teacher(&about.name, &session.towers, towers)?;
+    }
+    let averaged = session.terms.iter().flat_map(|term| &term.needs).any(|need| need.weights == Weights::Average);
+    let average = averaged.then(|| teachers::average(config, &session.towers)).transpose()?;
+    let mut lora = Vec::new();
+    for (modality, tower) in towers_of(config) {
+        if tower.training.lora.rank > 0 {
+            lora.extend(Adapter::attach(&session.towers, modality, &tower.training.lora)?);
+        }
+    }
+    Ok(Trainable { session, readonly: ReadOnly { average, teachers }, lora })
+}
+
+/// What a run trains, and what it needs for that.
+#[derive(Debug)]
+pub struct Trainable {
+    /// Towers and objectives.
+    pub session: Session,
+    /// Towers that objectives only read.
+    pub readonly: ReadOnly,
+    /// Low-rank adapters.
+    pub lora: Vec<Adapter>,
+}
+
+/// The towers that a run names.
+fn towers_of(config: &RunConfig) -> impl Iterator<Item = (Modality, &TowerConfig)> {
+    [(Modality::Image, &config.image), (Modality::Text, &config.text)].into_iter().filter_map(|(of, tower)| Some((of, tower.as_ref()?)))
+}
+
+/// [`build_without_tokenizer`] without weights: for shapes.
+pub(crate) fn on_shapes(config: &RunConfig) -> Outcome<Session> {
+    build_weightless(config, Device::Cpu, &[])
+}
+
+/// [`on_shapes`], and objectives that are told of teachers: for tests of the engine.
+#[cfg(test)]
+pub(crate) fn with_teachers(config: &RunConfig, teachers: &[Teacher]) -> Outcome<Session> {
+    build_weightless(config, Device::Cpu, teachers)
+}
+
+/// [`build`] for towers that are given token ids.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Session> {
+    // A trained model needs no teacher; its objectives are told what it looked like.
+    let sketch = |teacher: &TeacherConfig| {
+        let sketched = vlhub_torch_ext::on_paper(|| on_shapes(&teacher.config).map(|session| teachers::describe(teacher, &session)));
+        sketched.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
+    };
+    let teachers = config.teachers.iter().map(sketch).collect::<Outcome<Vec<_>>>()?;
+    let mut session = build_weightless(config, device, &teachers)?;
+    initial_weights::load_named(config, &mut session)?;
+    Ok(session)
+}
+
+fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) -> Outcome<Session> {
+    tch::manual_seed(config.top.seed as i64);
+    let image = config.image.as_ref().map(|tower| tower.chosen.config.as_ref());
+    let text = config.text.as_ref().map(|tower| tower.chosen.config.as_ref());
+    let mut towers = Towers::build(device, config.top.embed, config.top.custom_text, image, text)?;
+    towers.pictures = views::image_input(config, &towers);
+    for (net, tower) in [(&mut towers.image, &config.image), (&mut towers.text, &config.text)] {
+        if let (Some(net), Some(tower)) = (net, tower) {
+            net.drop = tower.training.drop;
+        }
+    }
+    let mut terms = Vec::new();
+    for term in &config.objectives {
+        let cx = ObjectiveCx {
+            path: towers.vars.root() / "objective" / term.key.as_str(),
+            shared: towers.vars.root(),
+            embed: config.top.embed,
+            image: towers.about(Modality::Image),
+            text: towers.about(Modality::Text),
+            teachers: teachers.to_vec(),
+        };
+        let place = format!("objective.{}", term.key);
+        let objective = term.chosen.config.build(&cx).map_err(|error| error.within(&place))?;
+        towers.refuse_renamed(&place)?;
+        for need in objective.needs() {
+            towers.net(need.modality).map_err(|error| error.within(&place))?;
+        }
+        terms.push(Term::new(&term.key, term.weight, objective));
+    }
+    Ok(Session { towers, terms, tokenizer: None, logit_scale: None })
+}

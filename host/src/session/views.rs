@@ -1,0 +1,71 @@
+//! Views of pictures and captions: the augmentations and transforms of a run file, built.
+
+use vlhub_core::InputSpec;
+
+use crate::config::RunConfig;
+use crate::data::loader::{ImageInput, ImageView, TextView, Views};
+use crate::engine::readonly::ReadOnly;
+use crate::engine::towers::Towers;
+use crate::failure::Outcome;
+
+/// What becomes of a picture: the tower's size; the run file's word, else the tower's, on everything else.
+pub(super) fn image_input(config: &RunConfig, towers: &Towers) -> Option<ImageInput> {
+    let Some(InputSpec::Image { size, mean, std }) = towers.image.as_ref().map(|net| net.input.clone()) else { return None };
+    let own = &config.preprocess;
+    let channels = |given: Option<[f64; 3]>, towers: [f64; 3]| given.unwrap_or(towers).map(|value| value as f32);
+    Some(ImageInput {
+        size: (size.0 as u32, size.1 as u32),
+        mean: channels(own.mean, mean),
+        std: channels(own.std, std),
+        fit: own.resize_mode,
+        filter: own.interpolation,
+        fill: own.fill_color,
+    })
+}
+
+/// The views that the loader makes: those of the run file, and `main` for each tower; class labels too where the data has classes.
+///
+/// # Errors
+/// Whatever a plugin refuses.
+pub fn views(config: &RunConfig, towers: &Towers, labels: bool) -> Outcome<(Views, Option<ImageInput>)> {
+    let mut views = Views { labels, ..Views::default() };
+    let input = towers.pictures;
+    if let Some(ImageInput { size, .. }) = input {
+        for view in &config.image_views {
+            let mut augment = Vec::new();
+            for (index, step) in view.steps.iter().enumerate() {
+                let place = format!("view.image.{}.augment.{index}", view.name);
+                let built = step.config.build(&vlhub_core::AugmentationCx { size }).map_err(|error| error.within(place))?;
+                augment.push((step.plugin.clone(), built));
+            }
+            views.images.push(ImageView { name: view.name.clone(), augment });
+        }
+        if !views.images.iter().any(|view| view.name == "main") {
+            views.images.push(ImageView { name: "main".into(), augment: Vec::new() });
+        }
+    }
+    if towers.text.is_some() {
+        for view in &config.text_views {
+            let mut transform = Vec::new();
+            for (index, step) in view.steps.iter().enumerate() {
+                let place = format!("view.text.{}.transform.{index}", view.name);
+                let cx = vlhub_core::CaptionCx { folder: &config.folder };
+                transform.push((step.plugin.clone(), step.config.build(&cx).map_err(|error| error.within(place))?));
+            }
+            views.texts.push(TextView { name: view.name.clone(), transform });
+        }
+        if !views.texts.iter().any(|view| view.name == "main") {
+            views.texts.push(TextView { name: "main".into(), transform: Vec::new() });
+        }
+    }
+    Ok((views, input))
+}
+
+/// Whether every text tower that reads a batch allows the token matrix to be cut to its longest text.
+pub fn truncate(towers: &Towers, readonly: &ReadOnly) -> bool {
+    truncates(towers) && readonly.teachers.iter().all(|(_, teacher)| teacher.text.is_none() || truncates(teacher))
+}
+
+fn truncates(towers: &Towers) -> bool {
+    matches!(towers.text.as_ref().map(|net| &net.input), Some(InputSpec::Text { truncates: true, .. }))
+}

@@ -1,0 +1,177 @@
+//! The training loop: batches in, steps, checkpoints and measurements out, until the end or a signal.
+
+mod banner;
+mod first_batch;
+mod preflight;
+mod resume;
+mod run;
+mod save;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tch::Device;
+use vlhub_core::EvalSuite;
+
+use crate::checkpoint::Store;
+use crate::config::RunConfig;
+use crate::data::loader::{LoadError, Loader, LoaderConfig};
+use crate::data::tokens::Tokenizer;
+use crate::data::{self, skipped::SkipLog};
+use crate::engine::Engine;
+use crate::engine::comm::Alone;
+use crate::engine::ema::Ema;
+use crate::engine::optim::Optimizer;
+use crate::engine::step;
+use crate::evaluation::suites;
+use crate::failure::{Failure, Outcome};
+use crate::run::{Recorder, RunFolder};
+use crate::session::{self, Session, parameters};
+
+/// Where a run begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// At the beginning; an existing run of the name is an error.
+    No,
+    /// At the newest valid checkpoint, which must be there.
+    Latest,
+    /// At the newest valid checkpoint if there is one.
+    Auto,
+    /// At this checkpoint folder.
+    At(std::path::PathBuf),
+}
+
+/// A run that is built and placed, before its first step.
+pub struct Training<'a> {
+    config: &'a RunConfig,
+    engine: Engine,
+    tokenizer: Option<Arc<dyn Tokenizer>>,
+    loader: Loader,
+    /// In the order of `config.suites`, with their data open.
+    suites: Vec<Box<dyn EvalSuite>>,
+    /// Steps of the whole run.
+    pub total: u64,
+    steps_per_epoch: u64,
+    device: Device,
+    fingerprint: String,
+    started_at: u64,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Every step was taken.
+    Finished,
+    /// A signal stopped it after a committed checkpoint, at this step.
+    Stopped(u64),
+}
+
+impl<'a> Training<'a> {
+    /// Opens the data and builds everything. Nothing is written.
+    ///
+    /// # Errors
+    /// A missing table, unreadable data, or whatever a plugin refuses.
+    pub fn prepare(config: &'a RunConfig, skipped: SkipLog) -> Outcome<Self> {
+        let options = config.data.as_ref().ok_or_else(|| {
+            Failure::usage("the run file has no `[data.train]`; add one, for example `[data.train]` with `use = \"shapes\"`")
+        })?;
+        if config.objectives.is_empty() {
+            return Err(Failure::usage("the run file has no objective; add a table such as `[objective.clip]`"));
+        }
+        let device = crate::device::device(&config.top.device)?;
+        config.train.precision.check(device)?;
+        if config.train.torch_threads > 0 {
+            tch::set_num_threads(config.train.torch_threads);
+        }
+        vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
+        let source = data::open(options, &config.folder).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
+        let fingerprint = source.fingerprint();
+        let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
+            session::build_for_training(config, device)?;
+        let train = &config.train;
+        // A suite that cannot be built, or opened, must not be found out after the last step.
+        let suites = config.suites.iter().map(|suite| suites::build(config, suite)).collect::<Outcome<_>>()?;
+        preflight::within_budget(source.as_ref(), train.max_bad_fraction)?;
+        let (views, image) = session::views(config, &towers, !source.classes().is_empty())?;
+        preflight::views_are_made(&towers, &terms, &views, tokenizer.as_deref())?;
+        let options = LoaderConfig {
+            batch: train.batch,
+            threads: train.workers,
+            seed: config.top.seed,
+            image,
+            truncate: train.truncate && session::truncate(&towers, &readonly),
+            max_bad_fraction: train.max_bad_fraction,
+            max_bad_run: train.max_bad_run,
+            shuffle: true,
+        };
+        let loader = Loader::new(source, views, tokenizer.clone(), options, skipped)
+            .map_err(|error| Failure::usage(format!("data.train: {error}")))?;
+        let steps_per_epoch = loader.steps_per_epoch();
+        let total = if train.steps > 0 { train.steps } else { train.epochs * steps_per_epoch };
+        let params = parameters::trained(&towers, &lora);
+        if let [group, ..] = config.optimizer.idle(&params)[..] {
+            let pattern = config.optimizer.groups.get(group).map(|group| group.pattern.clone()).unwrap_or_default();
+            return Err(Failure::usage(format!("optimizer.groups.{group}.match: no parameter that is trained is called `{pattern}`")));
+        }
+        let optimizer = Optimizer::new(config.optimizer.clone(), params);
+        let ema = Ema::new(&config.ema, &towers);
+        let engine = Engine {
+            towers,
+            readonly,
+            terms,
+            optimizer,
+            comm: Box::new(Alone),
+            ema,
+            lora,
+            cache: train.grad_cache.clone(),
+            precision: train.precision,
+            fitting: None,
+            seed: config.top.seed,
+        };
+        Ok(Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, started_at: 0 })
+    }
+
+    /// Reads one batch and computes its gradients, to see that it can be done. Takes no step. Returns the memory that its tensors took, in bytes
+    /// at once, and the time.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn first_batch(&mut self) -> Outcome<(i64, Duration)> {
+        let loaded = self.loader.start(0).next().map_err(load_failure)?;
+        let batch = loaded.batch.to_device(self.device);
+        let begin = Instant::now();
+        let (ran, usage) = vlhub_torch_ext::metered(|| self.engine.gradients(batch, 0)).map_err(vlhub_core::Error::from)?;
+        let (outcome, _) = ran?;
+        if !outcome.is_finite() {
+            return Err(Failure::new(Failure::NONFINITE, step::nonfinite(&outcome, 0, &loaded.keys).to_string()));
+        }
+        Ok((usage.peak, begin.elapsed()))
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.steps_per_epoch
+    }
+
+    /// The step at which the run goes on.
+    pub fn first_step(&self) -> u64 {
+        self.started_at
+    }
+}
+
+/// Where a run writes.
+pub struct Output<'a> {
+    /// Its folder.
+    pub folder: &'a RunFolder,
+    /// Steps and measurements.
+    pub recorder: &'a mut Recorder,
+    /// Checkpoints.
+    pub store: &'a Store,
+}
+
+fn load_failure(error: LoadError) -> Failure {
+    match error {
+        LoadError::Budget(message) => Failure::new(Failure::DATA, message),
+        LoadError::Failed(error) => error.into(),
+    }
+}

@@ -1,0 +1,160 @@
+//! The loop: batches in, steps, checkpoints and measurements out, until the end or a signal.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tch::Device;
+use vlhub_core::Modality;
+
+use super::{Ending, Output, Training, first_batch, load_failure};
+use crate::checkpoint::failpoint;
+use crate::config::SuiteConfig;
+use crate::engine::ema::Ema;
+use crate::engine::lora::Adapter;
+use crate::engine::{lsuv, step};
+use crate::evaluation::{EvalModel, suites};
+use crate::failure::{Failure, Outcome};
+use crate::run::StepStats;
+
+impl Training<'_> {
+    /// Trains to the end, or until `stop` is set.
+    ///
+    /// # Errors
+    /// Exit status 3 when too many samples are unusable, 5 when the loss is not finite.
+    pub fn run(&mut self, out: &mut Output<'_>, stop: &AtomicBool) -> Outcome<Ending> {
+        let train = &self.config.train;
+        let mut stream = self.loader.start(self.started_at);
+        let (mut done, mut saved, mut passed_over) = (self.started_at, self.started_at, 0);
+        if done > 0 {
+            // A process that died after its last checkpoint may have owed a measurement.
+            let measured = out.folder.measured(done);
+            self.measure(out, done, &measured)?;
+        } else {
+            self.begin()?;
+        }
+        while done < self.total {
+            let begin = Instant::now();
+            let loaded = stream.next().map_err(load_failure)?;
+            if done == 0 && train.show_batch {
+                tolerate(self.show(&loaded.batch, out));
+            }
+            let lr = self.config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
+            let batch = if self.device == Device::Cpu { loaded.batch } else { loaded.batch.to_device(self.device) };
+            let outcome = self.engine.step(batch, done, lr, (done + 1) as f64 / self.total.max(1) as f64)?;
+            if !outcome.is_finite() {
+                passed_over += 1;
+                let error = step::nonfinite(&outcome, done, &loaded.keys);
+                if passed_over > train.skip_nonfinite {
+                    return Err(Failure::new(Failure::NONFINITE, error.to_string()));
+                }
+                tracing::warn!("{error}");
+            }
+            done += 1;
+            tolerate(out.recorder.step(&self.stats(done, &outcome, lr, loaded.wait, begin.elapsed())));
+
+            let stopping = stop.load(Ordering::Relaxed) && done < self.total;
+            let every = if train.save_every > 0 { train.save_every } else { self.steps_per_epoch.max(1) };
+            if done.is_multiple_of(every) || done == self.total || stopping {
+                match self.save(out.store, done) {
+                    Ok(()) => saved = done,
+                    // A full disk must not cost the run: what was saved stays, and the next interval tries again. The last one has no next.
+                    Err(failure) if !stopping && done < self.total => {
+                        tracing::warn!("the checkpoint of step {done} was not written ({failure}); the newest one is of step {saved}");
+                    }
+                    Err(failure) => return Err(failure),
+                }
+            }
+            if stopping {
+                return Ok(Ending::Stopped(done));
+            }
+            self.measure(out, done, &[])?;
+            failpoint::at(&format!("step-{done}")).map_err(|error| Failure::new(Failure::RUN, error.to_string()))?;
+        }
+        Ok(Ending::Finished)
+    }
+
+    /// What the first batch decides: the start of towers with `lsuv`. Everything that copied the weights copies them again.
+    fn begin(&mut self) -> Outcome {
+        let config = self.config;
+        let mut scaled = false;
+        for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
+            if tower.as_ref().is_none_or(|tower| !tower.training.lsuv) {
+                continue;
+            }
+            let batch = self.loader.start(0).next().map_err(load_failure)?.batch.to_device(self.device);
+            let layers = lsuv::initialise(&self.engine.towers, modality, &batch)?;
+            tracing::info!("backbone.{modality}.lsuv: {layers} layers begin orthogonal, with unit variance on the first batch");
+            scaled = true;
+        }
+        if scaled {
+            self.engine.readonly.follow(&self.engine.towers, 0.0)?;
+            self.engine.lora.iter().try_for_each(Adapter::rebase)?;
+            self.engine.ema.iter_mut().try_for_each(Ema::restart)?;
+        }
+        Ok(())
+    }
+
+    /// The first batch as `train_batch0.png`, and in TensorBoard.
+    fn show(&self, batch: &vlhub_core::Batch, out: &mut Output<'_>) -> vlhub_core::Result<()> {
+        let path = out.folder.train_batch();
+        if let Some(sheet) = first_batch::write(batch, &self.engine.towers, self.tokenizer.as_deref(), &path)? {
+            let png = std::fs::read(&path).map_err(|error| vlhub_core::Error::io(&path, error))?;
+            out.recorder.tensorboard().image("train_batch", 0, sheet.dimensions(), &png)?;
+        }
+        Ok(())
+    }
+
+    fn stats(&self, done: u64, outcome: &step::Outcome, lr: f64, wait: Duration, whole: Duration) -> StepStats {
+        let mut metrics: Vec<(String, f64)> = outcome.numbers.losses.iter().map(|(key, loss)| (format!("{key}_loss"), *loss)).collect();
+        metrics.extend(outcome.numbers.metrics.iter().cloned());
+        metrics.push(("grad_norm".into(), outcome.grad_norm));
+        StepStats {
+            step: done,
+            epoch: (done - 1) / self.steps_per_epoch.max(1),
+            loss: outcome.loss,
+            metrics,
+            lr,
+            samples: self.config.train.batch as u64,
+            data_wait: wait.as_secs_f64(),
+            step_time: whole.as_secs_f64(),
+        }
+    }
+
+    /// Runs the suites that are due after `done` steps, but for those `measured` already.
+    fn measure(&self, out: &mut Output<'_>, done: u64, measured: &[String]) -> Outcome {
+        if !self.config.suites.iter().any(|suite| suite.every.is_due(done, self.total, self.steps_per_epoch)) {
+            return Ok(());
+        }
+        match self.engine.ema.as_ref().filter(|ema| ema.measures()) {
+            Some(ema) => ema.instead(|| self.measure_as_is(out, done, measured))?,
+            None => self.measure_as_is(out, done, measured),
+        }
+    }
+
+    fn measure_as_is(&self, out: &mut Output<'_>, done: u64, measured: &[String]) -> Outcome {
+        let due = |suite: &SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
+        for (suite, built) in self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite)) {
+            let model = EvalModel { towers: &self.engine.towers, terms: &self.engine.terms, tokenizer: self.tokenizer.clone() };
+            match suites::evaluate(&suite.key, built.as_ref(), &model) {
+                Ok(Some(report)) => {
+                    tolerate(out.recorder.eval(out.folder, &suite.key, done, done / self.steps_per_epoch.max(1), &report));
+                    let shown: Vec<String> =
+                        report.metrics.iter().take(6).map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
+                    tracing::info!("{} after step {done}: {}", suite.key, shown.join(", "));
+                }
+                Ok(None) => tracing::warn!("eval.{} is skipped: the model lacks what it needs", suite.key),
+                // On the way a run goes on without the number; at the end there is nothing left to lose.
+                Err(failure) if done < self.total => tracing::warn!("{failure}; the run goes on without this measurement"),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A full disk must not cost the run: what cannot be logged is said, and training goes on.
+fn tolerate(written: vlhub_core::Result<()>) {
+    if let Err(error) = written {
+        tracing::warn!("{error}; the run goes on without it");
+    }
+}

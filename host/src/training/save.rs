@@ -1,0 +1,54 @@
+//! Saving: what a checkpoint holds so that a run goes on to the bit, and which options decide what is computed.
+
+use super::Training;
+use crate::checkpoint::{Progress as Place, State, Store};
+use crate::config::sections::TopConfig;
+use crate::config::train::TrainConfig;
+use crate::engine::ema::Ema;
+use crate::engine::precision::Precision;
+use crate::failure::Outcome;
+use crate::section::Section;
+
+impl Training<'_> {
+    /// The options that decide what is computed, as TOML.
+    pub(super) fn decisive(&self) -> String {
+        let mut tree = self.config.resolved.clone();
+        tree.remove("eval");
+        TopConfig::NEVER_DECIDE.iter().for_each(|key| drop(tree.remove(*key)));
+        if let Some(train) = tree.get_mut(TrainConfig::NAME).and_then(serde_json::Value::as_object_mut) {
+            TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));
+            // Runs that are older than the choice computed in float.
+            if train.get("precision").is_some_and(|precision| precision == Precision::Fp32.name()) {
+                train.remove("precision");
+            }
+        }
+        crate::config::document::to_toml(&tree)
+    }
+
+    pub(super) fn config_hash(&self) -> String {
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(self.decisive().as_bytes()))
+    }
+
+    pub(super) fn save(&self, store: &Store, step: u64) -> Outcome {
+        let mut tensors = self.engine.towers.variables();
+        tensors.extend(self.engine.readonly.variables());
+        tensors.extend(self.engine.ema.iter().flat_map(Ema::variables));
+        tensors.extend(self.engine.optimizer.state());
+        let state = State {
+            tensors,
+            progress: Place {
+                step,
+                epoch: step / self.steps_per_epoch.max(1),
+                samples_seen: step * self.config.train.batch as u64,
+                seed: self.config.top.seed,
+            },
+            config_hash: self.config_hash(),
+            config: self.decisive(),
+            dataset: self.fingerprint.clone(),
+            extra: [("torch_threads".to_owned(), tch::get_num_threads().to_string()), ("device".to_owned(), format!("{:?}", self.device))]
+                .into(),
+        };
+        store.save(&state)?;
+        Ok(())
+    }
+}
