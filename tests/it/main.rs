@@ -4,6 +4,7 @@ mod caption;
 mod cargo;
 mod cli;
 mod dylib;
+mod labels;
 mod layering;
 mod models;
 mod objectives;

@@ -22,7 +22,7 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
     // Loaded below, where what it lacks is seen.
     let named = std::mem::take(&mut config.top.pretrained);
     let session = session::build(&config, device)?;
-    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
+    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
     if model.skills().captioner.is_none() {
         return Err(Failure::usage(format!(
             "the model `{}` writes no captions: it has no `objective.caption`; models that have it: `vlhub models list coca`",

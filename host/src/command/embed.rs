@@ -34,7 +34,7 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
         Some(source) => initial_weights::load(&session.towers, &config, source, Part::Whole)?.scale,
         None => session.logit_scale.take(),
     };
-    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
+    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
     let mut out: Vec<(String, Tensor)> = Vec::new();
     let pictures = pictures(&args.images)?;
     let mut rows = Vec::new();

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{load, print_json};
 use crate::cli::{EvalArgs, Shared};
 use crate::device;
-use crate::evaluation::{EvalModel, suites};
+use crate::evaluation::{EvalModel, class_names, suites};
 use crate::failure::{Failure, Outcome, hint};
 use crate::session::{self, initial_weights};
 use crate::weights::fit::Part;
@@ -30,10 +30,13 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     }
     let session = session::build(&config, device)?;
     initial_weights::load_file(&session.towers, &file, Part::Whole, config.top.pretrained_partial)?;
-    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
+    let of_checkpoint = class_names::of_checkpoint(&file);
+    let class_names = if of_checkpoint.is_empty() { &config.top.class_names } else { &of_checkpoint };
+    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names };
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
         let built = suites::build(&config, suite)?;
+        suites::check(&suite.key, built.as_ref(), &model)?;
         let report = suites::evaluate(&suite.key, built.as_ref(), &model)?;
         if !args.json {
             match &report {

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use super::load;
 use crate::cli::{Shared, TrainArgs};
 use crate::config::RunConfig;
-use crate::config::document::flat;
+use crate::config::document::{flat, to_toml};
 use crate::data::skipped::SkipLog;
 use crate::failure::{Failure, Outcome};
 use crate::run::{self, Progress, Recorder, RunFolder};
@@ -73,8 +73,10 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     let resumed = training.resume(&store, &resume, args.allow_changed)?;
     let first = training.first_step();
     skipped.resume(first)?;
-    folder.write_config(&config.to_toml())?;
-    folder.write_params(&flat(&config.resolved))?;
+    let resolved = training.resolved();
+    let toml = to_toml(&resolved);
+    folder.write_config(&toml)?;
+    folder.write_params(&flat(&resolved))?;
     folder.write_parameters(&training.parameters())?;
     folder.write_about(&training.facts())?;
     for line in training.banner() {
@@ -86,7 +88,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     tracing::info!("writing to {}", folder.path().display());
     let progress = Progress::new(training.total, config.train.batch as u64, training.steps_per_epoch()).every(config.train.log_every);
     let mut recorder = Recorder::open(&folder, progress, resumed.is_some().then_some(first))?;
-    recorder.tensorboard().text("config", first, &format!("```toml\n{}\n```", config.to_toml()))?;
+    recorder.tensorboard().text("config", first, &format!("```toml\n{toml}\n```"))?;
     let ending = training.run(&mut Output { folder: &folder, recorder: &mut recorder, store: &store }, &stop);
     recorder.finish();
     for (reason, count) in skipped.counts() {

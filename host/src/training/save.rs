@@ -6,6 +6,7 @@ use crate::config::sections::TopConfig;
 use crate::config::train::TrainConfig;
 use crate::engine::ema::Ema;
 use crate::engine::precision::Precision;
+use crate::evaluation::class_names;
 use crate::failure::Outcome;
 use crate::section::Section;
 
@@ -45,8 +46,12 @@ impl Training<'_> {
             config_hash: self.config_hash(),
             config: self.decisive(),
             dataset: self.fingerprint.clone(),
-            extra: [("torch_threads".to_owned(), tch::get_num_threads().to_string()), ("device".to_owned(), format!("{:?}", self.device))]
-                .into(),
+            extra: [
+                ("torch_threads".to_owned(), tch::get_num_threads().to_string()),
+                ("device".to_owned(), format!("{:?}", self.device)),
+                (class_names::KEY.to_owned(), class_names::to_text(&self.class_names)),
+            ]
+            .into(),
         };
         store.save(&state)?;
         Ok(())

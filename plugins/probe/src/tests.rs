@@ -230,9 +230,9 @@ fn classes_of_the_head_are_matched_by_name() {
 fn a_head_that_does_not_fit_is_found_before_anything_is_computed() {
     let (labels, model) = axes();
     let suite = accuracy().build(&EvalCx { datasets: &labels }).expect("builds");
-    let skills = |names| Skills { classes: names, ..model.skills() };
-    suite.check(&skills(&kinds(2))).expect("the same classes");
-    let error = suite.check(&skills(&named(&["cat", "dog"]))).expect_err("others").to_string();
+    let check = |names: &[String]| suite.check(&Skills { classes: names, ..model.skills() });
+    check(&kinds(2)).expect("the same classes");
+    let error = check(&named(&["cat", "dog"])).expect_err("others").to_string();
     assert!(error.contains("2 of the 2 classes of `data` are none of the supervised head: `kind 0`"), "{error}");
 }
 

@@ -107,7 +107,7 @@ fn neighbours_vote_as_those_of_scikit_learn_and_lightly() {
             assert!(off < 1e-5, "k {k}, temperature {temperature}: {votes:?} for {wanted:?}");
         }
         if temperature > 0.0 {
-            let first: Vec<_> = votes.iter().map(|votes| crate::counts::first(votes)).collect();
+            let first: Vec<_> = votes.iter().map(|votes| vlhub_sdk::suites::predicted(votes)).collect();
             assert_eq!(first, part::<_, Vec<usize>>(case, "lightly"), "k {k}, temperature {temperature}");
         }
     }
