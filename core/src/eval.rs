@@ -41,6 +41,13 @@ pub trait EvalSuite: Debug + Send {
     fn requires(&self) -> Requires {
         Requires::default()
     }
+    /// Checks a model against the data before anything is computed, so that a run is refused at its start and not after its last step.
+    ///
+    /// # Errors
+    /// A model that cannot be measured on this data, such as a head of other classes.
+    fn check(&self, _skills: &Skills<'_>) -> Result<()> {
+        Ok(())
+    }
     /// Measures `model`, and adds metrics, the number of samples, and what could not be used to `report`.
     ///
     /// # Errors
@@ -120,6 +127,9 @@ pub struct Skills<'a> {
     pub captioner: Option<&'a dyn Captioner>,
     /// Predicts classes (supervised heads).
     pub classifier: Option<&'a dyn Classifier>,
+    /// Class names of the classifier's logits, in their order; empty when the model does not say. An objective leaves it empty: the run knows the
+    /// names of the data that it was trained on.
+    pub classes: &'a [String],
 }
 
 impl Debug for Skills<'_> {
@@ -130,6 +140,7 @@ impl Debug for Skills<'_> {
             .field("scorer", &self.scorer.is_some())
             .field("captioner", &self.captioner.is_some())
             .field("classifier", &self.classifier.is_some())
+            .field("classes", &self.classes.len())
             .finish()
     }
 }
@@ -216,7 +227,12 @@ pub enum Decoding {
 
 /// Predicts classes.
 pub trait Classifier {
-    /// Logits `[B, classes]` for encoded images.
+    /// Number of classes: the width of the logits, at least 1.
+    fn classes(&self) -> usize;
+    /// Logits `[B, classes]`, float, for encoded images.
+    ///
+    /// # Errors
+    /// Features of another width than the head was made for.
     fn classify(&self, images: &Encoded) -> Result<Tensor>;
 }
 

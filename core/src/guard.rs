@@ -203,6 +203,10 @@ impl Captioner for Guarded<dyn Objective, AboutObjective> {
 }
 
 impl Classifier for Guarded<dyn Objective, AboutObjective> {
+    fn classes(&self) -> usize {
+        // Nobody has 0 classes: whoever asks refuses it.
+        self.skilled(|skills| skills.classifier.map(|classifier| Ok(classifier.classes()))).unwrap_or(0)
+    }
     fn classify(&self, images: &Encoded) -> Result<Tensor> {
         self.skilled(|skills| skills.classifier.map(|classifier| classifier.classify(images)))
     }
@@ -229,6 +233,9 @@ impl CaptionTransform for Guarded<dyn CaptionTransform, ()> {
 impl EvalSuite for Guarded<dyn EvalSuite, Requires> {
     fn requires(&self) -> Requires {
         self.about
+    }
+    fn check(&self, skills: &Skills<'_>) -> Result<()> {
+        catch(self.name, || self.inner.check(skills))
     }
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         catch(self.name, || self.inner.run(model, report))

@@ -17,6 +17,7 @@ pub mod options;
 pub mod pairs;
 pub mod pixels;
 pub mod random;
+pub mod suites;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

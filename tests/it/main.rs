@@ -8,6 +8,8 @@ mod dependencies;
 mod dylib;
 mod first_minutes;
 mod identity;
+
+mod labels;
 mod layering;
 mod models;
 mod names;

@@ -24,7 +24,7 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
     let device = crate::device::device(args.device.as_deref().unwrap_or(&chosen.config.top.device))?;
     let files = pictures(&args.images)?;
     let session = chosen.build(device, true)?;
-    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
+    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
     if model.skills().captioner.is_none() {
         let named =
             [&args.model, &args.checkpoint].into_iter().flatten().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" with ");

@@ -9,7 +9,7 @@ use super::{load, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
 use crate::config::RunConfig;
 use crate::device;
-use crate::evaluation::{EvalModel, suites};
+use crate::evaluation::{EvalModel, class_names, suites};
 use crate::failure::{Failure, Outcome, hint};
 
 /// Runs suites on trained weights.
@@ -35,10 +35,13 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     if let Some(path) = loaded {
         tracing::info!("measured: the {which} weights of {}", path.display());
     }
-    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone() };
+    let of_checkpoint = loaded.map(|path| class_names::of_checkpoint(path)).unwrap_or_default();
+    let class_names = if of_checkpoint.is_empty() { &config.top.class_names } else { &of_checkpoint };
+    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names };
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
         let built = suites::build(&config, suite)?;
+        suites::check(&suite.key, built.as_ref(), &model)?;
         let report = suites::evaluate(&suite.key, built.as_ref(), &model)?;
         if !args.json {
             match &report {

@@ -76,8 +76,10 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     let resumed = training.resume(&store, &resume, args.allow_changed)?;
     let first = training.first_step();
     skipped.resume(first)?;
-    folder.write_config(&config.to_portable_toml())?;
-    folder.write_params(&flat(&config.resolved))?;
+    let resolved = training.resolved();
+    let toml = config.portable_toml(resolved.clone());
+    folder.write_config(&toml)?;
+    folder.write_params(&flat(&resolved))?;
     folder.write_parameters(&training.parameters())?;
     folder.write_about(&training.facts())?;
     for line in training.banner() {
@@ -92,7 +94,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     tracing::info!("writing to {}", folder.path().display());
     let progress = Progress::new(training.total, config.train.batch as u64, training.steps_per_epoch()).every(config.train.log_every);
     let mut recorder = Recorder::open(&folder, progress, resumed.is_some().then_some(first))?;
-    recorder.tensorboard().text("config", first, &format!("```toml\n{}\n```", config.to_portable_toml()))?;
+    recorder.tensorboard().text("config", first, &format!("```toml\n{toml}\n```"))?;
     let ending = training.run(&mut Output { folder: &folder, recorder: &mut recorder, store: &store }, &stop);
     recorder.finish();
     for (reason, count) in skipped.counts() {

@@ -158,10 +158,11 @@ impl RunConfig {
         document::to_toml(&self.resolved)
     }
 
-    /// The complete options as TOML, with where relative paths start: it describes the run in whatever folder it lies.
-    pub fn to_portable_toml(&self) -> String {
+    /// The complete options as TOML, with where relative paths start: it describes the run in whatever folder it lies. `resolved` are
+    /// [`RunConfig::resolved`], and what training found out besides.
+    pub fn portable_toml(&self, resolved: Map<String, Value>) -> String {
         let absolute = |path: &Path| Value::from(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string());
-        let mut tree = self.resolved.clone();
+        let mut tree = resolved;
         tree.insert(document::FOLDER.into(), absolute(&self.folder));
         // The folder of all runs starts where the program does, not at the run file.
         tree.insert("logs".into(), absolute(Path::new(&self.top.logs)));

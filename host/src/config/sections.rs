@@ -38,6 +38,9 @@ pub struct TopConfig {
     pub pretrained_weights: Option<WeightSet>,
     /// Plugin libraries to load.
     pub libraries: Vec<String>,
+    /// What the classes of the supervised head are called, in the order of its logits: training takes those of its data, and writes them here in
+    /// the run's own file. For heads that do not say themselves.
+    pub class_names: Vec<String>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
     /// Where token ids come from: `clip`, or a `tokenizer.json`, its folder, or `hf-hub:…`, alone or in a table with options.
@@ -58,6 +61,7 @@ impl Default for TopConfig {
             pretrained_partial: false,
             pretrained_weights: None,
             libraries: Vec::new(),
+            class_names: Vec::new(),
             device: "auto".into(),
             tokenizer: TokenizerConfig::default(),
         }
@@ -66,7 +70,8 @@ impl Default for TopConfig {
 
 impl Section for TopConfig {
     const NAME: &'static str = "";
-    const NEVER_DECIDE: &'static [&'static str] = &["name", "logs", "libraries", "model", "pretrained", "pretrained_weights"];
+    const NEVER_DECIDE: &'static [&'static str] =
+        &["name", "logs", "libraries", "model", "pretrained", "pretrained_weights", "class_names"];
 
     fn check(&self) -> Vec<(&'static str, String)> {
         let mut problems = out_of_range(&[(self.embed < 1, "embed", "must be at least 1")]);

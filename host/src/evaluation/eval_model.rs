@@ -22,6 +22,8 @@ pub struct EvalModel<'a> {
     pub terms: &'a [Term],
     /// Turns texts into ids.
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
+    /// What the classes of the supervised head are called, in the order of its logits; empty when that is not known.
+    pub class_names: &'a [String],
 }
 
 impl EvalModel<'_> {
@@ -47,7 +49,8 @@ impl Model for EvalModel<'_> {
     }
 
     fn skills(&self) -> Skills<'_> {
-        let mut skills = Skills { images: self.towers.image.is_some(), texts: self.towers.text.is_some(), ..Skills::default() };
+        let (images, texts) = (self.towers.image.is_some(), self.towers.text.is_some());
+        let mut skills = Skills { images, texts, classes: self.class_names, ..Skills::default() };
         for term in self.terms {
             let of = term.objective.skills();
             skills.scorer = skills.scorer.or(of.scorer);

@@ -1,5 +1,6 @@
-//! Evaluation: a trained model as suites see it, and suites with their data.
+//! Evaluation: a trained model as suites see it, suites with their data, and the names of classes on both sides.
 
+pub mod class_names;
 mod eval_model;
 pub mod suites;
 

@@ -1,6 +1,6 @@
 //! Suites: built with the data sets that they name, and run on a model.
 
-use vlhub_core::{EvalCx, EvalSuite, Report};
+use vlhub_core::{EvalCx, EvalSuite, Model, Report};
 
 use super::EvalModel;
 use crate::config::{RunConfig, SuiteConfig};
@@ -17,12 +17,25 @@ pub fn build(config: &RunConfig, suite: &SuiteConfig) -> Outcome<Box<dyn EvalSui
     built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))
 }
 
+/// Whether a suite can measure a model on its data, as far as that can be told without computing anything. A model that lacks a skill is passed
+/// over later.
+///
+/// # Errors
+/// Exit status 2 with what the suite refuses.
+pub fn check(key: &str, suite: &dyn EvalSuite, model: &EvalModel<'_>) -> Outcome {
+    let skills = model.skills();
+    if !suite.requires().missing(&skills).is_empty() {
+        return Ok(());
+    }
+    suite.check(&skills).map_err(|error| Failure::usage(error.within(format!("eval.{key}")).to_string()))
+}
+
 /// Runs one suite. `None` when the model lacks what the suite needs.
 ///
 /// # Errors
 /// Whatever the suite or its data refuses.
 pub fn evaluate(key: &str, suite: &dyn EvalSuite, model: &EvalModel<'_>) -> Outcome<Option<Report>> {
-    if !suite.requires().missing(&vlhub_core::Model::skills(model)).is_empty() {
+    if !suite.requires().missing(&model.skills()).is_empty() {
         return Ok(None);
     }
     let mut report = Report::default();

@@ -23,7 +23,7 @@ use crate::engine::comm::Alone;
 use crate::engine::ema::Ema;
 use crate::engine::optim::Optimizer;
 use crate::engine::step;
-use crate::evaluation::suites;
+use crate::evaluation::{class_names, suites};
 use crate::failure::{Failure, Outcome};
 use crate::run::{Recorder, RunFolder};
 use crate::session::{self, Session, parameters};
@@ -54,6 +54,8 @@ pub struct Training<'a> {
     steps_per_epoch: u64,
     device: Device,
     fingerprint: String,
+    /// What the classes of supervised heads are called.
+    class_names: Vec<String>,
     started_at: u64,
 }
 
@@ -91,6 +93,7 @@ impl<'a> Training<'a> {
         let train = &config.train;
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites = config.suites.iter().map(|suite| suites::build(config, suite)).collect::<Outcome<_>>()?;
+        let class_names = class_names::of_run(&config.top.class_names, source.classes(), &terms)?;
         preflight::within_budget(source.as_ref(), train.max_bad_fraction)?;
         let (views, image) = session::views(config, &towers, !source.classes().is_empty())?;
         preflight::views_are_made(&towers, &terms, &views, tokenizer.as_deref())?;
@@ -128,7 +131,12 @@ impl<'a> Training<'a> {
             graphs_that_fit: None,
             seed: config.top.seed,
         };
-        Ok(Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, started_at: 0 })
+        let this =
+            Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, class_names, started_at: 0 };
+        for (suite, built) in config.suites.iter().zip(&this.suites) {
+            suites::check(&suite.key, built.as_ref(), &this.eval_model())?;
+        }
+        Ok(this)
     }
 
     /// Reads one batch and computes its gradients, to see that it can be done. Takes no step. Returns the memory that its tensors took, in bytes
@@ -146,6 +154,13 @@ impl<'a> Training<'a> {
             return Err(Failure::new(Failure::NONFINITE, step::nonfinite(&outcome, 0, &loaded.keys).to_string()));
         }
         Ok((usage.peak, begin.elapsed()))
+    }
+
+    /// The complete options with what the data told: the names of the classes that are trained.
+    pub fn resolved(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut resolved = self.config.resolved.clone();
+        resolved.insert(class_names::KEY.into(), self.class_names.clone().into());
+        resolved
     }
 
     /// Steps of an epoch.

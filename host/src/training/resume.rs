@@ -7,6 +7,7 @@ use super::{Resume, Training, save};
 use crate::checkpoint::Store;
 use crate::config::document::{Document, flat};
 use crate::engine::ema::Ema;
+use crate::evaluation::class_names;
 use crate::failure::{Failure, Outcome};
 
 impl Training<'_> {
@@ -41,6 +42,10 @@ impl Training<'_> {
         }
         if state.dataset != self.fingerprint {
             changes.push("the training data has changed".to_owned());
+        }
+        let names = state.extra.get(class_names::KEY).and_then(|text| class_names::parse(text)).unwrap_or_default();
+        if !names.is_empty() && names != self.class_names {
+            changes.push(format!("the classes have changed: {}", class_names::contrast(&names, &self.class_names)));
         }
         let device = state.extra.get("device").cloned().unwrap_or_default();
         if !device.is_empty() && device != format!("{:?}", self.device) {

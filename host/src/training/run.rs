@@ -132,11 +132,21 @@ impl Training<'_> {
         }
     }
 
+    /// The model as it stands.
+    pub(super) fn eval_model(&self) -> EvalModel<'_> {
+        EvalModel {
+            towers: &self.engine.towers,
+            terms: &self.engine.terms,
+            tokenizer: self.tokenizer.clone(),
+            class_names: &self.class_names,
+        }
+    }
+
     /// Measures the weights that the towers have now, which are those of `set`.
     fn measure_as_is(&self, out: &mut Output<'_>, done: u64, measured: &[String], set: WeightSet) -> Outcome {
         let due = |suite: &SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
         for (suite, built) in self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite)) {
-            let model = EvalModel { towers: &self.engine.towers, terms: &self.engine.terms, tokenizer: self.tokenizer.clone() };
+            let model = self.eval_model();
             match suites::evaluate(&suite.key, built.as_ref(), &model) {
                 Ok(Some(report)) => {
                     let place = Measurement { step: done, epoch: done / self.steps_per_epoch.max(1), weights: set };

@@ -9,6 +9,7 @@ use crate::config::sections::TopConfig;
 use crate::config::train::TrainConfig;
 use crate::engine::ema::Ema;
 use crate::engine::precision::Precision;
+use crate::evaluation::class_names;
 use crate::failure::Outcome;
 use crate::identity::teachers;
 use crate::section::Section;
@@ -38,12 +39,13 @@ impl Training<'_> {
                 seed: self.config.top.seed,
             },
             config_hash: self.config_hash(),
-            config: self.config.to_portable_toml(),
+            config: self.config.portable_toml(self.resolved()),
             dataset: self.fingerprint.clone(),
             extra: [
                 ("torch_threads".to_owned(), tch::get_num_threads().to_string()),
                 ("device".to_owned(), format!("{:?}", self.device)),
                 (teachers::KEY.to_owned(), teachers::to_json(&teachers)),
+                (class_names::KEY.to_owned(), class_names::to_text(&self.class_names)),
             ]
             .into(),
         };

@@ -153,6 +153,11 @@ impl Objective for Classify {
 }
 
 impl Classifier for Classify {
+    fn classes(&self) -> usize {
+        // Checked to be at least 1.
+        self.config.classes.max(0) as usize
+    }
+
     fn classify(&self, images: &Encoded) -> Result<Tensor> {
         Ok(self.logits(&images.pooled))
     }

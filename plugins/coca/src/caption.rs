@@ -14,7 +14,8 @@ const VIEW: &str = "main";
 
 /// Captioning loss: predicts each token of a caption from those before it and the image's tokens (CoCa, Yu et al., 2022, arXiv 2205.01917).
 ///
-/// The loss is the mean cross-entropy over all tokens but the start and the padding. The decoder reads the tokens of the text tower, which
+/// The loss is the mean cross-entropy over all tokens but the start and the padding. A word whose id is also the padding's (CLIP's `!`) counts
+/// where it stands inside a text; open_clip leaves it out. The decoder reads the tokens of the text tower, which
 /// must be causal, and those of the image tower; both have its width (for images: `attentional_pool`). open_clip trains with
 /// `objective.caption.weight = 2.0` beside `objective.clip.weight = 1.0`. What has no default here is taken from the text tower.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +36,7 @@ pub struct CaptionConfig {
     pub mlp_ratio: f64,
     /// QuickGELU: use x·σ(1.702 x) instead of GELU.
     pub quick_gelu: bool,
-    /// Padding id, which fills up short captions and is never predicted; the text tower's by default.
+    /// Padding id, which fills up short captions, before or behind which nothing is predicted; the text tower's by default.
     pub pad: Option<i64>,
     /// Id with which a written caption starts; the tokenizer's by default.
     pub start: Option<i64>,
@@ -120,7 +121,7 @@ impl Caption {
     fn targets(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
         let ids = batch.text(VIEW)?;
         let targets = ids.narrow(1, 1.min(ids.size()[1]), (ids.size()[1] - 1).max(0));
-        let counted = targets.not_equal(self.pad);
+        let counted = inside(&targets.not_equal(self.pad));
         Ok((targets, counted))
     }
 
@@ -130,6 +131,13 @@ impl Caption {
         let right = vlhub_sdk::tch::no_grad(|| logits.argmax(-1, false).eq_tensor(targets).sum(Kind::Int64));
         (cross_entropy_sum(&logits, targets), right.int64_value(&[]) as f64)
     }
+}
+
+/// From the first to the last true value of each row of `[B, L]`. The id that fills texts up may stand inside one as a word (CLIP's 0 is `!`);
+/// what fills up lies outside.
+fn inside(real: &Tensor) -> Tensor {
+    let upwards = |from: &Tensor| from.cumsum(1, Kind::Int64).gt(0);
+    upwards(real).logical_and(&upwards(&real.flip([1])).flip([1]))
 }
 
 impl Objective for Caption {

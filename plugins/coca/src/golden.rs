@@ -92,6 +92,21 @@ fn close(ours: &Tensor, theirs: &[f32], tolerance: f64, what: &str) {
 }
 
 #[test]
+fn a_word_with_the_id_of_padding_is_predicted() {
+    let store = VarStore::new(Device::Cpu);
+    let objective = CaptionConfig { heads: 2, layers: 1, ..Default::default() }.build(&towers(&store, WIDTH)).expect("builds");
+    for (ids, counted, why) in [
+        ([[1, 5, 0, 6, 2, 0, 0]], 4.0, "0 between words is one"),
+        ([[1, 5, 6, 2, 0, 0, 0]], 3.0, "0 behind the end is padding"),
+        ([[0, 0, 1, 5, 0, 6, 2]], 5.0, "0 before the start is padding"),
+    ] {
+        let mut batch = Batch::new(1);
+        batch.set_text("main", matrix(&ids.map(Vec::from))).expect("a row");
+        assert_eq!(objective.weight(&batch), counted, "{why}");
+    }
+}
+
+#[test]
 fn names_loss_logits_and_gradients_equal_open_clip() {
     for case in file().loss {
         let store = VarStore::new(Device::Cpu);

@@ -64,7 +64,8 @@ impl Masking {
 
     fn row(&self, row: &mut [i64], labels: &mut [i64], first: usize, last: usize, rng: &mut dyn RngCore) {
         let special = |at: usize| (self.start && at == first) || (self.end && at == last);
-        let mut places: Vec<usize> = (first..=last).filter(|at| row[*at] != self.pad && !special(*at)).collect();
+        // Between the first and the last token the id of padding is a word, as CLIP's 0 is `!`.
+        let mut places: Vec<usize> = (first..=last).filter(|at| !special(*at)).collect();
         let mut never = vec![self.pad, self.mask_id];
         never.extend(self.start.then_some(row[first]));
         never.extend(self.end.then_some(row[last]));
@@ -189,6 +190,11 @@ mod tests {
         assert_eq!(only_end.apply(&[7, 8, 9, 0], 4, &mut Seeded(0)).expect("masks").0, [2, 2, 9, 0]);
         assert_eq!(all.apply(&[0, 0, 7, 8], 4, &mut Seeded(0)).expect("masks").0, [0, 0, 2, 2], "padding in front");
         assert_eq!(all.apply(&[0, 0], 2, &mut Seeded(0)).expect("masks").1, [IGNORED; 2], "nothing but padding");
+        assert_eq!(
+            all.apply(&[7, 0, 8, 0], 4, &mut Seeded(0)).expect("masks").1,
+            [7, 0, 8, IGNORED],
+            "padding's id between words is a word"
+        );
     }
 
     #[test]

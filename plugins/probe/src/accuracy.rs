@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use vlhub_sdk::prelude::*;
+use vlhub_sdk::suites::{ClassList, ClassMatch, Counts, checked_topk, read_labelled, score_rows};
 use vlhub_sdk::{serde_json, tch};
-
-use crate::counts::Counts;
-use crate::read::{batches, checked, rows};
 
 /// How often a supervised head, such as that of `classify`, is right.
 ///
-/// Labels of the data set index the head's classes; one outside of them is an error. A model without such a head is skipped.
+/// Classes are matched by name: the head has those of the data that it was trained on, and a class that it does not know is refused. Where either
+/// side has no names, labels index the head's classes, and a note says so. A model without such a head is skipped.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -31,7 +30,7 @@ impl Default for AccuracyConfig {
 
 impl Config<dyn EvalSuite> for AccuracyConfig {
     fn build(&self, cx: &EvalCx<'_>) -> Result<Box<dyn EvalSuite>> {
-        let topk = checked(&self.topk, self.batch)?;
+        let topk = checked_topk(&self.topk, self.batch)?;
         let data = cx.datasets.open(&self.data).map_err(|error| error.within("`data`"))?;
         // Labels may come without names. That there are none must not be found out after the last step of a run.
         if data.classes().is_empty() && data.samples().find_map(Result::ok).is_some_and(|sample| sample.label.is_none()) {
@@ -53,38 +52,47 @@ impl std::fmt::Debug for Accuracy {
     }
 }
 
+impl Accuracy {
+    /// The data set's labels as classes of the head, and what the head's classes are called.
+    fn classes(&self, skills: &Skills<'_>) -> Result<(ClassMatch, Vec<String>)> {
+        let classifier = skills.classifier.ok_or_else(|| Error::invalid("the model has no supervised head"))?;
+        let (width, data) = (classifier.classes(), self.data.classes());
+        let known = ClassList { owner: "the supervised head", names: skills.classes, count: Some(width) };
+        if !known.names.is_empty() && known.names.len() > width {
+            let text = format!("the supervised head has {width} classes, and {} names are known of them", known.names.len());
+            return Err(Error::invalid(text));
+        }
+        let matched = ClassMatch::new(&ClassList::named("`data`", data), &known)?;
+        let names = if known.names.is_empty() { data } else { known.names };
+        let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| format!("class {at}"));
+        Ok((matched, (0..width).map(name).collect()))
+    }
+}
+
 impl EvalSuite for Accuracy {
     fn requires(&self) -> Requires {
         Requires { images: true, classifier: true, ..Requires::default() }
     }
 
+    fn check(&self, skills: &Skills<'_>) -> Result<()> {
+        self.classes(skills).map(|_| ())
+    }
+
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let lacks = || Error::invalid("the model has no supervised head");
-        let classifier = model.skills().classifier.ok_or_else(lacks)?;
-        // How many classes the head has shows in its first scores.
-        let (mut counts, mut width) = (Counts::new(0, &self.topk), 0);
-        batches(self.data.as_ref(), None, self.batch, &mut report.skipped, |ready| {
+        let skills = model.skills();
+        let (matched, names) = self.classes(&skills)?;
+        let classifier = skills.classifier.ok_or_else(|| Error::invalid("the model has no supervised head"))?;
+        report.notes.extend(matched.note().map(str::to_owned));
+        let mut counts = Counts::new(names.len(), &self.topk);
+        read_labelled(self.data.as_ref(), &matched, self.batch, &mut report.skipped, |ready| {
             let scores = classifier.classify(&model.images(&ready.images, false)?)?;
-            if width == 0 {
-                width = scores.size().get(1).map_or(0, |width| *width as usize);
-                counts = Counts::new(width, &self.topk);
-            }
-            for ((scores, label), key) in rows(&scores, width, &ready.keys)?.iter().zip(ready.labels).zip(ready.keys) {
-                if !(0..width as i64).contains(&label) {
-                    return Err(Error::invalid(format!("{key}: label {label} is not in 0..{width}, the classes of the supervised head")));
-                }
-                counts.add(scores, label as usize);
+            for (scores, label) in score_rows(&scores, names.len(), &ready.keys)?.iter().zip(ready.labels) {
+                counts.add(scores, label);
             }
             Ok(())
         })?;
-        let names = self.data.classes();
-        if !names.is_empty() && names.len() != width {
-            let text = format!("the data set has {} classes, the head {width}; labels were read as the head's", names.len());
-            report.notes.push(text);
-        }
-        let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| format!("class {at}"));
-        counts.write(&(0..width).map(name).collect::<Vec<_>>(), report);
+        counts.write(&names, report);
         Ok(())
     }
 }

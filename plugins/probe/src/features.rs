@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::serde_json;
-
-use crate::counts::Counts;
-use crate::read::{Labelled, batches};
+use vlhub_sdk::suites::{ClassList, ClassMatch, Counts, Labelled, number_names, read_labelled};
 
 /// Which features of a picture are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,16 +17,100 @@ pub enum Output {
     Embed,
 }
 
-impl Output {
+/// Labelled pictures to learn from, and others to be measured.
+pub(crate) struct Pair {
+    pub train: Arc<dyn Dataset>,
+    pub data: Arc<dyn Dataset>,
+}
+
+impl Pair {
+    /// Opens both.
+    ///
+    /// # Errors
+    /// When one cannot be opened, or `data` has a class that `train` does not have.
+    pub fn open(cx: &EvalCx<'_>, train: &serde_json::Value, data: &serde_json::Value) -> Result<Self> {
+        let train = cx.datasets.open(train).map_err(|error| error.within("`train`"))?;
+        let data = cx.datasets.open(data).map_err(|error| error.within("`data`"))?;
+        for (name, set) in [("train", &train), ("data", &data)] {
+            if set.classes().is_empty() && set.samples().find_map(Result::ok).is_some_and(|sample| sample.label.is_none()) {
+                return Err(Error::Options(format!("`{name}` has no labels; choose a labelled data set")));
+            }
+        }
+        let pair = Self { train, data };
+        // Classes of numbers show in the labels, which are read later.
+        if !pair.train.classes().is_empty() {
+            pair.matched(pair.train.classes())?;
+        }
+        Ok(pair)
+    }
+
+    /// The labels of `data` as classes of `train`, of which the names are given.
+    fn matched(&self, names: &[String]) -> Result<ClassMatch> {
+        ClassMatch::new(&ClassList::named("`data`", self.data.classes()), &ClassList::named("`train`", names))
+    }
+
+    /// The features of `train`, and the names of its classes. Pictures that cannot be used are listed in `report`.
+    pub fn learn(&self, reading: &Reading<'_>, report: &mut Report) -> Result<(Known, Vec<String>)> {
+        let (mut features, mut labels, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        let names = self.train.classes();
+        let own = match names {
+            [] => ClassMatch::of_numbers(),
+            names => ClassMatch::new(&ClassList::named("`train`", names), &ClassList::named("`train`", names))?,
+        };
+        let read = read_labelled(self.train.as_ref(), &own, reading.batch, &mut skipped, |ready| {
+            features.push(reading.features(&ready)?);
+            labels.extend(ready.labels.into_iter().map(|label| label as i64));
+            Ok(())
+        });
+        read.map_err(|error| error.within("`train`"))?;
+        report.skipped.extend(skipped.into_iter().map(|line| format!("`train`: {line}")));
+        let count = labels.iter().max().map_or(0, |last| *last as usize + 1);
+        let names = if names.is_empty() { number_names(count) } else { names.to_vec() };
+        Ok((Known { features: Tensor::cat(&features, 0), labels }, names))
+    }
+
+    /// Counts how often `scores` puts the right class first: it makes a row of numbers, one for each of the classes `names` of `train`, for
+    /// each row of features.
+    pub fn measure(
+        &self,
+        reading: &Reading<'_>,
+        topk: &[usize],
+        names: &[String],
+        report: &mut Report,
+        scores: impl Fn(&Tensor) -> Result<Vec<Vec<f32>>>,
+    ) -> Result<()> {
+        let matched = self.matched(names)?;
+        report.notes.extend(matched.note().map(str::to_owned));
+        let mut counts = Counts::new(names.len(), topk);
+        read_labelled(self.data.as_ref(), &matched, reading.batch, &mut report.skipped, |ready| {
+            for (scores, label) in scores(&reading.features(&ready)?)?.iter().zip(ready.labels) {
+                counts.add(scores, label);
+            }
+            Ok(())
+        })?;
+        counts.write(names, report);
+        Ok(())
+    }
+}
+
+/// How the features of pictures are read.
+pub(crate) struct Reading<'a> {
+    pub model: &'a dyn Model,
+    pub output: Output,
+    /// Pictures in one call of the model.
+    pub batch: usize,
+}
+
+impl Reading<'_> {
     /// `[B, D]`, float.
     ///
     /// # Errors
     /// What the model refuses; a picture whose features are not finite, by its key.
-    pub(crate) fn of(self, model: &dyn Model, ready: &Labelled) -> Result<Tensor> {
-        let encoded = model.images(&ready.images, false)?;
-        let features = match self {
-            Self::Pooled => encoded.pooled,
-            Self::Embed => encoded.embed,
+    fn features(&self, ready: &Labelled) -> Result<Tensor> {
+        let encoded = self.model.images(&ready.images, false)?;
+        let features = match self.output {
+            Output::Pooled => encoded.pooled,
+            Output::Embed => encoded.embed,
         };
         let features = features.to_kind(Kind::Float);
         if features.dim() != 2 || features.size()[0] != ready.keys.len() as i64 {
@@ -42,74 +124,10 @@ impl Output {
     }
 }
 
-/// Labelled pictures to learn from, and others to be measured.
-pub(crate) struct Pair {
-    pub train: Arc<dyn Dataset>,
-    pub data: Arc<dyn Dataset>,
-}
-
-impl Pair {
-    /// Opens both.
-    ///
-    /// # Errors
-    /// When one cannot be opened, or their classes differ.
-    pub fn open(cx: &EvalCx<'_>, train: &serde_json::Value, data: &serde_json::Value) -> Result<Self> {
-        let train = cx.datasets.open(train).map_err(|error| error.within("`train`"))?;
-        let data = cx.datasets.open(data).map_err(|error| error.within("`data`"))?;
-        let (known, asked) = (train.classes(), data.classes());
-        if asked.is_empty() {
-            return Err(Error::Options("`data` has no classes; choose a labelled data set".into()));
-        }
-        if known == asked {
-            return Ok(Self { train, data });
-        }
-        let apart = asked.iter().find(|class| !known.contains(class)).or_else(|| known.iter().find(|class| !asked.contains(class)));
-        let apart = apart.map_or("their order differs".into(), |class| format!("only one of them has `{class}`"));
-        let (known, asked) = (known.len(), asked.len());
-        Err(Error::Options(format!("`train` has {known} classes and `data` {asked}, but they must be the same: {apart}")))
-    }
-
-    /// The features of `train`. Pictures that cannot be used are listed in `report`.
-    pub fn learn(&self, model: &dyn Model, output: Output, batch: usize, report: &mut Report) -> Result<Known> {
-        let (mut features, mut labels, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        let classes = Some(self.data.classes().len());
-        let read = batches(self.train.as_ref(), classes, batch, &mut skipped, |ready| {
-            features.push(output.of(model, &ready)?);
-            labels.extend(ready.labels);
-            Ok(())
-        });
-        read.map_err(|error| error.within("`train`"))?;
-        report.skipped.extend(skipped.into_iter().map(|line| format!("`train`: {line}")));
-        Ok(Known { features: Tensor::cat(&features, 0), labels })
-    }
-
-    /// Counts how often `scores`, which makes a row of numbers for each row of features, puts the classes of `data` first.
-    pub fn measure(
-        &self,
-        model: &dyn Model,
-        output: Output,
-        batch: usize,
-        topk: &[usize],
-        report: &mut Report,
-        scores: impl Fn(&Tensor) -> Result<Vec<Vec<f32>>>,
-    ) -> Result<()> {
-        let names = self.data.classes();
-        let mut counts = Counts::new(names.len(), topk);
-        batches(self.data.as_ref(), Some(names.len()), batch, &mut report.skipped, |ready| {
-            for (scores, label) in scores(&output.of(model, &ready)?)?.iter().zip(ready.labels) {
-                counts.add(scores, label as usize);
-            }
-            Ok(())
-        })?;
-        counts.write(names, report);
-        Ok(())
-    }
-}
-
 /// What is known of labelled pictures.
 pub(crate) struct Known {
     /// `[N, D]`, float.
     pub features: Tensor,
-    /// `[N]`.
+    /// `[N]`, places among the classes of `train`.
     pub labels: Vec<i64>,
 }

@@ -2,10 +2,10 @@
 
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
+use vlhub_sdk::suites::checked_topk;
 use vlhub_sdk::{serde_json, tch};
 
-use crate::features::{Known, Output, Pair};
-use crate::read::checked;
+use crate::features::{Known, Output, Pair, Reading};
 
 /// Classes by the nearest neighbours among labelled pictures (Wu et al., 2018, arXiv 1805.01978).
 ///
@@ -17,7 +17,7 @@ use crate::read::checked;
 pub struct KnnConfig {
     /// The labelled pictures among which neighbours are looked for: a table as in `[data.train]`.
     pub train: serde_json::Value,
-    /// The labelled pictures that are classified, with the same classes.
+    /// The labelled pictures that are classified. Classes are matched by name; one that `train` does not have is refused.
     pub data: serde_json::Value,
     /// Neighbours that vote; more than there are counts as all.
     pub k: i64,
@@ -47,7 +47,7 @@ impl Default for KnnConfig {
 
 impl Config<dyn EvalSuite> for KnnConfig {
     fn build(&self, cx: &EvalCx<'_>) -> Result<Box<dyn EvalSuite>> {
-        let topk = checked(&self.topk, self.batch)?;
+        let topk = checked_topk(&self.topk, self.batch)?;
         if self.k < 1 {
             return Err(Error::Options(format!("`k` is {}; at least one neighbour votes", self.k)));
         }
@@ -119,11 +119,11 @@ impl EvalSuite for Knn {
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let KnnConfig { k, temperature, features, batch, .. } = self.config;
-        let classes = self.pair.data.classes().len();
-        let mut known = self.pair.learn(model, features, batch, report)?;
+        let reading = Reading { model, output: features, batch };
+        let (mut known, names) = self.pair.learn(&reading, report)?;
         known.features = normalize(&known.features);
-        let vote = |features: &Tensor| votes(&normalize(features), &known, classes, k, temperature);
-        self.pair.measure(model, features, batch, &self.topk, report, vote)
+        let vote = |features: &Tensor| votes(&normalize(features), &known, names.len(), k, temperature);
+        self.pair.measure(&reading, &self.topk, &names, report, vote)
     }
 }
 

@@ -6,13 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod accuracy;
-mod counts;
 mod features;
 mod knn;
 mod lbfgs;
 mod linear_probe;
 mod logistic;
-mod read;
 
 pub use {accuracy::AccuracyConfig, features::Output, knn::KnnConfig, linear_probe::LinearProbeConfig};
 

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use vlhub_sdk::prelude::*;
+use vlhub_sdk::suites::{checked_topk, predicted};
 use vlhub_sdk::{serde_json, tch};
 
-use crate::counts::first;
-use crate::features::{Known, Output, Pair};
+use crate::features::{Known, Output, Pair, Reading};
 use crate::lbfgs::Stop;
 use crate::logistic::Problem;
-use crate::read::checked;
 
 /// Linear classification of frozen features: multinomial logistic regression by L-BFGS (as in CLIP, Radford et al., 2021, section 3.2).
 ///
@@ -23,7 +22,7 @@ use crate::read::checked;
 pub struct LinearProbeConfig {
     /// The labelled pictures to which the classifier is fitted: a table as in `[data.train]`.
     pub train: serde_json::Value,
-    /// The labelled pictures that are classified, with the same classes.
+    /// The labelled pictures that are classified. Classes are matched by name; one that `train` does not have is refused.
     pub data: serde_json::Value,
     /// Which features are used: the tower's pooled output, or its projection into the joint space.
     pub features: Output,
@@ -59,7 +58,7 @@ impl Default for LinearProbeConfig {
 
 impl Config<dyn EvalSuite> for LinearProbeConfig {
     fn build(&self, cx: &EvalCx<'_>) -> Result<Box<dyn EvalSuite>> {
-        let topk = checked(&self.topk, self.batch)?;
+        let topk = checked_topk(&self.topk, self.batch)?;
         let fits = |number: &f64| number.is_finite() && *number >= 0.0;
         if self.l2.is_empty() || !self.l2.iter().all(fits) {
             return Err(Error::Options(format!("`l2` is {:?}; give at least one number, each at least 0", self.l2)));
@@ -131,7 +130,7 @@ impl LinearProbe {
             unended += usize::from(fit.gradient > self.config.tolerance);
             weights = fit.at;
             let scores = problem.scores(&out.features, &weights, classes)?;
-            let right = scores.iter().zip(&out.labels).filter(|(scores, label)| first(scores) as i64 == **label).count();
+            let right = scores.iter().zip(&out.labels).filter(|(scores, label)| predicted(scores) as i64 == **label).count();
             if most.is_none_or(|most| right > most) {
                 (best, most) = (l2, Some(right));
             }
@@ -155,8 +154,8 @@ impl EvalSuite for LinearProbe {
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let LinearProbeConfig { features, batch, ref topk, .. } = self.config;
-        let names = self.pair.data.classes();
-        let known = self.pair.learn(model, features, batch, report)?;
+        let reading = Reading { model, output: features, batch };
+        let (known, names) = self.pair.learn(&reading, report)?;
         let l2 = self.choose(&known, names.len(), report)?;
         let problem = Problem::new(&known, self.config.standardise);
         let found = problem.fit(l2, problem.zeros(), self.stop())?;
@@ -168,7 +167,7 @@ impl EvalSuite for LinearProbe {
         if lacking > 0 {
             report.notes.push(format!("{lacking} of {} classes have no picture in `train`; they are never predicted", names.len()));
         }
-        self.pair.measure(model, features, batch, topk, report, |features| problem.scores(features, &found.at, names.len()))
+        self.pair.measure(&reading, topk, &names, report, |features| problem.scores(features, &found.at, names.len()))
     }
 }
 

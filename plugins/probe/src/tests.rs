@@ -18,12 +18,20 @@ struct Table {
     pooled: Vec<Vec<f32>>,
     embed: Vec<Vec<f32>>,
     head: bool,
+    /// What the classes of the head are called.
+    names: Vec<String>,
     largest: std::cell::Cell<usize>,
 }
 
 impl Table {
     fn new(pooled: Vec<Vec<f32>>) -> Self {
-        Self { embed: pooled.iter().map(|row| row.iter().map(|value| -value).collect()).collect(), pooled, head: true, largest: 0.into() }
+        Self {
+            embed: pooled.iter().map(|row| row.iter().map(|value| -value).collect()).collect(),
+            pooled,
+            head: true,
+            names: vec![],
+            largest: 0.into(),
+        }
     }
 }
 
@@ -44,12 +52,15 @@ impl Model for Table {
         Err(Error::invalid("these suites read no text"))
     }
     fn skills(&self) -> Skills<'_> {
-        Skills { images: true, classifier: self.head.then_some(self), ..Skills::default() }
+        Skills { images: true, classifier: self.head.then_some(self), classes: &self.names, ..Skills::default() }
     }
 }
 
 /// A head whose logits are the features.
 impl Classifier for Table {
+    fn classes(&self) -> usize {
+        self.pooled[0].len()
+    }
     fn classify(&self, images: &Encoded) -> Result<Tensor> {
         Ok(images.pooled.shallow_clone())
     }
@@ -57,7 +68,7 @@ impl Classifier for Table {
 
 /// The data sets `train` and `data`: labels of pictures, of which `None` cannot be read. The pictures of `data` are behind those of `train`.
 struct Labels {
-    classes: [usize; 2],
+    classes: [Vec<String>; 2],
     train: Vec<Option<i64>>,
     data: Vec<Option<i64>>,
 }
@@ -72,7 +83,7 @@ impl Datasets for Labels {
     fn open(&self, options: &serde_json::Value) -> Result<Arc<dyn Dataset>> {
         let train = options == "train";
         let (labels, first) = if train { (&self.train, 0) } else { (&self.data, self.train.len()) };
-        let classes = (0..self.classes[usize::from(!train)]).map(|at| format!("kind {at}")).collect();
+        let classes = self.classes[usize::from(!train)].clone();
         Ok(Arc::new(Data { classes, labels: labels.clone(), first }))
     }
 }
@@ -94,6 +105,15 @@ impl Dataset for Data {
             Ok(Sample { key: format!("picture {at}"), image, texts: vec![], label, meta: BTreeMap::new() })
         }))
     }
+}
+
+/// Names of so many classes.
+fn kinds(count: usize) -> Vec<String> {
+    (0..count).map(|at| format!("kind {at}")).collect()
+}
+
+fn named(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
 }
 
 fn knn() -> KnnConfig {
@@ -123,7 +143,7 @@ fn refused(config: &dyn Config<dyn EvalSuite>, labels: &Labels, model: &dyn Mode
 /// Two classes, on two axes; the last picture of `data` is a mistake.
 fn axes() -> (Labels, Table) {
     let some = |labels: &[i64]| labels.iter().copied().map(Some).collect();
-    let labels = Labels { classes: [2, 2], train: some(&[0, 1, 0, 1]), data: some(&[0, 1, 1]) };
+    let labels = Labels { classes: [kinds(2), kinds(2)], train: some(&[0, 1, 0, 1]), data: some(&[0, 1, 1]) };
     let rows = [[5.0, 0.0], [0.0, 1.0], [3.0, 0.1], [0.2, 2.0], [4.0, 1.0], [0.0, 4.0], [6.0, 0.2]];
     (labels, Table::new(rows.map(Vec::from).into()))
 }
@@ -169,26 +189,80 @@ fn what_cannot_be_used_is_listed() {
 }
 
 #[test]
-fn labels_index_the_classes_of_the_head() {
-    let (mut labels, model) = axes();
-    for (wrong, text) in [(2, "picture 7: label 2 is not in 0..2, the classes of the supervised head"), (-1, "label -1")] {
-        labels.data[2] = Some(1);
-        labels.data.truncate(3);
-        labels.data.push(Some(wrong));
-        let mut model = Table::new(model.pooled.clone());
-        model.pooled.push(vec![0.0; 2]);
-        model.embed.push(vec![0.0; 2]);
-        let error = refused(&AccuracyConfig { batch: 2, ..accuracy() }, &labels, &model);
+fn classes_of_the_head_are_matched_by_name() {
+    let (labels, model) = axes();
+    let head = |names: &[&str], data: &[&str], labels: &[Option<i64>]| {
+        let model = Table { names: named(names), ..Table::new(model.pooled.clone()) };
+        let labels = Labels { classes: [vec![], named(data)], train: axes().0.train, data: labels.to_vec() };
+        run(&accuracy(), &labels, &model)
+    };
+    let right = [Some(0), Some(1), Some(0)];
+    // The first axis is a cat for the head, the second one a dog.
+    for (data, labels) in [(&["cat", "dog"][..], right), (&["dog", "cat"], [Some(1), Some(0), Some(1)]), (&["cat"], [Some(0); 3])] {
+        let report = head(&["cat", "dog"], data, &labels).expect("a report");
+        assert_eq!(report.get("top1"), Some(if data.len() > 1 { 1.0 } else { 2.0 / 3.0 }), "{data:?}");
+        assert_eq!(report.confusion.expect("two classes").classes, ["cat", "dog"], "in the order of the head");
+        assert!(!report.notes.iter().any(|note| note.contains("order")), "{:?}", report.notes);
+    }
+    let error = head(&["cat", "dog"], &["cot", "dog"], &right).expect_err("there is no cot").to_string();
+    assert!(error.contains("none of the supervised head: `cot` (near: `cat`)"), "{error}");
+    // Without names on one side the places count, and that is told.
+    for (names, data, note) in [
+        (&[][..], &["cat", "dog"][..], "the supervised head does not name its classes"),
+        (&["cat", "dog"], &[], "`data` does not name its classes: label 0 for `cat`, 1 for `dog`"),
+        (&[], &[], "neither `data` nor the supervised head names its classes"),
+    ] {
+        let report = head(names, data, &right).expect(note);
+        assert_eq!(report.get("top1"), Some(1.0), "{note}");
+        assert!(report.notes.iter().any(|line| line.contains(note)), "{:?}", report.notes);
+    }
+    let error = head(&[], &["cat", "dog", "owl"], &right).expect_err("three for two").to_string();
+    assert!(error.contains("`data` has 3 classes") && error.contains("the supervised head has 2"), "{error}");
+    for (wrong, text) in [(2, "picture 6: label 2 is not in 0..2, the classes of the supervised head"), (-1, "label -1")] {
+        let error = head(&[], &[], &[Some(0), Some(1), Some(wrong)]).expect_err("no class of the head").to_string();
         assert!(error.contains(text), "{error}");
     }
-    // Names that the data set does not have are made up, and the difference is told.
-    let (mut labels, model) = axes();
-    labels.classes[1] = 1;
-    let report = run(&accuracy(), &labels, &model).expect("a report");
-    assert_eq!(report.confusion.expect("two classes").classes, ["kind 0", "class 1"]);
-    assert!(report.notes[0].contains("has 1 classes, the head 2"), "{:?}", report.notes);
     let model = Table { head: false, ..model };
     assert!(refused(&accuracy(), &labels, &model).contains("no supervised head"));
+}
+
+#[test]
+fn a_head_that_does_not_fit_is_found_before_anything_is_computed() {
+    let (labels, model) = axes();
+    let suite = accuracy().build(&EvalCx { datasets: &labels }).expect("builds");
+    let check = |names: &[String]| suite.check(&Skills { classes: names, ..model.skills() });
+    check(&kinds(2)).expect("the same classes");
+    let error = check(&named(&["cat", "dog"])).expect_err("others").to_string();
+    assert!(error.contains("2 of the 2 classes of `data` are none of the supervised head: `kind 0`"), "{error}");
+}
+
+#[test]
+fn what_is_learnt_is_matched_by_name() {
+    let (mut labels, model) = axes();
+    labels.classes = [named(&["cat", "dog", "fox"]), named(&["dog", "cat"])];
+    // As before, by the other names; the last picture of `data` is a mistake.
+    labels.data = vec![Some(1), Some(0), Some(0)];
+    let suites: [&dyn Config<dyn EvalSuite>; 2] = [&KnnConfig { k: 1, ..knn() }, &probe()];
+    for suite in suites {
+        let report = run(suite, &labels, &model).expect("a report");
+        assert_eq!(report.get("top1"), Some(2.0 / 3.0), "{suite:?}");
+        assert_eq!(report.confusion.expect("three classes").classes, ["cat", "dog", "fox"], "{suite:?}");
+    }
+    // Numbers: labels without names on one side, and names that are numbers, in the order of strings, on the other.
+    let twelve = named(&["0", "1", "10", "11", "2", "3"]);
+    for [train, data] in [[vec![], twelve.clone()], [twelve.clone(), vec![]]] {
+        let place = |names: &[String], class: i64| if names.is_empty() { [1, 11][class as usize] } else { [1, 3][class as usize] };
+        let some = |names: &[String], classes: &[i64]| classes.iter().map(|class| Some(place(names, *class))).collect();
+        let labels = Labels { train: some(&train, &[0, 1, 0, 1]), data: some(&data, &[0, 1, 1]), classes: [train, data] };
+        for suite in suites {
+            let report = run(suite, &labels, &model).expect("a report");
+            assert_eq!(report.get("top1"), Some(2.0 / 3.0), "{suite:?}, {:?}", labels.classes);
+        }
+    }
+    let both = Labels { classes: [vec![], vec![]], ..axes().0 };
+    assert_eq!(run(&knn(), &both, &model).expect("numbers alone").get("top5"), Some(1.0));
+    let error = refused(&knn(), &Labels { data: vec![Some(2)], ..both }, &model);
+    assert!(error.contains("picture 4: label 2 is none of the classes 0, 1, the classes of `train`"), "{error}");
 }
 
 #[test]
@@ -223,7 +297,7 @@ fn what_is_not_finite_is_an_error_that_names_the_picture() {
 #[test]
 fn classes_that_the_probe_has_not_seen_are_told() {
     let (mut labels, mut model) = axes();
-    labels.classes = [3, 3];
+    labels.classes = [kinds(3), kinds(3)];
     labels.data.push(Some(2));
     model.pooled.push(vec![1.0, 1.0]);
     model.embed.push(vec![1.0, 1.0]);
@@ -245,7 +319,7 @@ fn a_fit_that_did_not_end_is_told() {
     let error = refused(&LinearProbeConfig { l2: vec![0.1, 1.0], ..probe() }, &labels, &model);
     assert!(error.contains("only 4 usable pictures"), "{error}");
     // One picture for each of seven classes.
-    let labels = Labels { classes: [7, 7], train: (0..7).map(Some).collect(), data: vec![] };
+    let labels = Labels { classes: [kinds(7), kinds(7)], train: (0..7).map(Some).collect(), data: vec![] };
     let error = refused(&LinearProbeConfig { l2: vec![0.1, 1.0], ..probe() }, &labels, &model);
     assert!(error.contains("nothing tells which `l2` is best"), "{error}");
 }
@@ -271,11 +345,12 @@ fn options_that_mean_nothing_are_refused_by_name() {
         let error = refused(&*config, &labels, &model);
         assert!(error.starts_with(name), "{error}");
     }
-    let apart = Labels { classes: [2, 3], ..axes().0 };
+    let apart = Labels { classes: [kinds(2), kinds(3)], ..axes().0 };
     let error = refused(&knn(), &apart, &model);
-    assert!(error.contains("`train` has 2 classes and `data` 3") && error.contains("only one of them has `kind 2`"), "{error}");
-    let unlabelled = Labels { classes: [0, 0], data: vec![None, Some(99)], ..axes().0 };
-    assert!(refused(&accuracy(), &unlabelled, &model).starts_with("`data` has no labels"));
-    let none = Labels { classes: [0, 0], ..axes().0 };
-    assert!(refused(&probe(), &none, &model).contains("`data` has no classes"));
+    assert!(error.contains("1 of the 3 classes of `data` are none of `train`: `kind 2`"), "{error}");
+    let unlabelled = Labels { classes: [vec![], vec![]], data: vec![None, Some(99)], ..axes().0 };
+    let suites: [&dyn Config<dyn EvalSuite>; 3] = [&accuracy(), &knn(), &probe()];
+    for suite in suites {
+        assert!(refused(suite, &unlabelled, &model).starts_with("`data` has no labels"));
+    }
 }

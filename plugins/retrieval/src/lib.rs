@@ -4,10 +4,12 @@
 //! open_clip.
 #![forbid(unsafe_code)]
 
+mod captions;
+mod pictures;
 mod pool;
 mod rank;
 mod suite;
 
-pub use suite::RetrievalConfig;
+pub use {pictures::Group, suite::RetrievalConfig};
 
 vlhub_sdk::export!();

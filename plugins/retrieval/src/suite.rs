@@ -1,18 +1,20 @@
 //! The suite.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use vlhub_sdk::prelude::*;
+use vlhub_sdk::suites::nothing_usable;
 use vlhub_sdk::{serde_json, tch};
 
+use crate::pictures::{Group, Pictures};
 use crate::pool::{Measure, Pool};
 use crate::rank::{self, ranks};
 
 /// Image-text retrieval over the whole data set: R@K, mean and median rank, both ways.
 ///
-/// A picture may have several texts: it is found by the best of them. The score is the cosine similarity, or the model's own (FILIP). Of equal
-/// scores the lower index comes first. Scores are computed in tiles, so memory grows with the number of samples and not with its square.
+/// A picture may have several texts, in any layout: a list of its sample, lines or a JSON list in one text, or a sample for each text. It is found
+/// by the best of them, as in CLIP_benchmark. The score is the cosine similarity, or the model's own (FILIP). Of equal scores the lower index
+/// comes first. Scores are computed in tiles, so memory grows with the number of samples and not with its square.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -25,12 +27,16 @@ pub struct RetrievalConfig {
     pub recall_k: Vec<usize>,
     /// At most this many texts of each picture, the first ones; 0 means all.
     pub texts_per_image: usize,
+    /// Which samples are one picture: `auto` (those of the same pixels with one text each), `picture` (all of the same pixels) or `sample` (none).
+    pub group: Group,
+    /// Whether one text that is a JSON list of strings, or has several lines, is several texts.
+    pub split_texts: bool,
 }
 
 impl Default for RetrievalConfig {
     fn default() -> Self {
         let data = serde_json::json!({ "use": "shapes", "split": "held_out" });
-        Self { data, batch: 64, recall_k: vec![1, 5, 10], texts_per_image: 0 }
+        Self { data, batch: 64, recall_k: vec![1, 5, 10], texts_per_image: 0, group: Group::Auto, split_texts: true }
     }
 }
 
@@ -61,22 +67,13 @@ impl std::fmt::Debug for Retrieval {
     }
 }
 
-/// Everything of the data set, encoded.
-struct Found {
-    images: Vec<Encoded>,
-    texts: Vec<Encoded>,
-    /// The picture of each text.
-    owner: Vec<i64>,
-    /// Texts that occur more than once.
-    repeated: usize,
-}
-
 impl Retrieval {
-    fn encode(&self, model: &dyn Model, measure: &Measure<'_>, report: &mut Report) -> Result<Found> {
-        let mut found = Found { images: Vec::new(), texts: Vec::new(), owner: Vec::new(), repeated: 0 };
-        let mut seen: HashMap<String, usize> = HashMap::new();
-        let (mut images, mut texts, mut count) = (Vec::new(), Vec::new(), 0i64);
-        let limit = if self.config.texts_per_image == 0 { usize::MAX } else { self.config.texts_per_image };
+    /// Encodes each picture once while the data set is read, and then the texts in the order of the pictures.
+    fn encode(&self, model: &dyn Model, measure: &Measure<'_>, report: &mut Report) -> Result<(Pool, Pool, Pictures)> {
+        let RetrievalConfig { batch, texts_per_image, group, split_texts, .. } = self.config;
+        let limit = if texts_per_image == 0 { usize::MAX } else { texts_per_image };
+        let mut pictures = Pictures::new(group, limit, split_texts);
+        let (mut images, mut ready) = (Vec::new(), Vec::new());
         for sample in self.data.samples() {
             let sample = match sample {
                 Ok(sample) => sample,
@@ -85,34 +82,21 @@ impl Retrieval {
                     continue;
                 }
             };
-            let before = texts.len();
-            texts.extend(sample.texts.into_iter().filter(|text| !text.trim().is_empty()).take(limit));
-            if texts.len() == before {
-                report.skipped.push(format!("{}: no text", sample.key));
-                continue;
+            match pictures.add(&sample.image, sample.texts) {
+                None => report.skipped.push(format!("{}: no text", sample.key)),
+                Some(false) => {}
+                Some(true) => ready.push(sample.image),
             }
-            for text in &texts[before..] {
-                *seen.entry(text.clone()).or_default() += 1;
-                found.owner.push(count);
-            }
-            images.push(sample.image);
-            count += 1;
-            if images.len() == self.config.batch {
-                found.images.push(measure.keep(model.images(&std::mem::take(&mut images), measure.tokens())?));
-            }
-            while texts.len() >= self.config.batch {
-                let rest = texts.split_off(self.config.batch);
-                found.texts.push(measure.keep(model.texts(&std::mem::replace(&mut texts, rest), measure.tokens())?));
+            if ready.len() == batch {
+                images.push(measure.keep(model.images(&std::mem::take(&mut ready), measure.tokens())?));
             }
         }
-        if !images.is_empty() {
-            found.images.push(measure.keep(model.images(&images, measure.tokens())?));
+        if !ready.is_empty() {
+            images.push(measure.keep(model.images(&ready, measure.tokens())?));
         }
-        if !texts.is_empty() {
-            found.texts.push(measure.keep(model.texts(&texts, measure.tokens())?));
-        }
-        found.repeated = seen.values().filter(|count| **count > 1).sum();
-        Ok(found)
+        let all: Vec<String> = pictures.captions.iter().flatten().cloned().collect();
+        let texts = all.chunks(batch).map(|texts| Ok(measure.keep(model.texts(texts, measure.tokens())?)));
+        Ok((Pool::new(images, measure), Pool::new(texts.collect::<Result<_>>()?, measure), pictures))
     }
 }
 
@@ -124,31 +108,17 @@ impl EvalSuite for Retrieval {
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let measure = model.skills().scorer.map_or(Measure::Cosine, Measure::Own);
-        let found = self.encode(model, &measure, report)?;
-        if found.owner.is_empty() {
-            let first = report.skipped.first().map(|line| format!("; the first: {line}")).unwrap_or_default();
-            return Err(Error::invalid(format!("no sample could be measured, {} were skipped{first}", report.skipped.len())));
+        let (images, texts, pictures) = self.encode(model, &measure, report)?;
+        if pictures.captions.is_empty() {
+            return Err(nothing_usable(&report.skipped));
         }
-        let (images, texts) = (Pool::new(found.images, &measure), Pool::new(found.texts, &measure));
-        let both = ranks(&measure, &images, &texts, &found.owner)?;
-        let mut each = vec![0i64; images.rows as usize];
-        for owner in &found.owner {
-            each[*owner as usize] += 1;
-        }
+        let each: Vec<i64> = pictures.captions.iter().map(|texts| texts.len() as i64).collect();
+        let owner: Vec<i64> = each.iter().zip(0..).flat_map(|(count, picture)| (0..*count).map(move |_| picture)).collect();
+        let both = ranks(&measure, &images, &texts, &owner)?;
         write(report, "image_to_text", &both.images, &self.config.recall_k, texts.rows, &each);
         write(report, "text_to_image", &both.texts, &self.config.recall_k, images.rows, &[1]);
         report.samples += images.rows as u64;
-        if texts.rows > images.rows {
-            report
-                .notes
-                .push(format!("{} texts of {} pictures; a picture counts as found by the best of its texts", texts.rows, images.rows));
-        }
-        if found.repeated > 0 {
-            let all = texts.rows;
-            report
-                .notes
-                .push(format!("{} of {all} texts occur more than once; only the one of the same sample counts as right", found.repeated));
-        }
+        report.notes.extend(pictures.notes());
         Ok(())
     }
 }

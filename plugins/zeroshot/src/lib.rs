@@ -3,7 +3,6 @@
 //! Class names are put into templates and encoded; each picture goes to the class whose text is nearest (Radford et al., 2021, §3.1).
 #![forbid(unsafe_code)]
 
-mod rank;
 mod suite;
 mod templates;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
+use vlhub_sdk::suites::{ClassList, ClassMatch, Counts, checked_topk, read_labelled, score_rows};
 use vlhub_sdk::{Scorer, serde_json, tch};
 
-use crate::rank::Counts;
 use crate::templates::{Templates, fill};
 
 /// Zero-shot classification: each picture goes to the class whose texts are nearest (CLIP, Radford et al., 2021).
@@ -21,7 +21,9 @@ pub struct ZeroshotConfig {
     pub data: serde_json::Value,
     /// Sentences around a class name, with `{}` or `{c}` in its place; or `imagenet` (CLIP's 80) or `simple` (seven of them).
     pub templates: Templates,
-    /// Class names in the order of labels, instead of the data set's own; empty keeps those.
+    /// Class names for the prompts; empty takes the data set's own. Where all of the data set's names are among these, they are matched by name,
+    /// and further classes may be left without pictures; else they are other names for the data set's classes, in the order of its labels, and
+    /// as many.
     pub classes: Vec<String>,
     /// Pictures in one call of the model, and about as many texts.
     pub batch: usize,
@@ -50,26 +52,17 @@ impl Config<dyn EvalSuite> for ZeroshotConfig {
         if !self.ensemble {
             templates.truncate(1);
         }
-        if self.batch == 0 {
-            return Err(Error::Options("`batch` is 0; at least one picture at a time is needed".into()));
-        }
-        let mut topk = self.topk.clone();
-        topk.sort_unstable();
-        topk.dedup();
-        if topk.first().is_none_or(|least| *least == 0) {
-            return Err(Error::Options(format!("`topk` is {:?}; give at least one number, each at least 1", self.topk)));
-        }
+        let topk = checked_topk(&self.topk, self.batch)?;
         let data = cx.datasets.open(&self.data).map_err(|error| error.within("`data`"))?;
         let known = data.classes();
         if known.is_empty() && self.classes.is_empty() {
             return Err(Error::Options("the data set has no classes; name them in `classes`, or choose a labelled data set".into()));
         }
-        if !known.is_empty() && !self.classes.is_empty() && known.len() != self.classes.len() {
-            let (ours, theirs) = (self.classes.len(), known.len());
-            return Err(Error::Options(format!("`classes` has {ours} names, the data set {theirs} classes")));
-        }
         let classes = if self.classes.is_empty() { known.to_vec() } else { self.classes.clone() };
-        Ok(Box::new(Zeroshot { data, templates, classes, batch: self.batch, topk }))
+        let prompts = ClassList::named("`classes`", &classes);
+        let matched = ClassMatch::with_other_names(&ClassList::named("`data`", known), &prompts)
+            .map_err(|error| Error::Options(error.to_string()))?;
+        Ok(Box::new(Zeroshot { data, templates, classes, matched, batch: self.batch, topk }))
     }
 }
 
@@ -77,6 +70,8 @@ struct Zeroshot {
     data: Arc<dyn Dataset>,
     templates: Vec<String>,
     classes: Vec<String>,
+    /// The data set's labels as places in `classes`.
+    matched: ClassMatch,
     batch: usize,
     topk: Vec<usize>,
 }
@@ -100,7 +95,7 @@ impl Prompts<'_> {
         matches!(self, Self::Scored(scorer, _) if scorer.tokens())
     }
 
-    /// `[B, C]`, on the CPU.
+    /// `[B, C]`.
     fn scores(&self, images: &Encoded) -> Result<Tensor> {
         let scores = match self {
             Self::Embedded(classes) => normalize(&images.embed.to_kind(Kind::Float)).matmul(&classes.tr()),
@@ -112,7 +107,7 @@ impl Prompts<'_> {
                 Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0).mean_dim([0i64].as_slice(), false, Kind::Float)
             }
         };
-        Ok(scores.to_device(Device::Cpu))
+        Ok(scores)
     }
 }
 
@@ -138,35 +133,6 @@ impl Zeroshot {
         });
         Ok(Prompts::Embedded(Tensor::cat(&groups.collect::<Result<Vec<_>>>()?, 0)))
     }
-
-    fn measure(&self, model: &dyn Model, prompts: &Prompts<'_>, ready: &mut Ready, counts: &mut Counts) -> Result<()> {
-        if ready.labels.is_empty() {
-            return Ok(());
-        }
-        let scores = prompts.scores(&model.images(&ready.images, prompts.tokens())?)?;
-        let wanted = [ready.labels.len() as i64, self.classes.len() as i64];
-        if scores.size() != wanted {
-            return Err(Error::invalid(format!("scores have shape {:?}; {wanted:?} was expected", scores.size())));
-        }
-        let flat = Vec::<f32>::try_from(scores.contiguous().view(-1))?;
-        for ((scores, label), key) in flat.chunks(self.classes.len()).zip(&ready.labels).zip(&ready.keys) {
-            // A NaN compares as equal to nothing, so it would count as a right answer.
-            if scores.iter().any(|score| !score.is_finite()) {
-                return Err(Error::invalid(format!("{key}: the model's scores are not finite")));
-            }
-            counts.add(scores, *label);
-        }
-        *ready = Ready::default();
-        Ok(())
-    }
-}
-
-/// Samples that wait for their batch.
-#[derive(Default)]
-struct Ready {
-    images: Vec<RgbImage>,
-    labels: Vec<usize>,
-    keys: Vec<String>,
 }
 
 impl EvalSuite for Zeroshot {
@@ -178,38 +144,14 @@ impl EvalSuite for Zeroshot {
         let _guard = tch::no_grad_guard();
         let prompts = self.prompts(model)?;
         let mut counts = Counts::new(self.classes.len(), &self.topk);
-        let mut ready = Ready::default();
-        for sample in self.data.samples() {
-            let sample = match sample {
-                Ok(sample) => sample,
-                Err(error) => {
-                    report.skipped.push(error.to_string());
-                    continue;
-                }
-            };
-            let label = match sample.label {
-                Some(label) if usize::try_from(label).is_ok_and(|at| at < self.classes.len()) => label as usize,
-                Some(label) => {
-                    report.skipped.push(format!("{}: label {label} is not in 0..{}", sample.key, self.classes.len()));
-                    continue;
-                }
-                None => {
-                    report.skipped.push(format!("{}: no label", sample.key));
-                    continue;
-                }
-            };
-            ready.images.push(sample.image);
-            ready.labels.push(label);
-            ready.keys.push(sample.key);
-            if ready.labels.len() == self.batch {
-                self.measure(model, &prompts, &mut ready, &mut counts)?;
+        report.notes.extend(self.matched.note().map(str::to_owned));
+        read_labelled(self.data.as_ref(), &self.matched, self.batch, &mut report.skipped, |ready| {
+            let scores = prompts.scores(&model.images(&ready.images, prompts.tokens())?)?;
+            for (scores, label) in score_rows(&scores, self.classes.len(), &ready.keys)?.iter().zip(ready.labels) {
+                counts.add(scores, label);
             }
-        }
-        self.measure(model, &prompts, &mut ready, &mut counts)?;
-        if counts.samples() == 0 {
-            let first = report.skipped.first().map(|line| format!("; the first: {line}")).unwrap_or_default();
-            return Err(Error::invalid(format!("no sample could be measured, {} were skipped{first}", report.skipped.len())));
-        }
+            Ok(())
+        })?;
         counts.write(&self.classes, report);
         Ok(())
     }

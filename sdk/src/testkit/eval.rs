@@ -1,7 +1,8 @@
 //! Laws of evaluation suites, on a toy data set: an oracle and a model that knows nothing.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use image::{Rgb, RgbImage};
 use tch::{Device, Kind, Tensor};
@@ -18,6 +19,7 @@ pub const LAWS: &[Law<dyn EvalSuite>] = &[
     ("chance", |entry| with(entry, chance)),
     ("stable", |entry| with(entry, stable)),
     ("unreadable", |entry| with(entry, unreadable)),
+    ("class_names", |entry| with(entry, class_names)),
     ("skills", |entry| with(entry, skills)),
 ];
 
@@ -26,12 +28,15 @@ pub const CLASSES: [&str; 4] = ["falcon", "teapot", "bicycle", "orchid"];
 /// Its pictures, as many of each class.
 pub const PICTURES: i64 = 12;
 
+/// What the oracle's head calls its classes.
+static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| CLASSES.map(String::from).to_vec());
+
 fn with(entry: &vlhub_core::PluginEntry<dyn EvalSuite>, law: fn(&SuiteOptions) -> Verdict) -> LawOutcome {
     let config = match all::default_config(entry) {
         Ok(config) => config,
         Err(why) => return LawOutcome::Broken(why),
     };
-    match build(&*config, &Toys { broken: false }) {
+    match build(&*config, &Toys::default()) {
         Ok(suite) => match suite.requires().missing(&Oracle.skills())[..] {
             [] => law(&*config).into(),
             ref lacks => LawOutcome::Untried(format!("the oracle lacks {}", lacks.join(" and "))),
@@ -40,22 +45,32 @@ fn with(entry: &vlhub_core::PluginEntry<dyn EvalSuite>, law: fn(&SuiteOptions) -
     }
 }
 
-/// Opens one toy data set, whatever the options say; when `broken`, one of its samples cannot be read.
-#[derive(Debug)]
+/// Opens one toy data set, whatever the options say.
+#[derive(Debug, Default)]
 pub struct Toys {
     /// Whether it has an unreadable sample.
     pub broken: bool,
+    /// Whether the first data set that is opened, the third, and so on, list their classes in the reverse order.
+    pub turned: bool,
+    opened: Cell<usize>,
 }
 
 impl Datasets for Toys {
     fn open(&self, _options: &serde_json::Value) -> Result<Arc<dyn Dataset>> {
-        Ok(Arc::new(ToyData { classes: CLASSES.map(String::from).to_vec(), broken: self.broken }))
+        let turned = self.turned && self.opened.get().is_multiple_of(2);
+        self.opened.set(self.opened.get() + 1);
+        let mut classes = NAMES.clone();
+        if turned {
+            classes.reverse();
+        }
+        Ok(Arc::new(ToyData { classes, broken: self.broken, turned }))
     }
 }
 
 struct ToyData {
     classes: Vec<String>,
     broken: bool,
+    turned: bool,
 }
 
 impl Dataset for ToyData {
@@ -67,12 +82,14 @@ impl Dataset for ToyData {
     }
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
         let broken = self.broken.then(|| Err(Error::invalid("toy/broken.png: not a picture")));
+        let count = CLASSES.len() as i64;
         let good = (0..PICTURES).map(|at| {
+            let class = at % count;
             Ok(Sample {
                 key: format!("toy/{at}.png"),
                 image: RgbImage::from_pixel(4, 4, Rgb([(at * 20) as u8, 100, 200])),
                 texts: vec![caption(at)],
-                label: Some(at % CLASSES.len() as i64),
+                label: Some(if self.turned { count - 1 - class } else { class }),
                 meta: BTreeMap::new(),
             })
         });
@@ -135,11 +152,14 @@ impl Model for Oracle {
         Ok(encoded(Tensor::stack(&rows, 0), tokens))
     }
     fn skills(&self) -> Skills<'_> {
-        Skills { images: true, texts: true, classifier: Some(self), ..Skills::default() }
+        Skills { images: true, texts: true, classifier: Some(self), classes: &NAMES, ..Skills::default() }
     }
 }
 
 impl Classifier for Oracle {
+    fn classes(&self) -> usize {
+        CLASSES.len()
+    }
     fn classify(&self, images: &Encoded) -> Result<Tensor> {
         Ok(images.embed.narrow(1, 0, CLASSES.len() as i64))
     }
@@ -163,11 +183,14 @@ impl Model for Constant {
         Ok(Self::rows(texts.len(), tokens))
     }
     fn skills(&self) -> Skills<'_> {
-        Skills { images: true, texts: true, classifier: Some(self), ..Skills::default() }
+        Skills { images: true, texts: true, classifier: Some(self), classes: &NAMES, ..Skills::default() }
     }
 }
 
 impl Classifier for Constant {
+    fn classes(&self) -> usize {
+        CLASSES.len()
+    }
     fn classify(&self, images: &Encoded) -> Result<Tensor> {
         Ok(images.embed.narrow(1, 0, CLASSES.len() as i64))
     }
@@ -179,7 +202,7 @@ fn build(config: &SuiteOptions, datasets: &dyn Datasets) -> std::result::Result<
 
 fn run(config: &SuiteOptions, broken: bool, model: &dyn Model) -> std::result::Result<Report, String> {
     let mut report = Report::default();
-    build(config, &Toys { broken })?.run(model, &mut report).map_err(failed("run"))?;
+    build(config, &Toys { broken, ..Toys::default() })?.run(model, &mut report).map_err(failed("run"))?;
     Ok(report)
 }
 
@@ -229,9 +252,21 @@ pub fn unreadable(config: &SuiteOptions) -> Verdict {
     ensure(named, || format!("the unreadable sample is not listed in `skipped`: {:?}", report.skipped))
 }
 
+/// Classes are matched by name: data sets that list them in another order, one against the other and against the model's head, change no number.
+pub fn class_names(config: &SuiteOptions) -> Verdict {
+    let straight = run(config, false, &Oracle)?;
+    let mut report = Report::default();
+    let suite = build(config, &Toys { turned: true, ..Toys::default() })?;
+    suite.check(&Oracle.skills()).map_err(failed("check"))?;
+    suite.run(&Oracle, &mut report).map_err(failed("run"))?;
+    ensure(report.metrics == straight.metrics, || {
+        format!("with the classes in another order {:?}, and {:?} without", report.metrics, straight.metrics)
+    })
+}
+
 /// A model without any skill is refused by name before the suite runs.
 pub fn skills(config: &SuiteOptions) -> Verdict {
-    let suite = build(config, &Toys { broken: false })?;
+    let suite = build(config, &Toys::default())?;
     let missing = suite.requires().missing(&Skills::default());
     ensure(!missing.is_empty(), || "`requires()` asks for nothing, so it would run on a model without towers".into())
 }

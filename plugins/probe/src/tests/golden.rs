@@ -24,9 +24,9 @@ fn part<T: serde_json::value::Index + Copy, R: vlhub_sdk::serde::de::Deserialize
 /// The data of a case, and a model that knows their features.
 fn data(case: &Value) -> (Labels, Table) {
     let labels = |key: &str| part::<_, Vec<i64>>(case, key).into_iter().map(Some).collect();
-    let classes = part(case, "classes");
+    let classes = kinds(part(case, "classes"));
     let rows: Vec<Vec<f32>> = [part::<_, Vec<_>>(case, "train"), part(case, "data")].concat();
-    (Labels { classes: [classes; 2], train: labels("train_labels"), data: labels("data_labels") }, Table::new(rows))
+    (Labels { classes: [classes.clone(), classes], train: labels("train_labels"), data: labels("data_labels") }, Table::new(rows))
 }
 
 fn tensor(case: &Value, key: &str) -> Tensor {
@@ -107,7 +107,7 @@ fn neighbours_vote_as_those_of_scikit_learn_and_lightly() {
             assert!(off < 1e-5, "k {k}, temperature {temperature}: {votes:?} for {wanted:?}");
         }
         if temperature > 0.0 {
-            let first: Vec<_> = votes.iter().map(|votes| crate::counts::first(votes)).collect();
+            let first: Vec<_> = votes.iter().map(|votes| vlhub_sdk::suites::predicted(votes)).collect();
             assert_eq!(first, part::<_, Vec<usize>>(case, "lightly"), "k {k}, temperature {temperature}");
         }
     }

@@ -42,14 +42,13 @@ impl Scorer for Table {
     }
 }
 
-/// Texts of each picture.
-struct Lists(Vec<Vec<String>>);
+/// Samples: the number of the picture, and its texts.
+#[derive(Clone)]
+struct Data(Vec<(usize, Vec<String>)>);
 
-struct Data(Vec<Vec<String>>);
-
-impl Datasets for Lists {
+impl Datasets for Data {
     fn open(&self, _: &serde_json::Value) -> Result<Arc<dyn Dataset>> {
-        Ok(Arc::new(Data(self.0.clone())))
+        Ok(Arc::new(self.clone()))
     }
 }
 
@@ -61,8 +60,8 @@ impl Dataset for Data {
         &[]
     }
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
-        Box::new(self.0.iter().enumerate().map(|(at, texts)| {
-            let image = RgbImage::from_pixel(1, 1, image_of(at));
+        Box::new(self.0.iter().enumerate().map(|(at, (picture, texts))| {
+            let image = RgbImage::from_pixel(1, 1, image_of(*picture));
             Ok(Sample { key: format!("sample {at}"), image, texts: texts.clone(), label: None, meta: BTreeMap::new() })
         }))
     }
@@ -72,10 +71,14 @@ fn image_of(at: usize) -> vlhub_sdk::image::Rgb<u8> {
     vlhub_sdk::image::Rgb([at as u8, 0, 0])
 }
 
+/// The suite on pictures of their own, each with its texts.
 fn run(config: &RetrievalConfig, texts: Vec<Vec<String>>, model: &Table) -> Result<Report> {
-    let datasets = Lists(texts);
+    run_on(config, texts.into_iter().enumerate().collect(), model)
+}
+
+fn run_on(config: &RetrievalConfig, samples: Vec<(usize, Vec<String>)>, model: &Table) -> Result<Report> {
     let mut report = Report::default();
-    config.build(&EvalCx { datasets: &datasets })?.run(model, &mut report)?;
+    config.build(&EvalCx { datasets: &Data(samples) })?.run(model, &mut report)?;
     Ok(report)
 }
 
@@ -87,17 +90,100 @@ fn rows(values: &[&[f32]]) -> Tensor {
     Tensor::stack(&values.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
 }
 
+fn golden() -> serde_json::Value {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/retrieval.json");
+    serde_json::from_str(&std::fs::read_to_string(file).expect("tests/golden/retrieval.py writes it")).expect("JSON")
+}
+
+/// A model that knows the features of a case.
+fn model_of(case: &serde_json::Value) -> Table {
+    let matrix = |key: &str| {
+        let values: Vec<Vec<f32>> = serde_json::from_value(case[key].clone()).expect(key);
+        rows(&values.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    };
+    Table { image: matrix("image"), text: matrix("text"), scores: false }
+}
+
+#[test]
+fn several_texts_of_a_picture_give_clip_benchmarks_numbers_in_every_layout() {
+    let golden = golden();
+    for case in golden["several"].as_array().expect("cases") {
+        let (model, name) = (model_of(case), &case["name"]);
+        let counts: Vec<usize> = serde_json::from_value(case["counts"].clone()).expect("counts");
+        let mut next = 0..;
+        let texts: Vec<Vec<String>> =
+            counts.iter().map(|count| next.by_ref().take(*count).map(|text| text.to_string()).collect()).collect();
+        let samples = |of: &dyn Fn(&[String]) -> Vec<Vec<String>>| -> Vec<(usize, Vec<String>)> {
+            texts.iter().enumerate().flat_map(|(at, texts)| of(texts).into_iter().map(move |texts| (at, texts))).collect()
+        };
+        let rows = samples(&|texts| texts.iter().map(|text| vec![text.clone()]).collect());
+        // All first texts, then all second ones, …: as in tables that are sorted by the number of the text.
+        let mut mixed = rows.clone();
+        mixed.sort_by_key(|(picture, texts)| self::texts_before(&rows, *picture, &texts[0]));
+        let layouts = [
+            ("a list", samples(&|texts| vec![texts.to_vec()])),
+            ("a row for each text", rows.clone()),
+            ("rows in another order", mixed),
+            ("lines of one text", samples(&|texts| vec![vec![texts.join("\n")]])),
+            ("a JSON list", samples(&|texts| vec![vec![serde_json::to_string(texts).expect("JSON")]])),
+        ];
+        for (layout, samples) in layouts {
+            for batch in [2, 64] {
+                let config = RetrievalConfig { batch, recall_k: vec![1, 5], ..Default::default() };
+                let report = run_on(&config, samples.clone(), &model).expect("a report");
+                assert_eq!(report.samples as usize, counts.len(), "{layout}");
+                for (metric, value) in case["metrics"].as_object().expect("metrics") {
+                    let (ours, theirs) = (report.get(metric).expect(metric), value.as_f64().expect(metric));
+                    assert!((ours - theirs).abs() < 1e-6, "{metric} of {name}, {layout} ({}): {ours} for {theirs}", golden["origin"]);
+                }
+            }
+        }
+        let apart = run_on(&RetrievalConfig { group: Group::Sample, ..Default::default() }, rows.clone(), &model).expect("a report");
+        assert_eq!(apart.samples as usize, rows.len(), "rows are kept apart when that is asked for");
+    }
+}
+
+/// How many rows of a picture come before that of `text`.
+fn texts_before(rows: &[(usize, Vec<String>)], picture: usize, text: &String) -> usize {
+    rows.iter().filter(|(other, _)| *other == picture).position(|(_, texts)| texts[0] == *text).expect("it is there")
+}
+
+#[test]
+fn what_was_taken_together_is_told_and_can_be_chosen() {
+    let model = Table { image: rows(&[&[1.0, 0.0], &[0.0, 1.0]]), text: rows(&[&[1.0, 0.1], &[1.0, 0.2], &[0.1, 1.0]]), scores: false };
+    let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let one_each = vec![(0, texts(&["0"])), (1, texts(&["2"])), (0, texts(&["1"]))];
+    let several = vec![(0, texts(&["0", "1"])), (1, texts(&["2"])), (0, texts(&["1", "0"]))];
+    for (samples, group, pictures, note) in [
+        (&one_each, Group::Auto, 2, Some("3 samples are 2 pictures")),
+        (&one_each, Group::Picture, 2, Some("3 samples are 2 pictures")),
+        (&one_each, Group::Sample, 3, None),
+        (&several, Group::Auto, 3, Some("5 texts of 3 pictures")),
+        (&several, Group::Picture, 2, Some("3 samples are 2 pictures")),
+        (&several, Group::Sample, 3, Some("5 texts of 3 pictures")),
+    ] {
+        let report = run_on(&RetrievalConfig { group, ..Default::default() }, samples.clone(), &model).expect("a report");
+        assert_eq!(report.samples, pictures, "{group:?}");
+        assert!(note.is_none_or(|note| report.notes[0].contains(note)), "{group:?}: {:?}", report.notes);
+    }
+    let limited = RetrievalConfig { texts_per_image: 1, ..Default::default() };
+    let report = run_on(&limited, one_each, &model).expect("a report");
+    assert_eq!(report.get("text_to_image_R@1"), Some(1.0));
+    assert!(!report.notes.iter().any(|note| note.contains("texts of")), "one text of each is left: {:?}", report.notes);
+}
+
+#[test]
+fn more_than_all_candidates_is_all_of_them() {
+    let model = Table { image: rows(&[&[1.0, 0.0], &[0.0, 1.0]]), text: rows(&[&[0.0, 1.0], &[1.0, 0.0]]), scores: false };
+    let report = run(&RetrievalConfig { recall_k: vec![1, 5], ..Default::default() }, one_text_each(2), &model).expect("a report");
+    assert_eq!((report.get("image_to_text_R@1"), report.get("image_to_text_R@5")), (Some(0.0), Some(1.0)));
+}
+
 #[test]
 fn every_metric_equals_open_clip() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/retrieval.json");
-    let golden: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(file).expect("tests/golden/retrieval.py writes it")).expect("JSON");
+    let golden = golden();
     for case in golden["cases"].as_array().expect("cases") {
-        let matrix = |key: &str| {
-            let values: Vec<Vec<f32>> = serde_json::from_value(case[key].clone()).expect(key);
-            rows(&values.iter().map(Vec::as_slice).collect::<Vec<_>>())
-        };
-        let model = Table { image: matrix("image"), text: matrix("text"), scores: false };
+        let model = model_of(case);
         let count = model.image.size()[0] as usize;
         for batch in [3, 64] {
             let report = run(&RetrievalConfig { batch, ..Default::default() }, one_text_each(count), &model).expect("a report");
@@ -131,7 +217,9 @@ fn repeated_texts_are_noted_and_gain_nothing() {
     let model = Table { image: rows(&[&[1.0, 0.0], &[1.0, 0.0]]), text: rows(&[&[1.0, 0.0]]), scores: false };
     let report = run(&RetrievalConfig::default(), vec![vec!["0".into()], vec!["0".into()]], &model).expect("a report");
     assert_eq!(report.get("image_to_text_R@1"), Some(0.5), "one of two equal texts comes first");
-    assert!(report.notes[0].contains("2 of 2 texts occur more than once"), "{:?}", report.notes);
+    assert!(report.notes[0].contains("2 of 2 texts belong to several pictures"), "{:?}", report.notes);
+    let report = run(&RetrievalConfig::default(), vec![vec!["0".into(), "0".into()]], &model).expect("a report");
+    assert_eq!(report.notes.len(), 1, "a text twice of one picture is right both times: {:?}", report.notes);
 }
 
 #[test]

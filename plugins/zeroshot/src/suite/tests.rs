@@ -129,13 +129,32 @@ fn samples_without_a_usable_label_are_listed() {
 }
 
 #[test]
-fn class_names_can_be_replaced_but_not_miscounted() {
-    let renamed = ZeroshotConfig { classes: vec!["dog".into(), "hound".into()], ..config(&["a {}"]) };
-    let report = run(&renamed, &[Some(1), Some(0)], &table(false)).expect("a report");
-    assert_eq!(report.get("top1"), Some(1.0), "label 1 is now a hound, which is where `cat` was");
-    let error =
-        run(&ZeroshotConfig { classes: vec!["dog".into()], ..config(&["a {}"]) }, &[Some(0)], &table(false)).expect_err("one of two");
-    assert!(error.to_string().contains("`classes` has 1 names"), "{error}");
+fn class_names_are_matched_by_name_and_replaced_by_their_order() {
+    let run_with = |classes: &[&str], labels: &[Option<i64>]| {
+        let config = ZeroshotConfig { classes: classes.iter().map(|&name| name.into()).collect(), ..config(&["a {}"]) };
+        run(&config, labels, &table(false))
+    };
+    // The pictures are a cat and a dog, in the classes `cat` and `dog` of the data set.
+    let labels = [Some(0), Some(1)];
+    for (classes, why) in [(&["cat", "dog"][..], "the same"), (&["dog", "cat"], "in another order"), (&["hound", "dog", "cat"], "one more")]
+    {
+        let report = run_with(classes, &labels).expect(why);
+        // A hound is nearly what a cat is.
+        assert_eq!(report.get("top1"), Some(1.0), "{why}");
+        let unseen = report.notes.iter().filter(|note| !note.contains("have no sample")).count();
+        assert_eq!(unseen, 0, "{why}: {:?}", report.notes);
+        assert_eq!(report.confusion.expect("a matrix").classes, classes, "{why}");
+    }
+    let renamed = run_with(&["cat", "hound"], &labels).expect("`hound` stands for `dog`");
+    assert!(renamed.notes[0].contains("`dog` was taken for `hound`"), "{:?}", renamed.notes);
+    for (classes, part) in [
+        (&["dog", "hound"][..], "1 of the 2 classes of `data` are none of `classes`: `cat`"),
+        (&["dog"], "1 of the 2 classes of `data` are none of `classes`: `cat`"),
+        (&["hound", "lynx", "boar"], "2 of the 2 classes of `data` are none of `classes`"),
+    ] {
+        let error = run_with(classes, &labels).expect_err(part).to_string();
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]

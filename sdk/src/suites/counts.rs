@@ -1,45 +1,54 @@
-//! What is counted from the scores of classes.
+//! Accuracy, recall and a confusion matrix, counted sample by sample.
 
-use vlhub_sdk::{Matrix, Report};
+use vlhub_core::{Matrix, Report};
 
-/// A confusion matrix of more classes cannot be read.
+/// Largest number of classes for which a confusion matrix is reported; a larger one cannot be read.
 const LARGEST_MATRIX: usize = 200;
 
-/// Counts over samples.
+/// Top-k hits, recall of each class and a confusion matrix over samples.
 #[derive(Debug)]
-pub(crate) struct Counts {
+pub struct Counts {
     /// Samples whose class is among the first k, for each asked k.
     hits: Vec<(usize, u64)>,
-    /// Per class: samples, and those that were predicted right.
+    /// For each class: its samples, and those that were predicted right.
     classes: Vec<(u64, u64)>,
     matrix: Option<Vec<Vec<u64>>>,
 }
 
-/// The class that is predicted: the largest score, of equal ones the lower index.
-pub(crate) fn first(scores: &[f32]) -> usize {
+/// The predicted class: the index of the largest score, of equal ones the lower. 0 for no scores.
+pub fn predicted(scores: &[f32]) -> usize {
     (0..scores.len()).reduce(|best, at| if scores[at] > scores[best] { at } else { best }).unwrap_or_default()
 }
 
+/// Classes that are ranked above `label`. Of equal scores the lower index comes first, so a model that finds everything alike scores what
+/// guessing scores.
+fn rank(scores: &[f32], label: usize) -> usize {
+    let own = scores[label];
+    scores.iter().enumerate().filter(|(at, score)| **score > own || (**score == own && *at < label)).count()
+}
+
 impl Counts {
+    /// Nothing counted yet, for so many classes and each k of `topk`.
     pub fn new(classes: usize, topk: &[usize]) -> Self {
         let matrix = (classes <= LARGEST_MATRIX).then(|| vec![vec![0; classes]; classes]);
         Self { hits: topk.iter().map(|k| (*k, 0)).collect(), classes: vec![(0, 0); classes], matrix }
     }
 
-    /// Counts one sample. Of equal scores the lower index comes first, so a model that finds everything alike scores what guessing scores.
+    /// Counts one sample: a finite score for each class, and the index of its true class.
     pub fn add(&mut self, scores: &[f32], label: usize) {
-        let before = |at: usize| scores[at] > scores[label] || (scores[at] == scores[label] && at < label);
-        let rank = (0..scores.len()).filter(|at| before(*at)).count();
+        let rank = rank(scores, label);
         for (k, hits) in &mut self.hits {
             *hits += u64::from(rank < *k);
         }
         self.classes[label].0 += 1;
         self.classes[label].1 += u64::from(rank == 0);
         if let Some(matrix) = &mut self.matrix {
-            matrix[label][first(scores)] += 1;
+            matrix[label][predicted(scores)] += 1;
         }
     }
 
+    /// Adds `topK` for each k, `mean_per_class_recall`, the number of samples and the confusion matrix to a report. `names` are those of all
+    /// classes in their order. Recall is averaged over the classes that have samples, as scikit-learn's balanced accuracy is.
     pub fn write(self, names: &[String], report: &mut Report) {
         let samples: u64 = self.classes.iter().map(|(samples, _)| samples).sum();
         let classes = self.classes.len() as f64;
@@ -64,6 +73,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_equal_scores_the_lower_index_comes_first() {
+        for (scores, right, expected, why) in [
+            ([0.1, 0.9, 0.3], 1, 0, "the largest"),
+            ([0.1, 0.9, 0.3], 0, 2, "the smallest"),
+            ([0.5, 0.5, 0.5], 0, 0, "the first of three equals"),
+            ([0.5, 0.5, 0.5], 2, 2, "the last of three equals"),
+            ([0.5, 0.9, 0.5], 2, 2, "behind a larger one and an equal one"),
+        ] {
+            assert_eq!(rank(&scores, right), expected, "{why}");
+        }
+        assert_eq!(predicted(&[0.5, 0.9, 0.9]), 1, "the prediction keeps the same rule");
+    }
+
+    #[test]
     fn hits_recall_and_confusion_are_counted() {
         let mut counts = Counts::new(4, &[1, 2, 9]);
         for (scores, label) in [([0.9, 0.1, 0.0, 0.0], 0), ([0.9, 0.1, 0.0, 0.0], 0), ([0.9, 0.1, 0.0, 0.0], 1), ([0.5; 4], 2)] {
@@ -76,5 +99,17 @@ mod tests {
         assert_eq!(report.get("mean_per_class_recall"), Some(1.0 / 3.0), "d has no sample");
         assert!(report.notes[0].contains("1 of 4 classes"), "{:?}", report.notes);
         assert_eq!(report.confusion.expect("four classes").counts, [[2, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0; 4]]);
+    }
+
+    #[test]
+    fn a_class_that_is_only_predicted_is_left_out_of_the_recall() {
+        // scikit-learn 1.9: balanced_accuracy_score([0, 0, 1], [0, 2, 1]) is 0.75.
+        let mut counts = Counts::new(3, &[1]);
+        for (scores, label) in [([1.0, 0.0, 0.0], 0), ([0.0, 0.0, 1.0], 0), ([0.0, 1.0, 0.0], 1)] {
+            counts.add(&scores, label);
+        }
+        let mut report = Report::default();
+        counts.write(&["a", "b", "c"].map(String::from), &mut report);
+        assert_eq!(report.get("mean_per_class_recall"), Some(0.75));
     }
 }
