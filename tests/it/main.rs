@@ -8,7 +8,6 @@ mod dependencies;
 mod dylib;
 mod first_minutes;
 mod identity;
-
 mod labels;
 mod layering;
 mod models;
