@@ -20,7 +20,7 @@ pub struct Field {
 /// One plugin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plugin {
-    /// `backbone`, `objective`, `augmentation`, `caption` or `eval`.
+    /// `backbone`, `objective`, `augmentation`, `caption`, `eval` or `source`.
     pub kind: String,
     /// Its name.
     pub name: String,
