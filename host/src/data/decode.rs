@@ -1,19 +1,26 @@
 //! Encoded bytes to pixels, as Pillow's `convert("RGB")` gives them: alpha is dropped, not composited; an orientation tag is ignored; of an
 //! animation the first frame counts. 16-bit channels are scaled to 8 bits (Pillow takes the upper byte or clamps, by mode).
 //!
-//! The format is read from the bytes, never from a name. The header is looked at before anything is allocated. A decoder that panics makes
-//! one bad sample.
+//! The format is read from the bytes, never from a name. The header is looked at before anything is allocated, and threads together decode
+//! no more than [`memory::DECODED`] at a time. A decoder that panics makes one bad sample. Of a TIFF file with several pages the first counts.
+
+pub mod memory;
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 use image::error::LimitErrorKind;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::{Bad, Picture, Raw};
+use vlhub_core::{Bad, Picture, Raw};
 
-/// Most pixels of a picture, unless one says otherwise.
-pub const MAX_PIXELS: u64 = 25_000_000;
+use memory::Taken;
+
+/// Most pixels of a picture, unless one says otherwise: Pillow's limit, twice its `MAX_IMAGE_PIXELS`.
+pub const MAX_PIXELS: u64 = 178_956_970;
+/// Pictures of more pixels are warned of, once: Pillow's `MAX_IMAGE_PIXELS`.
+const MANY_PIXELS: u64 = 89_478_485;
 
 /// Why bytes are no picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +43,7 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
         ImageFormat::WebP => Some("webp"),
         ImageFormat::Gif => Some("gif"),
         ImageFormat::Bmp => Some("bmp"),
+        ImageFormat::Tiff => Some("tif"),
         _ => None,
     }
 }
@@ -45,9 +53,46 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
 /// # Errors
 /// The class of reason and the particular case.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
+    decode_held(bytes, max_pixels).map(Decoded::into_image)
+}
+
+/// Pixels, and their part of the memory that decoded pictures may take.
+#[derive(Debug)]
+pub struct Decoded {
+    image: RgbImage,
+    memory: Option<Taken<'static>>,
+}
+
+impl Decoded {
+    /// The pixels and what to drop when they are dropped or made smaller.
+    pub fn into_parts(self) -> (RgbImage, Option<Taken<'static>>) {
+        (self.image, self.memory)
+    }
+
+    /// The pixels, which no longer count.
+    pub fn into_image(self) -> RgbImage {
+        self.image
+    }
+
+    /// The pixels.
+    pub fn image(&self) -> &RgbImage {
+        &self.image
+    }
+}
+
+/// [`decode`] for pictures that are kept as they are for some time: what they take counts until it is dropped.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_held(bytes: &[u8], max_pixels: u64) -> Result<Decoded, Flaw> {
     guarded(|| {
-        let image = dynamic(bytes, max_pixels)?.into_rgb8();
-        if image.width() == 0 || image.height() == 0 { Err(flaw("empty image", "it has no pixels")) } else { Ok(image) }
+        let (image, mut memory) = dynamic(bytes, max_pixels)?;
+        let image = image.into_rgb8();
+        if image.width() == 0 || image.height() == 0 {
+            return Err(flaw("empty image", "it has no pixels"));
+        }
+        memory.shrink(image.as_raw().len() as u64);
+        Ok(Decoded { image, memory: Some(memory) })
     })
 }
 
@@ -57,7 +102,7 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
 /// As [`decode`].
 pub fn flatten(bytes: &[u8], max_pixels: u64, colour: [u8; 3]) -> Result<Option<RgbImage>, Flaw> {
     guarded(|| {
-        let image = dynamic(bytes, max_pixels)?;
+        let (image, _memory) = dynamic(bytes, max_pixels)?;
         if !image.color().has_alpha() {
             return Ok(None);
         }
@@ -73,20 +118,18 @@ pub fn flatten(bytes: &[u8], max_pixels: u64, colour: [u8; 3]) -> Result<Option<
     })
 }
 
-impl Raw {
-    /// The pixels of this sample's picture.
-    ///
-    /// # Errors
-    /// Names the sample.
-    pub fn pixels(&self, max_pixels: u64) -> Result<RgbImage, Bad> {
-        let image = match &self.picture {
-            Some(Picture::Encoded(bytes)) => decode(bytes, max_pixels),
-            Some(Picture::Decoded(image)) if image.width() == 0 || image.height() == 0 => Err(flaw("empty image", "it has no pixels")),
-            Some(Picture::Decoded(image)) => Ok(image.clone()),
-            None => Err(flaw("no image", "")),
-        };
-        image.map_err(|flaw| Bad { key: self.key.clone(), place: self.key.clone(), reason: flaw.reason, detail: flaw.detail })
-    }
+/// The pixels of a sample's picture.
+///
+/// # Errors
+/// Names the sample.
+pub fn pixels(raw: &Raw, max_pixels: u64) -> Result<Decoded, Bad> {
+    let image = match &raw.picture {
+        Some(Picture::Encoded(bytes)) => decode_held(bytes, max_pixels),
+        Some(Picture::Decoded(image)) if image.width() == 0 || image.height() == 0 => Err(flaw("empty image", "it has no pixels")),
+        Some(Picture::Decoded(image)) => Ok(Decoded { image: image.clone(), memory: None }),
+        None => Err(flaw("no image", "")),
+    };
+    image.map_err(|flaw| Bad { key: raw.key.clone(), place: raw.key.clone(), reason: flaw.reason, detail: flaw.detail })
 }
 
 /// Runs a decoder and turns its panic into a flaw.
@@ -100,7 +143,7 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.and_then(|text| text.lines().next()).unwrap_or("without a message").to_owned()
 }
 
-fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, Flaw> {
+fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<(DynamicImage, Taken<'static>), Flaw> {
     if bytes.is_empty() {
         return Err(flaw("empty file", "it has no bytes"));
     }
@@ -118,13 +161,27 @@ fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, Flaw> {
     if width == 0 || height == 0 {
         return Err(flaw("empty image", format!("its header says {width}×{height} pixels")));
     }
-    if u64::from(width) * u64::from(height) > max_pixels {
-        return Err(flaw("too many pixels", format!("its header says {width}×{height}; {max_pixels} pixels are allowed")));
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > max_pixels {
+        return Err(flaw(
+            "too many pixels",
+            format!("its header says {width}×{height}; `max_pixels` allows {max_pixels}, because so few bytes could hold a bomb"),
+        ));
+    }
+    if pixels > MANY_PIXELS {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            tracing::warn!("a picture has {width}×{height} pixels, which takes much memory; `max_pixels` sets the most. Others are not mentioned");
+        });
     }
     if format == ImageFormat::Jpeg {
         whole_jpeg(bytes)?;
     }
-    DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))
+    // What the decoder gives, the copy in RGB, and the coefficients of a progressive JPEG.
+    let own = if format == ImageFormat::Jpeg { 9 } else { 3 };
+    let memory = memory::DECODED.take(decoder.total_bytes().saturating_add(pixels * own));
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
+    Ok((image, memory))
 }
 
 fn refused(error: &ImageError) -> Flaw {
@@ -203,7 +260,8 @@ mod tests {
         bytes.into_inner()
     }
 
-    const FORMATS: [ImageFormat; 5] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp];
+    const FORMATS: [ImageFormat; 6] =
+        [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff];
 
     fn reason(bytes: &[u8]) -> &'static str {
         decode(bytes, MAX_PIXELS).map_or_else(|flaw| flaw.reason, |_| "none")
@@ -215,7 +273,7 @@ mod tests {
             let image = decode(&encoded(format), MAX_PIXELS).expect("it is whole");
             assert_eq!(image.dimensions(), (40, 30), "{format:?}");
         }
-        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp] {
+        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff] {
             assert_eq!(decode(&encoded(format), MAX_PIXELS).expect("it is whole"), picture(), "{format:?} is lossless");
         }
     }

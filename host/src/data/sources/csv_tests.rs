@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use serde_json::json;
 
@@ -7,7 +9,7 @@ fn open(name: &str, table: &[u8], options: serde_json::Value) -> (tempfile::Temp
     std::fs::write(folder.path().join("a.jpg"), b"picture a").expect("room");
     let mut all = json!({"use": "csv", "path": name});
     all.as_object_mut().expect("a table").extend(options.as_object().expect("a table").clone());
-    let source = crate::data::open(&all, folder.path());
+    let source = crate::data::testing::open(&all, folder.path());
     (folder, source)
 }
 

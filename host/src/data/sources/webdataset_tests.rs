@@ -1,3 +1,6 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use super::*;
 use serde_json::json;
 
@@ -14,7 +17,7 @@ pub(super) fn shard(folder: &Path, name: &str, members: &[(&str, &[u8])]) {
 fn open(folder: &Path, options: serde_json::Value) -> Result<Arc<dyn Source>> {
     let mut table = json!({"use": "webdataset", "shards": "*.tar"});
     table.as_object_mut().expect("a table").extend(options.as_object().expect("a table").clone());
-    crate::data::open(&table, folder)
+    crate::data::testing::open(&table, folder)
 }
 
 fn problems(source: &dyn Source) -> Vec<(String, &'static str)> {
