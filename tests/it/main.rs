@@ -3,6 +3,7 @@
 mod caption;
 mod cargo;
 mod cli;
+mod data;
 mod dependencies;
 mod dylib;
 mod first_minutes;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit};
 
+use crate::data::decode::MAX_PIXELS;
 use crate::data::tokens::{Clean, Mode};
 use crate::engine::lora::LoraConfig;
 use crate::formats::WeightSet;
@@ -41,6 +42,8 @@ pub struct TopConfig {
     pub device: String,
     /// Where token ids come from: `clip`, or a `tokenizer.json`, its folder, or `hf-hub:…`, alone or in a table with options.
     pub tokenizer: TokenizerConfig,
+    /// Most pixels of a picture; one with more is not used. Pillow's limit by default, against files of few bytes that would fill the memory.
+    pub max_pixels: u64,
 }
 
 impl Default for TopConfig {
@@ -59,6 +62,7 @@ impl Default for TopConfig {
             libraries: Vec::new(),
             device: "auto".into(),
             tokenizer: TokenizerConfig::default(),
+            max_pixels: MAX_PIXELS,
         }
     }
 }
@@ -68,7 +72,10 @@ impl Section for TopConfig {
     const NEVER_DECIDE: &'static [&'static str] = &["name", "logs", "libraries", "model", "pretrained", "pretrained_weights"];
 
     fn check(&self) -> Vec<(&'static str, String)> {
-        let mut problems = out_of_range(&[(self.embed < 1, "embed", "must be at least 1")]);
+        let mut problems = out_of_range(&[
+            (self.embed < 1, "embed", "must be at least 1"),
+            (self.max_pixels < 1, "max_pixels", "must be at least 1"),
+        ]);
         if let Err(failure) = crate::device::parse(&self.device) {
             problems.push(("device", failure.message));
         }

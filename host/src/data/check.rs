@@ -158,7 +158,7 @@ struct Seen {
 type Known = Mutex<HashMap<u128, Result<(u32, u32), (&'static str, String)>>>;
 
 /// Opens a source for what is wanted of it.
-pub type Open<'a> = dyn Fn(Wants) -> Result<Arc<dyn Source>> + 'a;
+pub type Open<'a> = dyn Fn(Wants) -> vlhub_core::Result<Arc<dyn Source>> + 'a;
 
 /// Reads and decodes every sample, with all cores, for what a run reads. Never panics, whatever the data are.
 ///

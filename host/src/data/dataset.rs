@@ -9,9 +9,6 @@ use super::decode::{MAX_PIXELS, pixels};
 use super::ordered::ordered;
 use super::views::{ImageInput, guarded};
 
-/// A picture of more pixels is brought to the size of the image tower at once, so that a suite can hold a batch of such.
-const LARGE: u64 = 25_000_000;
-
 /// How samples are read for suites.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
@@ -50,8 +47,8 @@ fn sample(source: &dyn Source, index: usize, reading: &Reading) -> Result<Sample
     guarded(source, index, || {
         let raw = source.read(index)?;
         let (mut image, memory) = pixels(&raw, reading.max_pixels)?.into_parts();
-        if let Some(input) = reading.image.filter(|_| u64::from(image.width()) * u64::from(image.height()) > LARGE) {
-            image = input.prepare(&image);
+        if let Some(input) = &reading.image {
+            image = input.bounded(image);
         }
         drop(memory);
         let label = raw.caption.labels.first().copied();
@@ -99,7 +96,7 @@ impl Datasets for HostDatasets {
 
     fn open_for(&self, options: &serde_json::Value, wants: Wants) -> Result<Arc<dyn Dataset>> {
         let cx = SourceCx { folder: &self.folder, wants: wants.picture(Want::Required), extent: Extent::Whole };
-        Ok(Arc::new(SourceDataset::new(super::open(&self.registry, options, &cx)?, self.reading)))
+        Ok(Arc::new(SourceDataset::new(super::open_table(&self.registry, options, &cx)?, self.reading)))
     }
 }
 

@@ -44,7 +44,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Pictures> {
     Ok(found)
 }
 
-/// Reads a picture and brings it to the size that the image tower reads, so that many large ones fit in memory.
+/// Reads a picture; a large one comes at the size that the image tower reads, so that many fit in memory.
 ///
 /// # Errors
 /// Why the file is no picture that can be used.
@@ -53,7 +53,8 @@ pub fn read(path: &Path, input: &ImageInput, max_pixels: u64) -> Result<RgbImage
     let bytes = picture_file::read(path, &key)?;
     let decoded =
         decode_held(&bytes, max_pixels).map_err(|flaw| Bad { place: key.clone(), key, reason: flaw.reason, detail: flaw.detail })?;
-    Ok(input.prepare(decoded.image()))
+    let (image, _memory) = decoded.into_parts();
+    Ok(input.bounded(image))
 }
 
 /// A list of what was not used, for people: how many of each reason, and the first few of them.

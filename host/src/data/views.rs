@@ -41,6 +41,9 @@ pub struct Views {
     pub labels: bool,
 }
 
+/// A picture of more pixels is large: a batch of such would not fit in memory.
+const LARGE: u64 = 25_000_000;
+
 /// What the image tower reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImageInput {
@@ -62,6 +65,11 @@ impl ImageInput {
     /// A picture of the tower's size.
     pub fn prepare(&self, image: &RgbImage) -> RgbImage {
         vlhub_sdk::pixels::prepare(image, self.size, self.fit, self.filter, self.fill)
+    }
+
+    /// A picture that can be held in a batch: as it is, or of the tower's size when it is large. [`ImageInput::prepare`] makes the same of both.
+    pub fn bounded(&self, image: RgbImage) -> RgbImage {
+        if u64::from(image.width()) * u64::from(image.height()) > LARGE { self.prepare(&image) } else { image }
     }
 }
 

@@ -13,3 +13,22 @@ mod shards;
 mod suffixes;
 mod tar_index;
 pub mod webdataset;
+
+#[cfg(test)]
+mod tests {
+    use vlhub_core::{Source, registered_here};
+    use vlhub_sdk::testkit::{Outcome, all, source};
+
+    #[test]
+    fn every_source_keeps_the_laws() {
+        let entries = registered_here().source;
+        assert_eq!(entries.len(), 4);
+        for entry in entries {
+            for (law, keeps) in all::laws::<dyn Source>().iter().chain(source::LAWS) {
+                if let Outcome::Broken(why) = keeps(entry) {
+                    panic!("source::{}::{law}: {why}", entry.name);
+                }
+            }
+        }
+    }
+}

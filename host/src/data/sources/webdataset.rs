@@ -142,6 +142,10 @@ impl WebDataset {
             this.entries.extend(indexed.entries);
             this.problems.extend(indexed.problems);
         }
+        if this.entries.is_empty() && cx.extent == Extent::Glance {
+            // The first samples may be the only ones that lack something: what is an error is decided by all.
+            return Self::open(config, &SourceCx { extent: Extent::Whole, ..*cx });
+        }
         if this.entries.is_empty() {
             let first = this.problems.first().map(|bad| format!("; the first problem is {bad}"));
             let read = format!("{wants} are read");
