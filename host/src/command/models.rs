@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use vlhub_core::Registry;
 
 use super::{fits, print_json};
-use crate::catalog::natural;
+use crate::data::natural::natural;
 use crate::cli::{ModelsCommand, Shared};
 use crate::config::RunConfig;
 use crate::config::document::{Document, to_toml};

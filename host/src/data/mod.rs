@@ -9,6 +9,7 @@ pub mod check;
 pub mod dataset;
 pub mod decode;
 pub mod loader;
+pub mod natural;
 pub(crate) mod normalise;
 pub mod ordered;
 pub mod pack;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vlhub_core::{Error, Result, suggest};
 
-use crate::catalog::natural;
+use crate::data::natural::natural;
 
 /// Classes in the order of labels.
 #[derive(Debug, Default, PartialEq, Eq)]
