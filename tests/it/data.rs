@@ -25,12 +25,9 @@ const CLASSIFY: &str = "[objective.classify]\nclasses = 9";
 /// A folder with the run files `clip.toml`, `simclr.toml`, `byol.toml` and `classify.toml`.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    for (name, objective) in [
-        ("clip", "[objective.clip]"),
-        ("simclr", SIMCLR),
-        ("byol", "[objective.byol]\nhidden = [16]\nout = 8"),
-        ("classify", CLASSIFY),
-    ] {
+    for (name, objective) in
+        [("clip", "[objective.clip]"), ("simclr", SIMCLR), ("byol", "[objective.byol]\nhidden = [16]\nout = 8"), ("classify", CLASSIFY)]
+    {
         std::fs::write(folder.path().join(format!("{name}.toml")), run_file(objective)).expect("written");
     }
     folder
@@ -135,7 +132,8 @@ fn a_member_that_nobody_reads_may_be_anything() {
     let mut members = Vec::new();
     for number in 0..8u8 {
         members.push((format!("{number}.jpg"), encoded(number, ImageFormat::Jpeg)));
-        members.push((format!("{number}.json"), format!("{{\"similarity\": {}}}", if number % 4 == 0 { "NaN" } else { "0.3" }).into_bytes()));
+        members
+            .push((format!("{number}.json"), format!("{{\"similarity\": {}}}", if number % 4 == 0 { "NaN" } else { "0.3" }).into_bytes()));
         members.push((format!("{number}.txt"), if number == 5 { vec![0xFF, 0xFE] } else { format!("number {number}").into_bytes() }));
         members.push((format!("{number}.cls"), b"[]".to_vec()));
     }
@@ -179,7 +177,8 @@ fn check_and_training_find_the_same_samples() {
         let args = ["train", &format!("{name}.toml"), &format!("name={name}"), "train.steps=12", &format!("data.train={data}")];
         must(folder.path(), &args);
         let log = std::fs::read_to_string(folder.path().join(format!("logs/{name}/skipped.jsonl"))).expect("it is there");
-        let mut skipped: Vec<String> = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["key"].to_string()).collect();
+        let mut skipped: Vec<String> =
+            log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["key"].to_string()).collect();
         skipped.sort();
         skipped.dedup();
         let mut found: Vec<String> = summary["problems"].as_array().expect("a list").iter().map(|bad| bad["key"].to_string()).collect();
@@ -207,7 +206,10 @@ fn names_with_dots_are_explained_by_data_check_and_by_check() {
         let run_file = run(folder.path(), &["check", "clip.toml", &format!("data.train={{use=\"webdataset\",shards=\"{file}\"}}")]);
         assert!(run_file.code == 2 && run_file.err.contains(wanted), "{file}: {} {}", run_file.code, run_file.err);
     }
-    let right = run(folder.path(), &["check", "clip.toml", "data.train={use=\"webdataset\",shards=\"a.tar\",image_key=\"input.jpg\",text_key=\"input.txt\"}"]);
+    let right = run(
+        folder.path(),
+        &["check", "clip.toml", "data.train={use=\"webdataset\",shards=\"a.tar\",image_key=\"input.jpg\",text_key=\"input.txt\"}"],
+    );
     assert_eq!(right.code, 0, "{}", right.err);
 }
 
@@ -260,7 +262,8 @@ fn what_cannot_be_embedded_is_listed_and_the_rest_is_done() {
     write(folder.path(), "photos/2.jpg", &whole[..300]);
     write(folder.path(), "photos/4.tif", &encoded(4, ImageFormat::Tiff));
     write(folder.path(), "photos/notes.txt", b"no picture");
-    let embed = |more: &[&str]| run(folder.path(), &[&["embed", "--model", "clip.toml", "--out", "o.safetensors", "--batch", "2"], more].concat());
+    let embed =
+        |more: &[&str]| run(folder.path(), &[&["embed", "--model", "clip.toml", "--out", "o.safetensors", "--batch", "2"], more].concat());
     let ran = embed(&["--images", "photos", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let said: Value = serde_json::from_str(&ran.out).expect("JSON");
@@ -282,7 +285,9 @@ fn what_cannot_be_embedded_is_listed_and_the_rest_is_done() {
 fn a_camera_s_picture_is_read_and_the_limit_is_an_option() {
     let folder = folder();
     GrayImage::from_pixel(5200, 5200, Luma([90])).save(folder.path().join("big.png")).expect("room");
-    let embed = |more: &[&str]| run(folder.path(), &[&["embed", "--model", "clip.toml", "--images", "big.png", "--out", "o.safetensors"], more].concat());
+    let embed = |more: &[&str]| {
+        run(folder.path(), &[&["embed", "--model", "clip.toml", "--images", "big.png", "--out", "o.safetensors"], more].concat())
+    };
     assert_eq!(embed(&[]).code, 0, "27 megapixels: {}", embed(&[]).err);
     for more in [&["--max-pixels", "27000000"][..], &["max_pixels=27000000"]] {
         let refused = embed(more);

@@ -72,10 +72,8 @@ impl Section for TopConfig {
     const NEVER_DECIDE: &'static [&'static str] = &["name", "logs", "libraries", "model", "pretrained", "pretrained_weights"];
 
     fn check(&self) -> Vec<(&'static str, String)> {
-        let mut problems = out_of_range(&[
-            (self.embed < 1, "embed", "must be at least 1"),
-            (self.max_pixels < 1, "max_pixels", "must be at least 1"),
-        ]);
+        let mut problems =
+            out_of_range(&[(self.embed < 1, "embed", "must be at least 1"), (self.max_pixels < 1, "max_pixels", "must be at least 1")]);
         if let Err(failure) = crate::device::parse(&self.device) {
             problems.push(("device", failure.message));
         }

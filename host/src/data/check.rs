@@ -249,7 +249,12 @@ fn size_of(raw: &Raw, content: u128, max_pixels: u64, known: &Known) -> Result<(
 
 fn summary(source: &dyn Source, all: Vec<(usize, Result<Seen, Bad>)>) -> Summary {
     let problems = source.problems();
-    let mut summary = Summary { samples: source.len() + problems.len(), fingerprint: source.fingerprint(), notes: source.notes().to_vec(), ..Summary::default() };
+    let mut summary = Summary {
+        samples: source.len() + problems.len(),
+        fingerprint: source.fingerprint(),
+        notes: source.notes().to_vec(),
+        ..Summary::default()
+    };
     let (mut widths, mut heights, mut captions) = (Vec::new(), Vec::new(), Vec::new());
     let mut contents: HashMap<u128, usize> = HashMap::new();
     let note = |summary: &mut Summary, bad: &Bad| {
@@ -312,9 +317,12 @@ mod tests {
         // The colour of a picture is its number modulo 256, and its size repeats every 15: so 300 hold no pair.
         assert_eq!(summary.duplicates, 0);
         let text = summary.to_text();
-        for wanted in
-            ["301 samples, 297 can be used where pictures are read", "width    9 to 13, median 11", "2 × broken", "`sample 3` (sample 3): broken, on purpose"]
-        {
+        for wanted in [
+            "301 samples, 297 can be used where pictures are read",
+            "width    9 to 13, median 11",
+            "2 × broken",
+            "`sample 3` (sample 3): broken, on purpose",
+        ] {
             assert!(text.contains(wanted), "{wanted}: {text}");
         }
     }
@@ -327,8 +335,8 @@ mod tests {
             image::RgbImage::new(2, 2).save(folder.path().join(class).join("1.png")).expect("room");
         }
         std::fs::write(folder.path().join("b/2.jpg"), "<html>").expect("room");
-        let source =
-            crate::data::testing::open(&serde_json::json!({"use": "imagefolder", "path": folder.path()}), folder.path()).expect("it is whole");
+        let source = crate::data::testing::open(&serde_json::json!({"use": "imagefolder", "path": folder.path()}), folder.path())
+            .expect("it is whole");
         let summary = check_source(&*source, "pictures", MAX_PIXELS, &Known::default());
         assert_eq!((summary.duplicates, summary.duplicated.as_slice()), (1, &[("b/1.png".to_owned(), "a/1.png".to_owned())][..]));
         assert_eq!((summary.bad(), summary.problems[0].reason, summary.classes["b"]), (1, "not an image", 1));

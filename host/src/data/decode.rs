@@ -191,7 +191,9 @@ fn within(width: u32, height: u32, max_pixels: u64) -> Result<u64, Flaw> {
     if pixels > max_pixels {
         return Err(flaw(
             "too many pixels",
-            format!("its header says {width}×{height}, and `max_pixels` allows {max_pixels}, because a file of few bytes may claim any number"),
+            format!(
+                "its header says {width}×{height}, and `max_pixels` allows {max_pixels}, because a file of few bytes may claim any number"
+            ),
         ));
     }
     if pixels > MANY_PIXELS {

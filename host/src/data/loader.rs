@@ -40,7 +40,17 @@ pub struct LoaderConfig {
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { batch: 32, threads: 2, seed: 0, image: None, truncate: true, max_bad_fraction: 0.01, max_bad_run: 1000, shuffle: true, max_pixels: MAX_PIXELS }
+        Self {
+            batch: 32,
+            threads: 2,
+            seed: 0,
+            image: None,
+            truncate: true,
+            max_bad_fraction: 0.01,
+            max_bad_run: 1000,
+            shuffle: true,
+            max_pixels: MAX_PIXELS,
+        }
     }
 }
 

@@ -156,7 +156,13 @@ fn members(source: &dyn Source, index: usize, options: &PackOptions) -> Result<V
         Some(Picture::Decoded(image)) => ("png", png(image)),
         Some(Picture::Encoded(bytes)) => {
             let suffix = decode::extension(bytes).ok_or_else(|| bad("not an image", String::new()))?;
-            match options.background.map(|colour| decode::flatten(bytes, options.max_pixels, colour)).transpose().map_err(from_flaw)?.flatten() {
+            match options
+                .background
+                .map(|colour| decode::flatten(bytes, options.max_pixels, colour))
+                .transpose()
+                .map_err(from_flaw)?
+                .flatten()
+            {
                 Some(flat) => ("png", png(&flat)),
                 None => (suffix, bytes.clone()),
             }

@@ -91,9 +91,13 @@ mod tests {
             std::fs::write(path, "x").expect("room");
         }
         let found = find(&[folder.path().join("alone.dat"), folder.path().join("in")]).expect("there are some");
-        let names: Vec<_> = found.files.iter().map(|path| path.strip_prefix(folder.path()).expect("inside").display().to_string()).collect();
+        let names: Vec<_> =
+            found.files.iter().map(|path| path.strip_prefix(folder.path()).expect("inside").display().to_string()).collect();
         assert_eq!(names, ["alone.dat", "in/a/1.TIF", "in/b.png"], "what is named is taken by its word");
-        assert_eq!(found.skipped.iter().map(|bad| (bad.key.as_str(), bad.reason)).collect::<Vec<_>>(), [("notes.txt", "not an image file")]);
+        assert_eq!(
+            found.skipped.iter().map(|bad| (bad.key.as_str(), bad.reason)).collect::<Vec<_>>(),
+            [("notes.txt", "not an image file")]
+        );
         assert!(find(&[folder.path().join("typo.png")]).expect_err("nothing is there").to_string().contains("typo.png"));
         std::fs::create_dir(folder.path().join("empty")).expect("room");
         assert!(find(&[folder.path().join("empty")]).expect_err("nothing is in it").to_string().contains("no picture in"));

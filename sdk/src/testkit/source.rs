@@ -37,7 +37,8 @@ fn with(entry: &vlhub_core::Entry<dyn Source>, law: fn(&Options, &Path) -> Verdi
 
 /// All laws, for options whose relative paths start at `folder`.
 pub fn every_law(config: &Options, folder: &Path) -> Verdict {
-    for (name, law) in [("repeats", repeats as fn(&Options, &Path) -> Verdict), ("required", required), ("unread", unread), ("labels", labels)]
+    for (name, law) in
+        [("repeats", repeats as fn(&Options, &Path) -> Verdict), ("required", required), ("unread", unread), ("labels", labels)]
     {
         law(config, folder).map_err(|why| format!("{name}: {why}"))?;
     }
@@ -54,8 +55,7 @@ fn read(source: &dyn Source) -> Vec<Result<Raw, Bad>> {
 
 /// Two openings list the same samples and tell the same fingerprint, and a sample is the same each time and in any order.
 pub fn repeats(config: &Options, folder: &Path) -> Verdict {
-    let (first, second) =
-        (open(config, folder, Wants::WHATEVER, Extent::Whole)?, open(config, folder, Wants::WHATEVER, Extent::Whole)?);
+    let (first, second) = (open(config, folder, Wants::WHATEVER, Extent::Whole)?, open(config, folder, Wants::WHATEVER, Extent::Whole)?);
     ensure(!first.is_empty(), || "it lists no sample; a source without any is an error when it is opened".into())?;
     ensure(first.fingerprint() == second.fingerprint(), || {
         format!("two fingerprints of the same data: {} and {}", first.fingerprint(), second.fingerprint())
@@ -94,7 +94,9 @@ pub fn required(config: &Options, folder: &Path) -> Verdict {
 
 /// Where nothing but the picture is read, at least as many samples can be used as where more is read.
 pub fn unread(config: &Options, folder: &Path) -> Verdict {
-    let count = |wants: Wants| open(config, folder, wants, Extent::Whole).map_or(0, |source| read(&*source).iter().filter(|read| read.is_ok()).count());
+    let count = |wants: Wants| {
+        open(config, folder, wants, Extent::Whole).map_or(0, |source| read(&*source).iter().filter(|read| read.is_ok()).count())
+    };
     let pictures = Wants::NOTHING.picture(Want::Required);
     let (alone, captioned, labelled) = (count(pictures), count(pictures.text(Want::Required)), count(pictures.label(Want::Required)));
     ensure(alone >= captioned.max(labelled), || {

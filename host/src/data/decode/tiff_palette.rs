@@ -12,10 +12,7 @@ use tiff::{ColorType, TiffError};
 ///
 /// # Errors
 /// What the decoder says, or `allowed`.
-pub(super) fn decode<E: From<TiffError>>(
-    bytes: &[u8],
-    allowed: impl FnOnce(u32, u32) -> Result<(), E>,
-) -> Result<Option<DynamicImage>, E> {
+pub(super) fn decode<E: From<TiffError>>(bytes: &[u8], allowed: impl FnOnce(u32, u32) -> Result<(), E>) -> Result<Option<DynamicImage>, E> {
     let mut limits = Limits::default();
     limits.ifd_value_size = 1 << 20;
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(E::from)?.with_limits(limits.clone());

@@ -109,7 +109,8 @@ impl CsvSource {
         let separator = separator(config, &path)?;
         let mut records = Records::new(file.try_clone().map_err(io)?, separator).map_err(io)?;
         let head = records.read().map_err(io)?.ok_or_else(|| Error::invalid(format!("{} has no header line", path.display())))?;
-        let unreadable = || Error::invalid(format!("{}:1: the header line is not UTF-8, or has a quote that is not closed", path.display()));
+        let unreadable =
+            || Error::invalid(format!("{}:1: the header line is not UTF-8, or has a quote that is not closed", path.display()));
         let header = head.bytes.as_deref().and_then(|bytes| fields(bytes, separator)).ok_or_else(unreadable)?;
         let header = header.into_iter().map(|name| String::from_utf8(name).ok()).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
         let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
@@ -300,8 +301,7 @@ impl Header<'_> {
         }
         let near = suggest(name, self.names.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let other = if self.separator == b'\t' { "," } else { "\\t" };
-        let hint =
-            if self.names.len() == 1 { format!("; is another `separator` right, such as \"{other}\"?") } else { String::new() };
+        let hint = if self.names.len() == 1 { format!("; is another `separator` right, such as \"{other}\"?") } else { String::new() };
         let columns = self.names.join(" ");
         let detail = format!("`{option}` names column `{name}`, which is not there{near}{hint} columns: {columns}");
         let defaults = CsvConfig::default();

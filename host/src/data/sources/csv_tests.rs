@@ -9,12 +9,7 @@ fn open(name: &str, table: &[u8], options: serde_json::Value) -> (tempfile::Temp
     open_wanting(CAPTIONED, name, table, options)
 }
 
-fn open_wanting(
-    wants: Wants,
-    name: &str,
-    table: &[u8],
-    options: serde_json::Value,
-) -> (tempfile::TempDir, Result<Arc<dyn Source>>) {
+fn open_wanting(wants: Wants, name: &str, table: &[u8], options: serde_json::Value) -> (tempfile::TempDir, Result<Arc<dyn Source>>) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join(name), table).expect("room");
     std::fs::write(folder.path().join("a.jpg"), b"picture a").expect("room");
@@ -147,7 +142,13 @@ fn what_is_read_is_asked_for_as_strictly_as_ever() {
         (CAPTIONED, &b"filepath\na.jpg\n"[..], json!({}), "`caption_key` names column `title`, which is not there", "captions are read"),
         (CAPTIONED, b"filepath\na.jpg\n", json!({"caption_key": ""}), "`caption_key` is empty, but captions are read", "none is named"),
         (CAPTIONED, b"title\nx\n", json!({}), "`img_key` names column `filepath`", "pictures are read"),
-        (CAPTIONED, b"filepath,y\na.jpg,7\n", json!({"caption_key": "", "label_key": "y"}), "class 7 has no name", "a number is no caption"),
+        (
+            CAPTIONED,
+            b"filepath,y\na.jpg,7\n",
+            json!({"caption_key": "", "label_key": "y"}),
+            "class 7 has no name",
+            "a number is no caption",
+        ),
         (PICTURES.label(Want::Required), b"filepath\na.jpg\n", json!({}), "`label_key` is empty, but class labels are read", "labels"),
         (Wants::WHATEVER, b"a,b\n1,2\n", json!({}), "which is not there", "nothing that could be read"),
     ] {

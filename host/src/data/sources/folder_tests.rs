@@ -30,8 +30,7 @@ fn keys(source: &dyn Source) -> Vec<String> {
 
 #[test]
 fn classes_and_files_are_in_the_order_of_their_bytes() {
-    let folder =
-        tree(&["b/2.jpg", "b/10.JPG", "B/1.png", "a/deep/er/1.webp", "a/.hidden.jpg", "a/notes.txt", "stray.jpg", ".git/x.jpg"]);
+    let folder = tree(&["b/2.jpg", "b/10.JPG", "B/1.png", "a/deep/er/1.webp", "a/.hidden.jpg", "a/notes.txt", "stray.jpg", ".git/x.jpg"]);
     let source = open(folder.path(), json!(null)).expect("it is whole");
     assert_eq!(source.classes(), ["B", "a", "b"]);
     assert_eq!((0..source.len()).map(|at| source.key(at)).collect::<Vec<_>>(), ["B/1.png", "a/deep/er/1.webp", "b/10.JPG", "b/2.jpg"]);
@@ -52,11 +51,9 @@ fn class_names_give_an_order_or_better_names() {
     assert_eq!(label(json!(["n2", "n1"])), ["n2/1.jpg=n2", "n1/1.jpg=n1"], "the names of the folders are an order");
     assert_eq!(label(json!(["tench", "shark"])), ["n1/1.jpg=tench", "n2/1.jpg=shark"], "other names are names");
     assert_eq!(label(json!(["n0", "n2", "n1"])), ["n2/1.jpg=n2", "n1/1.jpg=n1"], "a class without pictures keeps its label");
-    for (classes, wanted) in [
-        (json!(["n1"]), "folder `n2` is no class"),
-        (json!(["n1", "n2", "n2"]), "listed twice"),
-        (json!(["tench"]), "1 names, but"),
-    ] {
+    for (classes, wanted) in
+        [(json!(["n1"]), "folder `n2` is no class"), (json!(["n1", "n2", "n2"]), "listed twice"), (json!(["tench"]), "1 names, but")]
+    {
         let error = open(folder.path(), classes).expect_err(wanted).to_string();
         assert!(error.contains(wanted), "{error}");
     }

@@ -144,7 +144,8 @@ fn sizes_at_the_ends_are_drawn_and_others_are_refused() {
         assert_eq!(picture(&raw).dimensions(), (size, size));
     }
     for size in [0, 7, 5000] {
-        let error = ShapesConfig { size, ..ShapesConfig::default() }.build(&SourceCx::new(Path::new("."))).expect_err("out of range").to_string();
+        let error =
+            ShapesConfig { size, ..ShapesConfig::default() }.build(&SourceCx::new(Path::new("."))).expect_err("out of range").to_string();
         assert!(error.contains("`size`") && error.contains(&size.to_string()), "{error}");
     }
 }

@@ -60,7 +60,9 @@ impl<'a> Suffixes<'a> {
         // A suffix of its own for every sample is the rest of a name that has dots.
         let part = group.parts.iter().map(|(suffix, _)| suffix.as_str()).find(|suffix| fits(suffix)).unwrap_or(likely);
         let key = String::from_utf8_lossy(&group.key);
-        format!("; names have dots: a key ends at the first dot of a name, so `{key}.{part}` is key `{key}` with suffix `{part}`; rename the members")
+        format!(
+            "; names have dots: a key ends at the first dot of a name, so `{key}.{part}` is key `{key}` with suffix `{part}`; rename the members"
+        )
     }
 }
 

@@ -87,10 +87,9 @@ impl WebDataset {
     /// A shard that is missing, empty or compressed, or no usable sample at all.
     pub fn open(config: &WebDatasetConfig, cx: &SourceCx<'_>) -> Result<Self> {
         let wants = cx.wants;
-        for (key, value, want, what) in [
-            ("image_key", &config.image_key, wants.picture, "pictures"),
-            ("class_key", &config.class_key, wants.label, "class labels"),
-        ] {
+        for (key, value, want, what) in
+            [("image_key", &config.image_key, wants.picture, "pictures"), ("class_key", &config.class_key, wants.label, "class labels")]
+        {
             if want == Want::Required && value.is_empty() {
                 return Err(Error::invalid(format!("`{key}` is empty, but {what} are read; name the suffix of their members")));
             }

@@ -150,7 +150,11 @@ fn a_bad_member_is_a_bad_sample_and_no_more() {
 #[test]
 fn samples_need_the_members_that_are_read_and_no_others() {
     let folder = tempfile::tempdir().expect("a folder");
-    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("1.jpg", b"J"), ("1.cls", b"7"), ("2.txt", b"alone"), ("3.png", b"J"), ("3.txt", b"x")]);
+    shard(
+        folder.path(),
+        "0.tar",
+        &[("0.jpg", b"J"), ("1.jpg", b"J"), ("1.cls", b"7"), ("2.txt", b"alone"), ("3.png", b"J"), ("3.txt", b"x")],
+    );
     let keys = |wants: Wants| -> Vec<String> {
         let source = open_wanting(wants, folder.path(), json!({})).expect("some are whole");
         (0..source.len()).map(|at| source.read(at).expect("it is whole").key).collect()
@@ -178,7 +182,12 @@ fn json_may_be_pythons() {
 #[test]
 fn what_is_missing_is_told_with_what_is_there() {
     for (members, option, wanted, why) in [
-        (&["0.input.jpg", "0.txt", "1.input.jpg", "1.txt"][..], "image", "its members end in input.jpg, txt; did you mean image_key = \"input.jpg\"?", "a suffix of two parts"),
+        (
+            &["0.input.jpg", "0.txt", "1.input.jpg", "1.txt"][..],
+            "image",
+            "its members end in input.jpg, txt; did you mean image_key = \"input.jpg\"?",
+            "a suffix of two parts",
+        ),
         (&["0.tif", "0.txt"], "image", "did you mean image_key = \"tif\"?", "a picture of another kind"),
         (&["p.0.jpg", "p.0.txt", "p.1.jpg", "p.1.txt"], "image", "`p.0.jpg` is key `p` with suffix `0.jpg`", "a dot in the names"),
         (&["0.5_cat.jpg", "0.5_cat.txt", "1.7_dog.jpg", "1.7_dog.txt"], "image", "names have dots", "a number with a point"),

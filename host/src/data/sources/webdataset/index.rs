@@ -177,9 +177,8 @@ impl Indexer {
     fn lack(&self, entry: &Entry, group: &Group, suffixes: &Suffixes<'_>) -> Option<(&'static str, String)> {
         let WebDatasetConfig { image_key, text_key, json_text_key, class_key, .. } = &self.config;
         let Wants { picture, text, label, .. } = self.wants;
-        let captioned = entry.text.is_there()
-            || (entry.json.is_there() && !json_text_key.is_empty())
-            || (entry.label.is_there() && self.named);
+        let captioned =
+            entry.text.is_there() || (entry.json.is_there() && !json_text_key.is_empty()) || (entry.label.is_there() && self.named);
         let no_picture = || Some(("no image", suffixes.no_picture(group, image_key)));
         if picture == Want::Required && !entry.image.is_there() {
             return no_picture();
