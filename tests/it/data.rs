@@ -26,7 +26,7 @@ const CLASSIFY: &str = "[objective.classify]\nclasses = 9";
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, objective) in
-        [("clip", "[objective.clip]"), ("simclr", SIMCLR), ("byol", "[objective.byol]\nhidden = [16]\nout = 8"), ("classify", CLASSIFY)]
+        [("clip", "[objective.clip]"), ("simclr", SIMCLR), ("byol", "[objective.byol]\nhidden = 16\nout = 8"), ("classify", CLASSIFY)]
     {
         std::fs::write(folder.path().join(format!("{name}.toml")), run_file(objective)).expect("written");
     }
@@ -235,7 +235,7 @@ fn numbered_folders_are_the_classes_of_their_numbers() {
     }
     assert_eq!(counts(&[])["10"], 11, "without names a folder's name is its class");
     write(folder.path(), "val/12/1.png", &encoded(0, ImageFormat::Png));
-    let outside = run(folder.path(), &["data", "check", "val", "classes=names.txt"]);
+    let outside = train(folder.path(), "classify", "{use=\"imagefolder\",path=\"val\",classes=\"names.txt\"}");
     assert!(outside.code == 2 && outside.err.contains("from 0 to 11, and `12` is outside"), "{}", outside.err);
 }
 
@@ -247,7 +247,7 @@ fn an_empty_class_keeps_its_place_and_is_told() {
         (0..pictures).for_each(|number| write(folder.path(), &format!("set/{class}/{number}.png"), &encoded(number, ImageFormat::Png)));
     }
     let text = must(folder.path(), &["data", "check", "set"]);
-    assert!(text.contains("1 of 2 class folders of set hold no picture: a"), "{text}");
+    assert!(text.contains("1 of 2 class folders of ") && text.contains("hold no picture: a"), "{text}");
     let ran = train(folder.path(), "classify", "{use=\"imagefolder\",path=\"set\"}");
     assert!(ran.code == 0 && ran.err.contains("hold no picture: a"), "{}", ran.err);
 }
@@ -259,7 +259,7 @@ fn what_cannot_be_embedded_is_listed_and_the_rest_is_done() {
         write(folder.path(), &format!("photos/{number}.jpg"), &encoded(number, ImageFormat::Jpeg));
     }
     let whole = encoded(2, ImageFormat::Jpeg);
-    write(folder.path(), "photos/2.jpg", &whole[..300]);
+    write(folder.path(), "photos/2.jpg", &whole[..whole.len() - 40]);
     write(folder.path(), "photos/4.tif", &encoded(4, ImageFormat::Tiff));
     write(folder.path(), "photos/notes.txt", b"no picture");
     let embed =

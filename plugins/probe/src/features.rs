@@ -54,8 +54,8 @@ impl Pair {
     /// # Errors
     /// When one cannot be opened, or their classes differ.
     pub fn open(cx: &EvalCx<'_>, train: &serde_json::Value, data: &serde_json::Value) -> Result<Self> {
-        let train = cx.datasets.open(train).map_err(|error| error.within("`train`"))?;
-        let data = cx.datasets.open(data).map_err(|error| error.within("`data`"))?;
+        let train = cx.datasets.open_for(train, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`train`"))?;
+        let data = cx.datasets.open_for(data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
         let (known, asked) = (train.classes(), data.classes());
         if asked.is_empty() {
             return Err(Error::Options("`data` has no classes; choose a labelled data set".into()));

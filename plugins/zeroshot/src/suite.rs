@@ -59,7 +59,7 @@ impl Config<dyn EvalSuite> for ZeroshotConfig {
         if topk.first().is_none_or(|least| *least == 0) {
             return Err(Error::Options(format!("`topk` is {:?}; give at least one number, each at least 1", self.topk)));
         }
-        let data = cx.datasets.open(&self.data).map_err(|error| error.within("`data`"))?;
+        let data = cx.datasets.open_for(&self.data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
         let known = data.classes();
         if known.is_empty() && self.classes.is_empty() {
             return Err(Error::Options("the data set has no classes; name them in `classes`, or choose a labelled data set".into()));

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use vlhub_core::{Bad, Config, Extent, Raw, Source, SourceCx, Want, Wants};
 
-use super::{Law, Outcome, Verdict, all, ensure, failed};
+use super::{Law, LawOutcome, Verdict, all, ensure, failed};
 
 /// Options of a source.
-pub type Options = dyn Config<dyn Source>;
+pub type SourceOptions = dyn Config<dyn Source>;
 
 /// The laws, by name.
 pub const LAWS: &[Law<dyn Source>] = &[
@@ -24,28 +24,28 @@ pub const LAWS: &[Law<dyn Source>] = &[
 /// Most samples that are read: a law is no scan of a data set.
 const READ: usize = 64;
 
-fn with(entry: &vlhub_core::Entry<dyn Source>, law: fn(&Options, &Path) -> Verdict) -> Outcome {
+fn with(entry: &vlhub_core::PluginEntry<dyn Source>, law: fn(&SourceOptions, &Path) -> Verdict) -> LawOutcome {
     let config = match all::default_config(entry) {
         Ok(config) => config,
-        Err(why) => return Outcome::Broken(why),
+        Err(why) => return LawOutcome::Broken(why),
     };
     match config.build(&SourceCx::new(Path::new("."))) {
         Ok(_) => law(&*config, Path::new(".")).into(),
-        Err(error) => Outcome::Untried(format!("the default options name no data ({error}); call `testkit::source::every_law` with some")),
+        Err(error) => LawOutcome::Untried(format!("the default options name no data ({error}); call `testkit::source::every_law` with some")),
     }
 }
 
 /// All laws, for options whose relative paths start at `folder`.
-pub fn every_law(config: &Options, folder: &Path) -> Verdict {
+pub fn every_law(config: &SourceOptions, folder: &Path) -> Verdict {
     for (name, law) in
-        [("repeats", repeats as fn(&Options, &Path) -> Verdict), ("required", required), ("unread", unread), ("labels", labels)]
+        [("repeats", repeats as fn(&SourceOptions, &Path) -> Verdict), ("required", required), ("unread", unread), ("labels", labels)]
     {
         law(config, folder).map_err(|why| format!("{name}: {why}"))?;
     }
     glance(config, folder).map_err(|why| format!("glance: {why}"))
 }
 
-fn open(config: &Options, folder: &Path, wants: Wants, extent: Extent) -> Result<Box<dyn Source>, String> {
+fn open(config: &SourceOptions, folder: &Path, wants: Wants, extent: Extent) -> Result<Box<dyn Source>, String> {
     config.build(&SourceCx { folder, wants, extent }).map_err(failed("opening it"))
 }
 
@@ -54,7 +54,7 @@ fn read(source: &dyn Source) -> Vec<Result<Raw, Bad>> {
 }
 
 /// Two openings list the same samples and tell the same fingerprint, and a sample is the same each time and in any order.
-pub fn repeats(config: &Options, folder: &Path) -> Verdict {
+pub fn repeats(config: &SourceOptions, folder: &Path) -> Verdict {
     let (first, second) = (open(config, folder, Wants::WHATEVER, Extent::Whole)?, open(config, folder, Wants::WHATEVER, Extent::Whole)?);
     ensure(!first.is_empty(), || "it lists no sample; a source without any is an error when it is opened".into())?;
     ensure(first.fingerprint() == second.fingerprint(), || {
@@ -77,7 +77,7 @@ pub fn repeats(config: &Options, folder: &Path) -> Verdict {
 }
 
 /// What is required is there in every sample that is not refused. A source that has none of it says so when it is opened.
-pub fn required(config: &Options, folder: &Path) -> Verdict {
+pub fn required(config: &SourceOptions, folder: &Path) -> Verdict {
     let asks: [(&str, Wants, fn(&Raw) -> bool); 3] = [
         ("picture", Wants::NOTHING.picture(Want::Required), |raw| raw.picture.is_some()),
         ("caption", Wants::NOTHING.text(Want::Required), |raw| raw.caption.texts.iter().any(|text| !text.trim().is_empty())),
@@ -93,7 +93,7 @@ pub fn required(config: &Options, folder: &Path) -> Verdict {
 }
 
 /// Where nothing but the picture is read, at least as many samples can be used as where more is read.
-pub fn unread(config: &Options, folder: &Path) -> Verdict {
+pub fn unread(config: &SourceOptions, folder: &Path) -> Verdict {
     let count = |wants: Wants| {
         open(config, folder, wants, Extent::Whole).map_or(0, |source| read(&*source).iter().filter(|read| read.is_ok()).count())
     };
@@ -105,7 +105,7 @@ pub fn unread(config: &Options, folder: &Path) -> Verdict {
 }
 
 /// Labels index the classes where those have names, and a source that has labels says so.
-pub fn labels(config: &Options, folder: &Path) -> Verdict {
+pub fn labels(config: &SourceOptions, folder: &Path) -> Verdict {
     let Ok(source) = open(config, folder, Wants::NOTHING.label(Want::Required), Extent::Whole) else { return Ok(()) };
     ensure(source.labelled(), || "samples with labels are listed, but `labelled()` says that there are none".into())?;
     let classes = source.classes().len();
@@ -119,7 +119,7 @@ pub fn labels(config: &Options, folder: &Path) -> Verdict {
 }
 
 /// A glance finds samples where the whole has some, and no more than it.
-pub fn glance(config: &Options, folder: &Path) -> Verdict {
+pub fn glance(config: &SourceOptions, folder: &Path) -> Verdict {
     let whole = open(config, folder, Wants::WHATEVER, Extent::Whole)?;
     let glance = open(config, folder, Wants::WHATEVER, Extent::Glance)?;
     ensure(!glance.is_empty() && glance.len() <= whole.len(), || {

@@ -169,12 +169,13 @@ impl CsvSource {
             return Err(("empty caption", String::new()));
         }
         let Some(column) = self.columns.label else { return Ok(None) };
-        if label == Want::Optional && self.columns.caption.is_some() && row[column].trim().is_empty() {
+        let class_is_caption = text.is_read() && self.columns.caption.is_none();
+        if label == Want::Optional && !class_is_caption && row[column].trim().is_empty() {
             // As a sample of a shard without a label.
             return Ok(None);
         }
         let found = labels.of(&row[column]).map_err(|detail| ("bad label", detail))?;
-        if text == Want::Required && self.columns.caption.is_none() && !labels.has_name(found) {
+        if text == Want::Required && class_is_caption && !labels.has_name(found) {
             return Err(("no caption", format!("class {found} has no name, which would be the caption")));
         }
         Ok(Some(found))

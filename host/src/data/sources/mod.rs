@@ -17,7 +17,7 @@ pub mod webdataset;
 #[cfg(test)]
 mod tests {
     use vlhub_core::{Source, registered_here};
-    use vlhub_sdk::testkit::{Outcome, all, source};
+    use vlhub_sdk::testkit::{LawOutcome, all, source};
 
     #[test]
     fn every_source_keeps_the_laws() {
@@ -25,7 +25,7 @@ mod tests {
         assert_eq!(entries.len(), 4);
         for entry in entries {
             for (law, keeps) in all::laws::<dyn Source>().iter().chain(source::LAWS) {
-                if let Outcome::Broken(why) = keeps(entry) {
+                if let LawOutcome::Broken(why) = keeps(entry) {
                     panic!("source::{}::{law}: {why}", entry.name);
                 }
             }
