@@ -58,6 +58,7 @@ pub const LAYOUT: u64 = layout!(
     PluginEntry<dyn Augmentation>,
     PluginEntry<dyn CaptionTransform>,
     PluginEntry<dyn EvalSuite>,
+    PluginEntry<dyn Source>,
     Exports,
     Origin,
     Batch,
@@ -76,6 +77,10 @@ pub const LAYOUT: u64 = layout!(
     TextSide<'static>,
     Captioning,
     Caption,
+    Raw,
+    Picture,
+    Bad,
+    Wants,
     Sample,
     Metric,
     Report,
@@ -87,12 +92,14 @@ pub const LAYOUT: u64 = layout!(
     AugmentationCx,
     CaptionCx<'static>,
     EvalCx<'static>,
+    SourceCx<'static>,
     Host<'static>,
 ) ^ ((offset_of!(PluginEntry<dyn Objective>, parse) as u64) << 8)
     ^ ((offset_of!(PluginEntry<dyn Objective>, origin) as u64) << 16)
     ^ ((offset_of!(Encoded, tokens) as u64) << 24)
     ^ ((offset_of!(Loss, metrics) as u64) << 32)
-    ^ ((offset_of!(Exports, eval) as u64) << 40);
+    ^ ((offset_of!(Exports, eval) as u64) << 40)
+    ^ ((offset_of!(Exports, source) as u64) << 48);
 
 /// The one symbol that a library exports, `VLHUB_PLUGIN`, as data.
 #[repr(C)]

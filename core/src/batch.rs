@@ -33,7 +33,7 @@ pub struct Batch {
 
 impl Batch {
     /// The name of the class labels among the extra inputs: `[B, K]` int64, where a row with fewer than K labels ends in -1. It is there when
-    /// the data has classes.
+    /// the data have labels and an objective [reads](crate::Objective::reads) them.
     pub const LABELS: &'static str = "labels";
 
     /// An empty batch of `rows` rows.

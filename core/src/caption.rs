@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rand_core::RngCore;
 
-use crate::Result;
+use crate::{Result, Want, Wants};
 
 /// A text augmentation: rewrites the captions and labels of a sample. All randomness comes from `rng`, so a seed determines the texts.
 ///
@@ -32,6 +32,11 @@ pub trait CaptionTransform: Debug + Send + Sync {
     /// # Errors
     /// A caption that cannot be transformed, which ends the run; transform leniently.
     fn apply(&self, caption: Caption, rng: &mut dyn RngCore) -> Result<Option<Caption>>;
+    /// What it reads beside [`Caption::texts`]. Labels and other columns that nobody says to read are left out of [`Caption`], so that they may
+    /// be missing or damaged; by default both are read where they are there.
+    fn reads(&self) -> Wants {
+        Wants { label: Want::Optional, meta: Want::Optional, ..Wants::NOTHING }
+    }
 }
 
 /// The captions and labels of one picture.
@@ -39,9 +44,9 @@ pub trait CaptionTransform: Debug + Send + Sync {
 pub struct Caption {
     /// One caption or several: `choose` leaves one, `templates` makes many.
     pub texts: Vec<String>,
-    /// Class labels, indices from 0, if any.
+    /// Class labels, indices from 0, if there are any and they are read.
     pub labels: Vec<i64>,
-    /// Metadata: other columns or keys of the sample.
+    /// Metadata: other columns or keys of the sample, if they are read.
     pub meta: BTreeMap<String, String>,
 }
 

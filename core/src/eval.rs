@@ -8,7 +8,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::{Encoded, Error, Result};
+use crate::{Encoded, Error, Result, Wants};
 
 /// An evaluation suite: measures a model. It knows metrics, and nothing of towers, tokenizers, files or devices.
 ///
@@ -298,8 +298,12 @@ pub trait Dataset: Send + Sync {
 
 /// Opens data sets: the host's business, lent to suites.
 pub trait Datasets {
-    /// `options` is a table as in `[data.train]`.
+    /// `options` is a table as in `[data.train]`. Whatever a sample has is read, and only its picture must be there.
     fn open(&self, options: &serde_json::Value) -> Result<Arc<dyn Dataset>>;
+    /// [`Datasets::open`] for a suite that says what it reads: the rest of a sample may be missing or damaged. A picture is always read.
+    fn open_for(&self, options: &serde_json::Value, _wants: Wants) -> Result<Arc<dyn Dataset>> {
+        self.open(options)
+    }
 }
 
 /// What a suite is built with.

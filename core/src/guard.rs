@@ -40,6 +40,14 @@ struct AboutBackbone {
 struct AboutObjective {
     scope: Scope,
     needs: Vec<Need>,
+    reads: Wants,
+}
+
+/// What a source says of itself.
+struct AboutSource {
+    len: usize,
+    labelled: bool,
+    fingerprint: String,
 }
 
 /// Puts a plugin behind its guard.
@@ -56,7 +64,7 @@ impl Wrap for dyn Backbone {
 
 impl Wrap for dyn Objective {
     fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
-        let about = AboutObjective { scope: inner.scope(), needs: inner.needs() };
+        let about = AboutObjective { scope: inner.scope(), needs: inner.needs(), reads: inner.reads() };
         Box::new(Guarded { inner, name, about })
     }
 }
@@ -69,13 +77,21 @@ impl Wrap for dyn Augmentation {
 
 impl Wrap for dyn CaptionTransform {
     fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
-        Box::new(Guarded { inner, name, about: () })
+        let about = inner.reads();
+        Box::new(Guarded { inner, name, about })
     }
 }
 
 impl Wrap for dyn EvalSuite {
     fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
         let about = inner.requires();
+        Box::new(Guarded { inner, name, about })
+    }
+}
+
+impl Wrap for dyn Source {
+    fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
+        let about = AboutSource { len: inner.len(), labelled: inner.labelled(), fingerprint: inner.fingerprint() };
         Box::new(Guarded { inner, name, about })
     }
 }
@@ -142,6 +158,9 @@ impl Objective for Guarded<dyn Objective, AboutObjective> {
     }
     fn needs(&self) -> Vec<Need> {
         self.about.needs.clone()
+    }
+    fn reads(&self) -> Wants {
+        self.about.reads
     }
     fn prepare(&self, batch: &mut Batch, rng: &mut dyn RngCore) -> Result<()> {
         catch(self.name, || self.inner.prepare(batch, rng))
@@ -224,9 +243,12 @@ impl Augmentation for Guarded<dyn Augmentation, ()> {
     }
 }
 
-impl CaptionTransform for Guarded<dyn CaptionTransform, ()> {
+impl CaptionTransform for Guarded<dyn CaptionTransform, Wants> {
     fn apply(&self, caption: Caption, rng: &mut dyn RngCore) -> Result<Option<Caption>> {
         catch(self.name, || self.inner.apply(caption, rng))
+    }
+    fn reads(&self) -> Wants {
+        self.about
     }
 }
 
@@ -239,6 +261,36 @@ impl EvalSuite for Guarded<dyn EvalSuite, Requires> {
     }
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         catch(self.name, || self.inner.run(model, report))
+    }
+}
+
+impl Source for Guarded<dyn Source, AboutSource> {
+    fn len(&self) -> usize {
+        self.about.len
+    }
+    fn key(&self, index: usize) -> String {
+        catch(self.name, || Ok(self.inner.key(index))).unwrap_or_else(|_| format!("sample {index}"))
+    }
+    fn read(&self, index: usize) -> Result<Raw, Bad> {
+        catch(self.name, || Ok(self.inner.read(index))).unwrap_or_else(|error| {
+            let key = self.key(index);
+            Err(Bad { place: key.clone(), key, reason: "panic", detail: error.to_string() })
+        })
+    }
+    fn classes(&self) -> &[String] {
+        catch(self.name, || Ok(self.inner.classes())).unwrap_or_default()
+    }
+    fn labelled(&self) -> bool {
+        self.about.labelled
+    }
+    fn fingerprint(&self) -> String {
+        self.about.fingerprint.clone()
+    }
+    fn problems(&self) -> &[Bad] {
+        catch(self.name, || Ok(self.inner.problems())).unwrap_or_default()
+    }
+    fn notes(&self) -> &[String] {
+        catch(self.name, || Ok(self.inner.notes())).unwrap_or_default()
     }
 }
 
@@ -341,6 +393,31 @@ mod tests {
         assert!(!scorer.tokens());
         let error = scorer.score(&encoded(), &encoded()).expect_err("it panics").to_string();
         assert!(error.contains("`clumsy` panicked: no score"), "{error}");
+    }
+
+    #[test]
+    fn a_source_that_panics_on_one_sample_loses_that_sample() {
+        #[derive(Debug)]
+        struct Hole;
+        impl Source for Hole {
+            fn len(&self) -> usize {
+                2
+            }
+            fn key(&self, index: usize) -> String {
+                format!("number {index}")
+            }
+            fn read(&self, index: usize) -> Result<Raw, Bad> {
+                assert!(index != 1, "nothing is there");
+                Ok(Raw { key: self.key(index), picture: None, caption: Caption::default() })
+            }
+            fn fingerprint(&self) -> String {
+                "hole".into()
+            }
+        }
+        let guarded = <dyn Source as Wrap>::wrap(Box::new(Hole), "hole");
+        assert!(guarded.read(0).is_ok());
+        let bad = guarded.read(1).expect_err("it panics");
+        assert!((bad.key.as_str(), bad.reason) == ("number 1", "panic") && bad.detail.contains("nothing is there"), "{bad}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The contract of VL Hub.
 //!
-//! A plugin is one of five things: a [`Backbone`] (images or token ids to features), an [`Objective`] (features to a loss), an
-//! [`Augmentation`] (image to image), a [`CaptionTransform`] (caption to caption) or an [`EvalSuite`] (model to numbers). It is
-//! [registered](registry) by name, in the binary or in a [library](abi) that is loaded at run time, and is built from options that serde
-//! parses. This crate holds no I/O, no threads and no policy; `ARCHITECTURE.md` beside it has the map and the invariants.
+//! A plugin is one of six things: a [`Backbone`] (images or token ids to features), an [`Objective`] (features to a loss), an
+//! [`Augmentation`] (image to image), a [`CaptionTransform`] (caption to caption), an [`EvalSuite`] (model to numbers) or a [`Source`] (where
+//! samples come from). It is [registered](registry) by name, in the binary or in a [library](abi) that is loaded at run time, and is built from
+//! options that serde parses. This crate holds no I/O, no threads and no policy; `ARCHITECTURE.md` beside it has the map and the invariants.
 #![deny(missing_docs)]
 
 pub mod abi;
@@ -18,6 +18,7 @@ pub mod guard;
 pub mod noise;
 pub mod objective;
 pub mod registry;
+pub mod source;
 
 pub use augmentation::{Augmentation, AugmentationCx};
 pub use backbone::{Backbone, BackboneCx, Hidden, InputSpec, Projection};
@@ -32,3 +33,4 @@ pub use features::{Encoded, Features, Tokens};
 pub use noise::Noise;
 pub use objective::{Forward, Loss, Modality, Need, Objective, ObjectiveCx, Scope, Teacher, Tower, Weights};
 pub use registry::{Config, Exports, Kind, Listed, Origin, PluginEntry, Provenance, Registry, registered_here};
+pub use source::{Bad, Extent, Picture, Raw, Source, SourceCx, Want, Wants};

@@ -6,7 +6,7 @@ use std::fmt::{self, Debug};
 use rand_core::RngCore;
 use tch::{Tensor, nn};
 
-use crate::{Batch, Error, Features, InputSpec, Result, Skills};
+use crate::{Batch, Error, Features, InputSpec, Result, Skills, Wants};
 
 /// A training objective: a loss of encoder outputs, which may own parameters. It never sees the towers, the chunks of gradient caching, other
 /// processes or other objectives.
@@ -49,6 +49,12 @@ pub trait Objective: Debug + Send {
     fn scope(&self) -> Scope;
     /// The encoder outputs that it reads. The engine runs these forward passes and no others; what is not declared cannot be read.
     fn needs(&self) -> Vec<Need>;
+    /// What it reads of a batch beside the views of its [needs](Objective::needs): class labels ([`Batch::LABELS`]), or captions that it makes
+    /// other inputs of. Samples are asked for this and for the views of the needs, and for nothing else; what no objective of a run reads is not
+    /// in its batches.
+    fn reads(&self) -> Wants {
+        Wants::NOTHING
+    }
     /// Adds derived inputs (masked captions, targets) to the batch before anything is encoded: views that [`Objective::needs`] names, and
     /// extras that [`Objective::loss`] reads. All randomness comes from `rng`.
     ///

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::guard;
 use crate::*;
 
-/// One of the five things a plugin can be. Implemented for `dyn Backbone`, `dyn Objective`, … and for nothing else.
+/// One of the six things a plugin can be. Implemented for `dyn Backbone`, `dyn Objective`, … and for nothing else.
 pub trait Kind: 'static {
     /// As in `vlhub plugins list objective`.
     const NAME: &'static str;
@@ -91,6 +91,12 @@ pub struct Listed<K: Kind + ?Sized> {
     pub provenance: Provenance,
 }
 
+impl<K: Kind + ?Sized> Clone for Listed<K> {
+    fn clone(&self) -> Self {
+        Self { entry: self.entry, provenance: self.provenance.clone() }
+    }
+}
+
 macro_rules! kinds {
     ($($field:ident: $kind:ident, $name:literal, $cx:ty;)*) => {
         /// Everything that one binary or library registers.
@@ -103,7 +109,7 @@ macro_rules! kinds {
         }
 
         /// Every plugin that can be named in a run file.
-        #[derive(Default)]
+        #[derive(Clone, Default)]
         pub struct Registry {
             $($field: BTreeMap<&'static str, Listed<dyn $kind>>,)*
         }
@@ -174,11 +180,12 @@ kinds! {
     augmentation: Augmentation, "augmentation", AugmentationCx;
     caption: CaptionTransform, "caption", CaptionCx<'a>;
     eval: EvalSuite, "eval", EvalCx<'a>;
+    source: Source, "source", SourceCx<'a>;
 }
 
 /// What can be said of a plugin without knowing its kind's type.
 pub struct About<'a> {
-    /// `backbone`, `objective`, `augmentation`, `caption` or `eval`.
+    /// `backbone`, `objective`, `augmentation`, `caption`, `eval` or `source`.
     pub kind: &'static str,
     /// Its name.
     pub name: &'static str,
@@ -221,6 +228,14 @@ impl<K: Kind + ?Sized> Listed<K> {
     /// Parses complete options.
     pub fn parse(&self, options: &serde_json::Value) -> Result<Box<dyn Config<K>>> {
         (self.entry.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(options)).map_err(|error| Error::Options(error.to_string()))
+    }
+}
+
+impl Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+        self.for_each(|about| *counts.entry(about.kind).or_default() += 1);
+        f.debug_tuple("Registry").field(&counts).finish()
     }
 }
 

@@ -4,6 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 use vlhub_core::{Registry, registry::About};
 
+use crate::data::natural::natural;
+
 /// One option of a plugin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Field {
@@ -20,7 +22,7 @@ pub struct Field {
 /// One plugin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plugin {
-    /// `backbone`, `objective`, `augmentation`, `caption` or `eval`.
+    /// `backbone`, `objective`, `augmentation`, `caption`, `eval` or `source`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -99,21 +101,6 @@ fn type_of(schema: &Value, root: &Value) -> String {
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).map(one).collect::<Vec<_>>().join(" | "),
         _ => "any".into(),
     }
-}
-
-/// Key of natural order: `vit_2` before `vit_10`.
-pub fn natural(name: &str) -> Vec<(String, u64)> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let text_end = rest.find(|letter: char| letter.is_ascii_digit()).unwrap_or(rest.len());
-        let (text, after) = rest.split_at(text_end);
-        let digits_end = after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len());
-        let (digits, after) = after.split_at(digits_end);
-        parts.push((text.to_owned(), digits.parse().unwrap_or(0)));
-        rest = after;
-    }
-    parts
 }
 
 /// Plugins that differ in their defaults alone.
@@ -259,16 +246,4 @@ fn families(plugins: &[Plugin]) -> String {
 pub fn short(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= 60 { text } else { format!("{}…", text.chars().take(59).collect::<String>()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_sort_naturally() {
-        let mut names = vec!["vit_b_32", "vit_b_8", "vit", "vit_b_16"];
-        names.sort_by_key(|name| natural(name));
-        assert_eq!(names, ["vit", "vit_b_8", "vit_b_16", "vit_b_32"]);
-    }
 }

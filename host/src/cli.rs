@@ -159,9 +159,12 @@ pub struct EmbedArgs {
     /// Take random weights, where nothing names any.
     #[arg(long)]
     pub random_weights: bool,
-    /// Pictures, or folders of pictures.
+    /// Pictures, or folders of pictures. Those that cannot be read are left out and listed; exit status 3 when there is no other.
     #[arg(long, num_args = 1..)]
     pub images: Vec<PathBuf>,
+    /// Most pixels of a picture; the run file's `max_pixels` by default, 178956970 without one.
+    #[arg(long)]
+    pub max_pixels: Option<u64>,
     /// A text file with one text a line.
     #[arg(long)]
     pub texts: Option<PathBuf>,
@@ -185,9 +188,12 @@ pub struct EmbedArgs {
 /// `vlhub caption`.
 #[derive(Debug, Args)]
 pub struct CaptionArgs {
-    /// Pictures, or folders of pictures.
+    /// Pictures, or folders of pictures. Those that cannot be read are left out and listed; exit status 3 when there is no other.
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
+    /// Most pixels of a picture; the run file's `max_pixels` by default, 178956970 without one.
+    #[arg(long)]
+    pub max_pixels: Option<u64>,
     /// A model that writes captions (`vlhub models list coca`), `hf-hub:…`, `local-dir:…`, a model config (`.json`) or a run file (`.toml`); not
     /// needed with weights that describe their model, as those of a run do.
     #[arg(long, required_unless_present = "checkpoint")]
@@ -370,22 +376,32 @@ pub enum DataCommand {
     /// Pack a folder of pictures or a CSV into WebDataset shards.
     Pack(PackArgs),
     /// Read every sample of a data set and report what cannot be used.
-    Check {
-        /// A run file (its `[data.train]`), a folder, a CSV or TSV, or shards.
-        data: String,
-        /// Options of the data source.
-        #[arg(value_name = "KEY=VALUE")]
-        overrides: Vec<String>,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Check(DataCheckArgs),
+}
+
+/// `vlhub data check`.
+///
+/// Of a run file, samples are asked for what its objectives read, so it finds what training finds. Of other data it says how many samples are
+/// usable as pictures with captions, as pictures with labels and as pictures alone. Exit status 3 when a sample cannot be used.
+#[derive(Debug, Args)]
+pub struct DataCheckArgs {
+    /// A run file (its `[data.train]`), a folder, a CSV or TSV, or shards.
+    pub data: String,
+    /// Options of the data source.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Most pixels of a picture; the run file's `max_pixels` by default, 178956970 without one.
+    #[arg(long)]
+    pub max_pixels: Option<u64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vlhub data pack`.
 #[derive(Debug, Args)]
 pub struct PackArgs {
-    /// A folder with a sub-folder for each class, a CSV or a TSV.
+    /// A folder of pictures, with a sub-folder for each class if there are classes, a CSV or a TSV.
     pub input: PathBuf,
     /// The folder to write; must not hold shards yet.
     #[arg(long)]
@@ -396,7 +412,7 @@ pub struct PackArgs {
     /// Column of the picture's path.
     #[arg(long, default_value = "filepath")]
     pub img_key: String,
-    /// Column of the caption.
+    /// Column of the caption. Empty: pictures without captions.
     #[arg(long, default_value = "title")]
     pub caption_key: String,
     /// Column of the class index.
@@ -411,6 +427,9 @@ pub struct PackArgs {
     /// Lay transparent pictures on this colour: `white`, `black` or `#rrggbb`. Without it pictures are packed as they are.
     #[arg(long)]
     pub background: Option<String>,
+    /// Most pixels of a picture that is laid on a colour; 178956970 by default.
+    #[arg(long)]
+    pub max_pixels: Option<u64>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

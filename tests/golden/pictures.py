@@ -45,6 +45,17 @@ pictures = {
     "gif, animated": encoded(base, "GIF", save_all=True, append_images=[base.rotate(90), base.rotate(180)]),
     "bmp": encoded(base, "BMP"),
     "bmp, palette": encoded(palette, "BMP"),
+    "tif": encoded(base, "TIFF"),
+    "tif, lzw": encoded(base, "TIFF", compression="tiff_lzw"),
+    "tif, deflate": encoded(base, "TIFF", compression="tiff_adobe_deflate"),
+    "tif, alpha": encoded(alpha, "TIFF"),
+    "tif, grey": encoded(base.convert("L"), "TIFF"),
+    "tif, black and white": encoded(base.convert("1"), "TIFF"),
+    "tif, black and white, fax": encoded(base.convert("1"), "TIFF", compression="group4"),
+    "tif, palette": encoded(palette, "TIFF"),
+    "tif, CMYK": encoded(base.convert("CMYK"), "TIFF"),
+    "tif, two pages": encoded(base, "TIFF", save_all=True, append_images=[base.rotate(90)]),
+    "tif, half of it": encoded(base, "TIFF")[:2000],
 }
 cases = {}
 for name, data in pictures.items():

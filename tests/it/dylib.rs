@@ -223,3 +223,22 @@ fn the_program_loads_libraries_and_ends_with_status_7_when_it_refuses_one() {
         assert!(said.contains("cannot load ") && said.contains(wanted), "{said}");
     }
 }
+
+#[test]
+fn a_run_reads_a_source_that_came_with_a_library() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
+    let file = crate::program::SMALL.replace(data, "[data.train]\nuse = \"toy_colours\"\n").replace("steps = 14", "steps = 2");
+    fs::write(folder.path().join("run.toml"), file).expect("written");
+    let library = toy("dylib").display().to_string();
+    let run = |more: &[&str]| crate::program::run(folder.path(), &[&["--library", &library], more].concat());
+    let trained = run(&["train", "run.toml"]);
+    assert_eq!(trained.code, 0, "{}", trained.err);
+    let checked = run(&["data", "check", "run.toml", "panics_at=3"]);
+    assert!(checked.code == 3 && checked.out.contains("32 samples, 31 can be used"), "{}\n{}", checked.out, checked.err);
+    assert!(checked.out.contains("the toy has no colour 3"), "a panic costs its sample: {}", checked.out);
+    let labels = run(&["check", "run.toml", "objective.classify.classes=2"]);
+    assert_eq!(labels.code, 0, "labels are read where they are there: {}", labels.err);
+    let listed = run(&["plugins", "list", "source"]);
+    assert!(listed.out.contains("toy_colours"), "{}", listed.out);
+}

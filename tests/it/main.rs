@@ -4,6 +4,7 @@ mod batch_norm;
 mod caption;
 mod cargo;
 mod cli;
+mod data;
 mod dependencies;
 mod dylib;
 mod first_minutes;

@@ -3,8 +3,8 @@
 use serde_json::json;
 use vlhub_core::{Captioning, Decoding, Model};
 
-use super::embed::{pictures, read_picture};
 use super::model::{ModelRequest, WithoutWeights, choose, weights_name};
+use super::named_pictures::NamedPictures;
 use super::print_json;
 use crate::cli::{CaptionArgs, CaptionMethod, Shared};
 use crate::evaluation::EvalModel;
@@ -22,7 +22,6 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
     };
     let chosen = choose(shared, asked)?;
     let device = crate::device::device(args.device.as_deref().unwrap_or(&chosen.config.top.device))?;
-    let files = pictures(&args.images)?;
     let session = chosen.build(device, true)?;
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
     if model.skills().captioner.is_none() {
@@ -58,8 +57,10 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
         seed: args.seed,
     };
     let mut captions = Vec::new();
-    for files in files.chunks(usize::from(args.batch)) {
-        let images = files.iter().map(|file| read_picture(file)).collect::<Outcome<Vec<_>>>()?;
+    let max_pixels = args.max_pixels.unwrap_or(chosen.config.top.max_pixels);
+    let mut pictures = NamedPictures::find(&args.images, session.towers.pictures, max_pixels)?;
+    while let Some(read) = pictures.next_batch(usize::from(args.batch))? {
+        let (files, images): (Vec<_>, Vec<_>) = read.into_iter().unzip();
         for (file, caption) in files.iter().zip(model.captions(&images, &how)?) {
             match args.json {
                 true => captions.push(json!({"image": file, "caption": caption})),
@@ -71,7 +72,7 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
         return Ok(());
     }
     print_json(&json!({
-        "captions": captions, "weights": weights_name(&session), "checkpoint": loaded.map(|loaded| &loaded.path),
+        "captions": captions, "skipped": pictures.skipped(), "weights": weights_name(&session), "checkpoint": loaded.map(|loaded| &loaded.path),
         "differences": chosen.all_differences(&session),
     }))
 }

@@ -1,20 +1,25 @@
 //! `vlhub check`.
 
 use serde_json::json;
+use vlhub_core::{Extent, SourceCx};
 
 use super::{print_json, registry_of};
 use crate::cli::{CheckArgs, Shared};
 use crate::config::RunConfig;
 use crate::config::document::Document;
-use crate::config::problems::Problems;
+use crate::config::problems::{Problem, Problems};
 use crate::failure::{Failure, Outcome};
 use crate::session;
 
-/// Checks a run file: nothing is allocated, no data is opened.
+/// Checks a run file: nothing is allocated, and of the data no more is read than whether its first samples have what the objectives read.
 pub fn check(shared: &Shared, args: &CheckArgs) -> Outcome {
     let document = Document::read(&args.file, &args.overrides)?;
     let registry = registry_of(shared, &document)?;
-    match RunConfig::resolve(&document, &registry) {
+    let checked = RunConfig::resolve(&document, &registry).and_then(|config| match glance(&document, &config) {
+        None => Ok(config),
+        Some(problem) => Err(vec![problem]),
+    });
+    match checked {
         Ok(config) if args.json => {
             let warnings = session::early_warnings(&config);
             print_json(&json!({"ok": true, "problems": [], "warnings": warnings, "resolved": config.resolved}))
@@ -39,4 +44,14 @@ pub fn check(shared: &Shared, args: &CheckArgs) -> Outcome {
             Err(problems.failure().unwrap_or_else(|| Failure::usage("the run file cannot be read")))
         }
     }
+}
+
+/// What the first samples of the training data lack of what the objectives read.
+fn glance(document: &Document, config: &RunConfig) -> Option<Problem> {
+    let data = config.data.as_ref().filter(|_| !config.objectives.is_empty())?;
+    // Plugins that cannot be built say so when the run is built; here they only keep the data from being judged.
+    let wants = session::wants::on_paper(config).ok()?;
+    let error = data.config.build(&SourceCx { folder: &config.folder, wants, extent: Extent::Glance }).err()?;
+    let key = "data.train";
+    Some(Problem { place: document.place(key), key: key.into(), message: error.to_string() })
 }

@@ -2,33 +2,31 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use vlhub_core::{Extent, Source, SourceCx, Want, Wants};
 
-use super::print_json;
-use crate::cli::{DataCommand, PackArgs};
+use super::{print_json, registry_of};
+use crate::cli::{DataCheckArgs, DataCommand, PackArgs, Shared};
 use crate::config::document::Document;
+use crate::config::{Chosen, RunConfig};
 use crate::data;
 use crate::failure::{Failure, Outcome};
+use crate::session;
 
 /// Packs or checks a data set.
-pub fn data(command: DataCommand) -> Outcome {
+pub fn data(shared: &Shared, command: DataCommand) -> Outcome {
     match command {
-        DataCommand::Pack(args) => pack(&args),
-        DataCommand::Check { data, overrides, json } => check(&data, &overrides, json),
+        DataCommand::Pack(args) => pack(shared, &args),
+        DataCommand::Check(args) => check(shared, &args),
     }
 }
 
-/// The `[data.train]` table of a run file, or the table that stands for a path.
-fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathBuf)> {
+/// A run file, or one that has no more than the `[data.train]` that stands for a path.
+fn document(name: &str, overrides: &[String]) -> Outcome<Document> {
     let path = Path::new(name);
     let (bases, overrides) = crate::config::base::apart(overrides);
-    let (mut tree, folder) = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => {
-            let document = Document::read(path, &bases)?;
-            let table = document.tree.get("data").and_then(|data| data.get("train")).and_then(Value::as_object).cloned();
-            let table = table.ok_or_else(|| Failure::usage(format!("{name} has no `[data.train]`")))?;
-            (table, document.folder.clone())
-        }
+    let mut document = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => Document::read(path, &bases)?,
         extension => {
             let (source, key) = match extension {
                 Some("csv" | "tsv") => ("csv", "path"),
@@ -47,15 +45,28 @@ fn options(name: &str, overrides: &[String]) -> Outcome<(Value, std::path::PathB
                 let value = if source == "webdataset" && path.is_dir() { format!("{name}/*.tar") } else { name.to_owned() };
                 table.insert(key.to_owned(), Value::from(value));
             }
-            (table, std::path::PathBuf::from("."))
+            of_table(table)
         }
     };
-    let mut laid = Document::default();
     for argument in &overrides {
-        laid.set(argument)?;
+        document.set(&format!("data.train.{argument}"))?;
     }
-    tree.extend(laid.tree);
-    Ok((Value::Object(tree), folder))
+    Ok(document)
+}
+
+/// A run file with a `[data.train]` alone; its paths start where the program was started.
+fn of_table(table: Map<String, Value>) -> Document {
+    let mut document = Document::default();
+    document.folder = ".".into();
+    document.tree.insert("data".into(), json!({"train": table}));
+    document
+}
+
+/// The `[data.train]` of a document, checked as a part of the whole.
+fn source_of(shared: &Shared, document: &Document) -> Outcome<(RunConfig, Chosen<dyn Source>)> {
+    let mut config = RunConfig::of(document, &registry_of(shared, document)?)?;
+    let chosen = config.data.take().ok_or_else(|| Failure::usage(format!("{} has no `[data.train]`", document.name)))?;
+    Ok((config, chosen))
 }
 
 /// Whether a folder is one that `vlhub data pack` wrote, or the like.
@@ -64,11 +75,21 @@ fn holds_shards(path: &Path) -> bool {
     path.is_dir() && names.filter_map(|path| path.extension().map(ToOwned::to_owned)).any(|extension| extension == "tar")
 }
 
-fn check(name: &str, overrides: &[String], json: bool) -> Outcome {
-    let (options, folder) = options(name, overrides)?;
-    let source = data::open(&options, &folder).map_err(|error| Failure::usage(error.to_string()))?;
-    let summary = data::check::check(source.as_ref());
-    if json {
+fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
+    let (config, chosen) = source_of(shared, &document(&args.data, &args.overrides)?)?;
+    let open = |wants: Wants| {
+        let source = chosen.config.build(&SourceCx { folder: &config.folder, wants, extent: Extent::Whole })?;
+        Ok(std::sync::Arc::from(source))
+    };
+    let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);
+    // A run says what it reads; without one, every need is looked at.
+    let summary = if config.objectives.is_empty() {
+        data::check::survey(&open, max_pixels)
+    } else {
+        data::check::check(&open, session::wants::on_paper(&config)?, max_pixels)
+    };
+    let summary = summary.map_err(|error| Failure::usage(error.to_string()))?;
+    if args.json {
         print_json(&summary)?;
     } else {
         say!("{}", summary.to_text());
@@ -79,7 +100,7 @@ fn check(name: &str, overrides: &[String], json: bool) -> Outcome {
     }
 }
 
-fn pack(args: &PackArgs) -> Outcome {
+fn pack(shared: &Shared, args: &PackArgs) -> Outcome {
     let mut table = Map::new();
     let mut put = |key: &str, value: Value| table.insert(key.to_owned(), value);
     let input = args.input.display().to_string();
@@ -101,9 +122,15 @@ fn pack(args: &PackArgs) -> Outcome {
     if let Some(classes) = &args.classes {
         put("classes", classes.display().to_string().into());
     }
-    let source = data::open(&Value::Object(table), Path::new(".")).map_err(|error| Failure::usage(error.to_string()))?;
+    let (config, chosen) = source_of(shared, &of_table(table))?;
+    // Whatever belongs to a picture is packed with it.
+    let wants = Wants::WHATEVER.picture(Want::Required);
+    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole };
+    let source = data::open(chosen.config.as_ref(), &cx).map_err(|error| Failure::usage(error.to_string()))?;
     let background = args.background.as_deref().map(colour).transpose()?;
-    let packed = data::pack::pack(source.as_ref(), &args.out, &data::pack::PackOptions { shard_size: args.shard_size, background })?;
+    let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);
+    let options = data::pack::PackOptions { shard_size: args.shard_size, background, max_pixels };
+    let packed = data::pack::pack(source.as_ref(), &args.out, &options)?;
     if args.json {
         return print_json(&packed);
     }

@@ -1,7 +1,7 @@
 //! `vlhub embed`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use tch::{Kind, Tensor};
@@ -9,9 +9,9 @@ use vlhub_core::{Encoded, Model};
 use vlhub_sdk::ops::normalize;
 
 use super::model::{ModelRequest, WithoutWeights, choose, weights_name};
+use super::named_pictures::NamedPictures;
 use super::print_json;
 use crate::cli::{EmbedArgs, Shared};
-use crate::data::decode::{MAX_PIXELS, decode};
 use crate::evaluation::EvalModel;
 use crate::failure::{Failure, Outcome};
 use crate::formats::write_safetensors;
@@ -38,11 +38,13 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
     let logit_scale = session.logit_scale().map(Tensor::shallow_clone);
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
     let mut out: Vec<(String, Tensor)> = Vec::new();
-    let pictures = pictures(&args.images)?;
-    let mut rows = Vec::new();
-    for files in pictures.chunks(usize::from(args.batch)) {
-        let images = files.iter().map(|file| read_picture(file)).collect::<Outcome<Vec<_>>>()?;
+    let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);
+    let mut pictures = NamedPictures::find(&args.images, session.towers.pictures, max_pixels)?;
+    let (mut rows, mut names) = (Vec::new(), Vec::new());
+    while let Some(read) = pictures.next_batch(usize::from(args.batch))? {
+        let (files, images): (Vec<_>, Vec<_>) = read.into_iter().unzip();
         rows.push(unit(model.images(&images, false)?));
+        names.extend(files.iter().map(|file| file.display().to_string()));
     }
     if !rows.is_empty() {
         out.push(("image".into(), Tensor::cat(&rows, 0)));
@@ -65,7 +67,6 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
     if let Some(scale) = logit_scale {
         out.push(("logit_scale".into(), scale.to_kind(Kind::Float).exp()));
     }
-    let names = pictures.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
     let named = args.model.clone().or_else(|| args.checkpoint.clone()).unwrap_or_default();
     let which = weights_name(&session);
     let metadata = BTreeMap::from([
@@ -76,11 +77,11 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
     write_safetensors(&args.out, &out, &metadata)?;
     if args.json {
         return print_json(&json!({
-            "out": args.out, "images": names, "texts": texts.len() + ids.len(), "width": config.top.embed, "weights": which,
+            "out": args.out, "images": names, "skipped": pictures.skipped(), "texts": texts.len() + ids.len(), "width": config.top.embed, "weights": which,
             "checkpoint": session.loaded.first().map(|loaded| &loaded.path), "differences": chosen.all_differences(&session),
         }));
     }
-    say!("wrote {}: {} images, {} texts, width {}", args.out.display(), pictures.len(), texts.len() + ids.len(), config.top.embed);
+    say!("wrote {}: {} images, {} texts, width {}", args.out.display(), names.len(), texts.len() + ids.len(), config.top.embed);
     Ok(())
 }
 
@@ -102,47 +103,4 @@ fn read_ids(path: &Path) -> Outcome<Vec<Vec<i64>>> {
     let &[rows, length] = &ids.size()[..] else { return Err(wrong(format!("`ids` has shape {:?}; [M, L] is wanted", ids.size()))) };
     let flat = Vec::<i64>::try_from(ids.to_kind(Kind::Int64).reshape([-1])).map_err(vlhub_core::Error::from)?;
     Ok((0..rows as usize).map(|row| flat[row * length as usize..][..length as usize].to_vec()).collect())
-}
-
-/// Files as they are named; of folders, the pictures in them and below, sorted.
-pub(super) fn pictures(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            // A link to a folder may lead back up.
-            match path.is_dir() && !path.is_symlink() {
-                true => walk(&path, found)?,
-                false if is_picture(&path) => found.push(path),
-                false => {}
-            }
-        }
-        Ok(())
-    }
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let mut inside = Vec::new();
-        walk(path, &mut inside).map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
-        if inside.is_empty() {
-            return Err(Failure::usage(format!("there is no picture in `{}` or below", path.display())));
-        }
-        inside.sort();
-        files.extend(inside);
-    }
-    Ok(files)
-}
-
-/// By its name: of a folder, only these are read.
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&extension.as_str()))
-}
-
-pub(super) fn read_picture(path: &Path) -> Outcome<image::RgbImage> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read the picture `{}`: {error}", path.display())))?;
-    decode(&bytes, MAX_PIXELS)
-        .map_err(|flaw| Failure::new(Failure::DATA, format!("cannot decode the picture `{}`: {}", path.display(), flaw.detail)))
 }

@@ -40,7 +40,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names };
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
-        let built = suites::build(&config, suite)?;
+        let built = suites::build(&config, suite, session.towers.pictures)?;
         suites::check(&suite.key, built.as_ref(), &model)?;
         let report = suites::evaluate(&suite.key, built.as_ref(), &model)?;
         if !args.json {

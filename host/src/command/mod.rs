@@ -18,6 +18,7 @@ pub mod eval;
 pub mod internal;
 mod model;
 pub mod models;
+mod named_pictures;
 pub mod plugin_list;
 pub mod plugins;
 mod screen;

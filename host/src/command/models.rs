@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use vlhub_core::Registry;
 
 use super::{fits, print_json};
-use crate::catalog::natural;
 use crate::cli::{ModelsCommand, Shared};
 use crate::config::RunConfig;
 use crate::config::document::{Document, to_toml};
 use crate::config::problems::Problem;
+use crate::data::natural::natural;
 use crate::failure::{Failure, Outcome};
 use crate::inspect::sizes::{self, Sizes};
 use crate::models::{Models, pretrained};

@@ -8,9 +8,10 @@ pub mod sections;
 pub mod train;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use vlhub_core::{Augmentation, Backbone, CaptionTransform, Config, EvalSuite, Kind, Objective, Registry};
+use vlhub_core::{Augmentation, Backbone, CaptionTransform, Config, EvalSuite, Kind, Objective, Registry, Source};
 
 use crate::engine::ema::EmaConfig;
 use crate::engine::optim::OptimizerConfig;
@@ -117,11 +118,13 @@ pub struct RunConfig {
     /// Suites.
     pub suites: Vec<SuiteConfig>,
     /// `[data.train]`.
-    pub data: Option<Value>,
+    pub data: Option<Chosen<dyn Source>>,
     /// Every option, defaults too: what the run's folder gets.
     pub resolved: Map<String, Value>,
     /// Where relative paths start.
     pub folder: PathBuf,
+    /// The plugins that were there: suites open sources by name.
+    pub registry: Arc<Registry>,
 }
 
 impl RunConfig {

@@ -1,10 +1,11 @@
 //! Reads a document section by section, and notes every problem on the way.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Objective, Registry};
+use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Extent, Kind, Objective, Registry, Source, SourceCx, Wants};
 
 use super::base::BASE;
 use super::document::{Document, FOLDER};
@@ -83,6 +84,7 @@ impl<'a> Reader<'a> {
             data,
             resolved: std::mem::take(&mut self.resolved),
             folder: document.folder.clone(),
+            registry: Arc::new(self.registry.clone()),
         })
     }
 
@@ -325,29 +327,23 @@ impl<'a> Reader<'a> {
         out
     }
 
-    fn data(&mut self, tree: &Map<String, Value>) -> Option<Value> {
+    fn data(&mut self, tree: &Map<String, Value>) -> Option<Chosen<dyn Source>> {
         let data = self.table(tree, "data");
         self.only(&data, "data", &["train"]);
-        let train = data.get("train")?;
-        let complete = self.source("data.train", train);
+        let (chosen, complete) = self.source("data.train", data.get("train")?)?;
         self.resolve_into(&["data", "train"], complete);
-        Some(train.clone())
+        Some(chosen)
     }
 
-    /// Checks a data table, the files that it names included, and gives it with its defaults.
-    fn source(&mut self, key: &str, options: &Value) -> Map<String, Value> {
-        match crate::data::parse(options) {
-            Ok(source) => {
-                for problem in source.missing(self.folder) {
-                    self.problems.add(key, problem);
-                }
-                serde_json::to_value(&source).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default()
-            }
-            Err(error) => {
-                self.problems.add(key, error.to_string());
-                Map::new()
-            }
+    /// Checks a data table and whether what it names is there, whatever a run reads of it.
+    fn source(&mut self, key: &str, options: &Value) -> Option<(Chosen<dyn Source>, Map<String, Value>)> {
+        let user = self.object(key, options)?;
+        let (chosen, complete) = self.plugin::<dyn Source>(key, None, user, Map::new())?;
+        let glance = SourceCx { folder: self.folder, wants: Wants::NOTHING, extent: Extent::Glance };
+        if let Err(error) = chosen.config.build(&glance) {
+            self.problems.add(key, error.to_string());
         }
+        Some((chosen, complete))
     }
 
     /// The plugin that a table names with `use`, or with its own key, and its complete options.

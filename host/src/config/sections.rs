@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit};
 
+use crate::data::decode::MAX_PIXELS;
 use crate::data::tokens::{Clean, Mode};
 use crate::engine::batch_norm::FreezeStatistics;
 use crate::engine::lora::LoraConfig;
@@ -45,6 +46,8 @@ pub struct TopConfig {
     pub device: String,
     /// Where token ids come from: `clip`, or a `tokenizer.json`, its folder, or `hf-hub:…`, alone or in a table with options.
     pub tokenizer: TokenizerConfig,
+    /// Most pixels of a picture; one with more is not used. Pillow's limit by default, against files of few bytes that would fill the memory.
+    pub max_pixels: u64,
 }
 
 impl Default for TopConfig {
@@ -64,6 +67,7 @@ impl Default for TopConfig {
             class_names: Vec::new(),
             device: "auto".into(),
             tokenizer: TokenizerConfig::default(),
+            max_pixels: MAX_PIXELS,
         }
     }
 }
@@ -74,7 +78,8 @@ impl Section for TopConfig {
         &["name", "logs", "libraries", "model", "pretrained", "pretrained_weights", "class_names"];
 
     fn check(&self) -> Vec<(&'static str, String)> {
-        let mut problems = out_of_range(&[(self.embed < 1, "embed", "must be at least 1")]);
+        let mut problems =
+            out_of_range(&[(self.embed < 1, "embed", "must be at least 1"), (self.max_pixels < 1, "max_pixels", "must be at least 1")]);
         if let Err(failure) = crate::device::parse(&self.device) {
             problems.push(("device", failure.message));
         }

@@ -1,16 +1,26 @@
 //! `vlhub data check`: reads and decodes every sample and says what cannot be used.
+//!
+//! It opens a source as training does, for what a run reads of a sample, so both find the same samples. Data without a run are opened for each
+//! of the [`NEEDS`] that objectives have.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::decode::MAX_PIXELS;
+use super::decode::pixels;
 use super::views::guarded;
-use super::{Bad, Picture, Source};
+use vlhub_core::{Bad, Picture, Raw, Source, Want, Wants};
+
+/// What objectives may read of a sample, most first, and what it is called.
+pub const NEEDS: [(&str, Wants); 4] = [
+    ("pictures with captions", Wants { picture: Want::Required, text: Want::Required, ..Wants::NOTHING }),
+    ("pictures with labels", Wants { picture: Want::Required, label: Want::Required, ..Wants::NOTHING }),
+    ("pictures alone", Wants { picture: Want::Required, ..Wants::NOTHING }),
+    ("captions alone", Wants { text: Want::Required, ..Wants::NOTHING }),
+];
 
 /// Most problems and duplicates that are listed; all are counted.
 const LISTED: usize = 1000;
@@ -63,6 +73,23 @@ pub struct Summary {
     pub duplicated: Vec<(String, String)>,
     /// Fingerprint of the source.
     pub fingerprint: String,
+    /// Remarks on the data as a whole.
+    pub notes: Vec<String>,
+    /// What is read of a sample, for which all of this was found.
+    pub reads: String,
+    /// Samples that can be used by objectives of each need; empty when a run says what it reads.
+    pub usable: Vec<Usable>,
+}
+
+/// How many samples objectives of one need find.
+#[derive(Clone, Debug, Serialize)]
+pub struct Usable {
+    /// One of the [`NEEDS`].
+    pub need: &'static str,
+    /// How many.
+    pub samples: usize,
+    /// Why there is none.
+    pub why: Option<String>,
 }
 
 impl Summary {
@@ -71,10 +98,32 @@ impl Summary {
         self.reasons.values().sum()
     }
 
+    /// Adds what another need has found: classes, and what is damaged of what it reads.
+    fn learn(&mut self, other: Self) {
+        if self.classes.is_empty() {
+            self.classes = other.classes;
+        }
+        let known: HashSet<(String, &str)> = self.problems.iter().map(|bad| (bad.key.clone(), bad.reason)).collect();
+        let lacks = ["no image", "no caption", "no label", "no caption column", "no label column", "not in a class folder"];
+        for bad in other.problems {
+            if !lacks.contains(&bad.reason) && !known.contains(&(bad.key.clone(), bad.reason)) {
+                *self.reasons.entry(bad.reason).or_default() += 1;
+                self.problems.push(bad);
+            }
+        }
+    }
+
     /// For people.
     pub fn to_text(&self) -> String {
         let range = |range: &Range| format!("{} to {}, median {}", range.min, range.max, range.median);
-        let mut lines = vec![format!("{} samples, {} can be used", self.samples, self.good)];
+        let mut lines = vec![format!("{} samples, {} can be used where {} are read", self.samples, self.good, self.reads)];
+        for Usable { need, samples, why } in &self.usable {
+            lines.push(match why {
+                Some(why) => format!("usable   {need}: none, because {why}"),
+                None => format!("usable   {need}: {samples}"),
+            });
+        }
+        lines.extend(self.notes.iter().map(|note| format!("note     {note}")));
         if self.width.max > 0 {
             lines.push(format!("width    {}", range(&self.width)));
             lines.push(format!("height   {}", range(&self.height)));
@@ -105,8 +154,54 @@ struct Seen {
     label: Option<i64>,
 }
 
-/// Reads and decodes every sample, with all cores. Never panics, whatever the data are.
-pub fn check(source: &dyn Source) -> Summary {
+/// Pictures that were decoded before, by the hash of their bytes: their size, or why they are none.
+type Known = Mutex<HashMap<u128, Result<(u32, u32), (&'static str, String)>>>;
+
+/// Opens a source for what is wanted of it.
+pub type Open<'a> = dyn Fn(Wants) -> vlhub_core::Result<Arc<dyn Source>> + 'a;
+
+/// Reads and decodes every sample, with all cores, for what a run reads. Never panics, whatever the data are.
+///
+/// # Errors
+/// The source cannot be opened, or has no usable sample.
+pub fn check(open: &Open<'_>, wants: Wants, max_pixels: u64) -> vlhub_core::Result<Summary> {
+    Ok(check_source(open(wants)?.as_ref(), &wants.to_string(), max_pixels, &Known::default()))
+}
+
+/// [`check`] for each of the [`NEEDS`]: what the most demanding one finds that finds anything, and how many samples the others find.
+///
+/// # Errors
+/// No need finds a sample.
+pub fn survey(open: &Open<'_>, max_pixels: u64) -> vlhub_core::Result<Summary> {
+    let known = Known::default();
+    let mut found: Option<Summary> = None;
+    let (mut usable, mut first_error) = (Vec::new(), None);
+    for (need, wants) in NEEDS {
+        if wants.picture == Want::Unread && found.is_some() {
+            continue;
+        }
+        let summary = match open(wants) {
+            Ok(source) => check_source(source.as_ref(), &wants.to_string(), max_pixels, &known),
+            Err(error) => {
+                usable.push(Usable { need, samples: 0, why: Some(error.to_string()) });
+                first_error.get_or_insert(error);
+                continue;
+            }
+        };
+        usable.push(Usable { need, samples: summary.good, why: None });
+        match &mut found {
+            Some(found) => found.learn(summary),
+            None => found = Some(summary),
+        }
+    }
+    match (found, first_error) {
+        (Some(found), _) => Ok(Summary { usable, ..found }),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(vlhub_core::Error::invalid("nothing was looked for")),
+    }
+}
+
+fn check_source(source: &dyn Source, reads: &str, max_pixels: u64, known: &Known) -> Summary {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(source.len().max(1));
     let next = AtomicUsize::new(0);
     let all: Mutex<Vec<(usize, Result<Seen, Bad>)>> = Mutex::new(Vec::with_capacity(source.len()));
@@ -118,7 +213,7 @@ pub fn check(source: &dyn Source) -> Summary {
                     if index >= source.len() {
                         return;
                     }
-                    let seen = guarded(source, index, || look(source, index));
+                    let seen = guarded(source, index, || look(source, index, max_pixels, known));
                     all.lock().unwrap_or_else(PoisonError::into_inner).push((index, seen));
                 }
             });
@@ -126,23 +221,40 @@ pub fn check(source: &dyn Source) -> Summary {
     });
     let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     all.sort_unstable_by_key(|(index, _)| *index);
-    summary(source, all)
+    Summary { reads: reads.to_owned(), ..summary(source, all) }
 }
 
-fn look(source: &dyn Source, index: usize) -> Result<Seen, Bad> {
+fn look(source: &dyn Source, index: usize, max_pixels: u64, known: &Known) -> Result<Seen, Bad> {
     let raw = source.read(index)?;
-    let size = raw.picture.is_some().then(|| raw.pixels(MAX_PIXELS)).transpose()?.map(|image| image.dimensions());
     let content = raw.picture.as_ref().map(|picture| match picture {
         Picture::Encoded(bytes) => xxh3_128(bytes),
         Picture::Decoded(image) => xxh3_128(image.as_raw()),
     });
+    let size = content.map(|content| size_of(&raw, content, max_pixels, known)).transpose()?;
     let captions = raw.caption.texts.iter().map(|text| text.chars().count() as u64).collect();
     Ok(Seen { size, content, captions, label: raw.caption.labels.first().copied() })
 }
 
+/// Width and height of a picture that can be decoded.
+fn size_of(raw: &Raw, content: u128, max_pixels: u64, known: &Known) -> Result<(u32, u32), Bad> {
+    let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = lock().get(&content).cloned();
+    let size = before.unwrap_or_else(|| {
+        let size = pixels(raw, max_pixels).map(|decoded| decoded.image().dimensions()).map_err(|bad| (bad.reason, bad.detail));
+        lock().insert(content, size.clone());
+        size
+    });
+    size.map_err(|(reason, detail)| Bad { key: raw.key.clone(), place: raw.key.clone(), reason, detail })
+}
+
 fn summary(source: &dyn Source, all: Vec<(usize, Result<Seen, Bad>)>) -> Summary {
     let problems = source.problems();
-    let mut summary = Summary { samples: source.len() + problems.len(), fingerprint: source.fingerprint(), ..Summary::default() };
+    let mut summary = Summary {
+        samples: source.len() + problems.len(),
+        fingerprint: source.fingerprint(),
+        notes: source.notes().to_vec(),
+        ..Summary::default()
+    };
     let (mut widths, mut heights, mut captions) = (Vec::new(), Vec::new(), Vec::new());
     let mut contents: HashMap<u128, usize> = HashMap::new();
     let note = |summary: &mut Summary, bad: &Bad| {
@@ -189,13 +301,14 @@ fn summary(source: &dyn Source, all: Vec<(usize, Result<Seen, Bad>)>) -> Summary
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::decode::MAX_PIXELS;
     use crate::data::testing::Memory;
 
     #[test]
     fn everything_is_counted() {
         let mut source = Memory::new(300).broken(3).broken(5).panics(8);
         source.problems.push(Bad { key: "k".into(), place: "t:1".into(), reason: "ragged row", detail: String::new() });
-        let summary = check(&source);
+        let summary = check_source(&source, "pictures", MAX_PIXELS, &Known::default());
         assert_eq!((summary.samples, summary.good, summary.bad()), (301, 297, 4));
         let reasons: Vec<_> = summary.reasons.iter().map(|(reason, count)| (*reason, *count)).collect();
         assert_eq!(reasons, [("broken", 2), ("panic", 1), ("ragged row", 1)]);
@@ -204,9 +317,12 @@ mod tests {
         // The colour of a picture is its number modulo 256, and its size repeats every 15: so 300 hold no pair.
         assert_eq!(summary.duplicates, 0);
         let text = summary.to_text();
-        for wanted in
-            ["301 samples, 297 can be used", "width    9 to 13, median 11", "2 × broken", "`sample 3` (sample 3): broken, on purpose"]
-        {
+        for wanted in [
+            "301 samples, 297 can be used where pictures are read",
+            "width    9 to 13, median 11",
+            "2 × broken",
+            "`sample 3` (sample 3): broken, on purpose",
+        ] {
             assert!(text.contains(wanted), "{wanted}: {text}");
         }
     }
@@ -219,9 +335,9 @@ mod tests {
             image::RgbImage::new(2, 2).save(folder.path().join(class).join("1.png")).expect("room");
         }
         std::fs::write(folder.path().join("b/2.jpg"), "<html>").expect("room");
-        let source =
-            crate::data::open(&serde_json::json!({"use": "imagefolder", "path": folder.path()}), folder.path()).expect("it is whole");
-        let summary = check(&*source);
+        let source = crate::data::testing::open(&serde_json::json!({"use": "imagefolder", "path": folder.path()}), folder.path())
+            .expect("it is whole");
+        let summary = check_source(&*source, "pictures", MAX_PIXELS, &Known::default());
         assert_eq!((summary.duplicates, summary.duplicated.as_slice()), (1, &[("b/1.png".to_owned(), "a/1.png".to_owned())][..]));
         assert_eq!((summary.bad(), summary.problems[0].reason, summary.classes["b"]), (1, "not an image", 1));
     }

@@ -3,32 +3,54 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vlhub_core::{Dataset, Datasets, Error, Result, Sample};
+use vlhub_core::{Bad, Dataset, Datasets, Error, Extent, Registry, Result, Sample, Source, SourceCx, Want, Wants};
 
-use super::decode::MAX_PIXELS;
+use super::decode::{MAX_PIXELS, pixels};
 use super::ordered::ordered;
-use super::views::guarded;
-use super::{Bad, Source};
+use super::views::{ImageInput, guarded};
 
-/// A source as a [`Dataset`]: several threads decode, the order stays.
+/// How samples are read for suites.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Threads that read and decode.
+    pub threads: usize,
+    /// Most pixels of a picture.
+    pub max_pixels: u64,
+    /// What the image tower reads.
+    pub image: Option<ImageInput>,
+}
+
+impl Reading {
+    /// With so many threads, and Pillow's limit on pictures.
+    pub fn new(threads: usize) -> Self {
+        Self { threads, max_pixels: MAX_PIXELS, image: None }
+    }
+}
+
+/// A source as a [`Dataset`]: several threads decode, the order stays. What was lost while the source was indexed comes first, as samples that
+/// cannot be read.
 #[derive(Clone, Debug)]
 pub struct SourceDataset {
     source: Arc<dyn Source>,
-    threads: usize,
+    reading: Reading,
 }
 
 impl SourceDataset {
-    /// Decodes `source` with so many threads.
-    pub fn new(source: Arc<dyn Source>, threads: usize) -> Self {
-        Self { source, threads }
+    /// The samples of `source`.
+    pub fn new(source: Arc<dyn Source>, reading: Reading) -> Self {
+        Self { source, reading }
     }
 }
 
 /// Reads and decodes one sample.
-pub(crate) fn sample(source: &dyn Source, index: usize) -> Result<Sample, Bad> {
+fn sample(source: &dyn Source, index: usize, reading: &Reading) -> Result<Sample, Bad> {
     guarded(source, index, || {
         let raw = source.read(index)?;
-        let image = raw.pixels(MAX_PIXELS)?;
+        let (mut image, memory) = pixels(&raw, reading.max_pixels)?.into_parts();
+        if let Some(input) = &reading.image {
+            image = input.bounded(image);
+        }
+        drop(memory);
         let label = raw.caption.labels.first().copied();
         Ok(Sample { key: raw.key, image, texts: raw.caption.texts, label, meta: raw.caption.meta })
     })
@@ -36,7 +58,7 @@ pub(crate) fn sample(source: &dyn Source, index: usize) -> Result<Sample, Bad> {
 
 impl Dataset for SourceDataset {
     fn len(&self) -> usize {
-        self.source.len()
+        self.source.problems().len() + self.source.len()
     }
 
     fn classes(&self) -> &[String] {
@@ -44,9 +66,10 @@ impl Dataset for SourceDataset {
     }
 
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
-        let source = Arc::clone(&self.source);
-        let read = move |index| sample(&*source, index);
-        let all = ordered(self.threads, 0..self.source.len(), Arc::new(read));
+        let (source, reading) = (Arc::clone(&self.source), self.reading);
+        let read = move |index| sample(&*source, index, &reading);
+        let lost = self.source.problems().iter().cloned().map(Err);
+        let all = lost.chain(ordered(reading.threads, 0..self.source.len(), Arc::new(read)));
         Box::new(all.map(|sample| sample.map_err(|bad| Error::invalid(bad.to_string()))))
     }
 }
@@ -54,20 +77,26 @@ impl Dataset for SourceDataset {
 /// Opens data sets for evaluation suites.
 #[derive(Clone, Debug)]
 pub struct HostDatasets {
+    registry: Arc<Registry>,
     folder: PathBuf,
-    threads: usize,
+    reading: Reading,
 }
 
 impl HostDatasets {
-    /// Relative paths start at `folder`; so many threads decode.
-    pub fn new(folder: impl AsRef<Path>, threads: usize) -> Self {
-        Self { folder: folder.as_ref().to_owned(), threads }
+    /// Sources are those of `registry`; relative paths start at `folder`.
+    pub fn new(registry: Arc<Registry>, folder: impl AsRef<Path>, reading: Reading) -> Self {
+        Self { registry, folder: folder.as_ref().to_owned(), reading }
     }
 }
 
 impl Datasets for HostDatasets {
     fn open(&self, options: &serde_json::Value) -> Result<Arc<dyn Dataset>> {
-        Ok(Arc::new(SourceDataset::new(super::open(options, &self.folder)?, self.threads)))
+        self.open_for(options, Wants::WHATEVER)
+    }
+
+    fn open_for(&self, options: &serde_json::Value, wants: Wants) -> Result<Arc<dyn Dataset>> {
+        let cx = SourceCx { folder: &self.folder, wants: wants.picture(Want::Required), extent: Extent::Whole };
+        Ok(Arc::new(SourceDataset::new(super::open_table(&self.registry, options, &cx)?, self.reading)))
     }
 }
 
@@ -80,7 +109,7 @@ mod tests {
     fn samples_come_in_order_and_a_bad_one_is_an_error_in_its_place() {
         let source = Arc::new(Memory::new(40).broken(7).panics(9));
         for threads in [1, 3] {
-            let set = SourceDataset::new(Arc::clone(&source) as Arc<dyn Source>, threads);
+            let set = SourceDataset::new(Arc::clone(&source) as Arc<dyn Source>, Reading::new(threads));
             let all: Vec<_> = set.samples().collect();
             assert_eq!((all.len(), set.len()), (40, 40));
             for (at, sample) in all.iter().enumerate() {
@@ -97,11 +126,57 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_by_the_index_is_listed_too() {
+        let mut source = Memory::new(2);
+        source.problems.push(Bad { key: "k".into(), place: "t:1".into(), reason: "ragged row", detail: String::new() });
+        let set = SourceDataset::new(Arc::new(source), Reading::new(1));
+        let all: Vec<_> = set.samples().collect();
+        assert!(all.len() == set.len() && all.len() == 3);
+        assert!(all[0].as_ref().is_err_and(|error| error.to_string().contains("ragged row")));
+    }
+
+    #[test]
+    fn a_large_picture_is_handed_over_as_the_tower_reads_it() {
+        #[derive(Debug)]
+        struct Large;
+        impl Source for Large {
+            fn len(&self) -> usize {
+                1
+            }
+            fn key(&self, _index: usize) -> String {
+                "large".into()
+            }
+            fn read(&self, _index: usize) -> Result<vlhub_core::Raw, Bad> {
+                let image = image::RgbImage::from_fn(6000, 5000, |x, y| image::Rgb([(x / 100) as u8, (y / 100) as u8, 7]));
+                Ok(vlhub_core::Raw { key: "large".into(), picture: Some(vlhub_core::Picture::Decoded(image)), caption: Default::default() })
+            }
+            fn fingerprint(&self) -> String {
+                "large".into()
+            }
+        }
+        let input = ImageInput {
+            size: (8, 8),
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            fit: vlhub_sdk::pixels::Fit::Shortest,
+            filter: vlhub_sdk::pixels::Filter::Bicubic,
+            fill: 0,
+        };
+        let set = SourceDataset::new(Arc::new(Large), Reading { image: Some(input), ..Reading::new(1) });
+        let sample = set.samples().next().expect("one").expect("it is whole");
+        assert_eq!(sample.image.dimensions(), (8, 8));
+        assert_eq!(input.prepare(&sample.image), sample.image, "what the model does to it again changes nothing");
+    }
+
+    #[test]
     fn relative_paths_start_at_the_folder() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir_all(folder.path().join("set/dog")).expect("room");
         image::RgbImage::new(2, 3).save(folder.path().join("set/dog/1.png")).expect("room");
-        let set = HostDatasets::new(folder.path(), 2).open(&serde_json::json!({"use": "imagefolder", "path": "set"})).expect("it is whole");
+        let registry = Arc::new(Registry::linked().expect("no duplicates"));
+        let set = HostDatasets::new(registry, folder.path(), Reading::new(2))
+            .open(&serde_json::json!({"use": "imagefolder", "path": "set"}))
+            .expect("it is whole");
         let sample = set.samples().next().expect("one").expect("it is whole");
         assert_eq!((sample.image.dimensions(), sample.texts, set.classes()), ((2, 3), vec!["dog".to_owned()], &["dog".to_owned()][..]));
     }

@@ -1,19 +1,27 @@
 //! Encoded bytes to pixels, as Pillow's `convert("RGB")` gives them: alpha is dropped, not composited; an orientation tag is ignored; of an
 //! animation the first frame counts. 16-bit channels are scaled to 8 bits (Pillow takes the upper byte or clamps, by mode).
 //!
-//! The format is read from the bytes, never from a name. The header is looked at before anything is allocated. A decoder that panics makes
-//! one bad sample.
+//! The format is read from the bytes, never from a name. The header is looked at before anything is allocated, and threads together decode
+//! no more than [`memory::DECODED`] at a time. A decoder that panics makes one bad sample. Of a TIFF file with several pages the first counts.
+
+pub mod memory;
+mod tiff_palette;
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 use image::error::LimitErrorKind;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::{Bad, Picture, Raw};
+use vlhub_core::{Bad, Picture, Raw};
 
-/// Most pixels of a picture, unless one says otherwise.
-pub const MAX_PIXELS: u64 = 25_000_000;
+use memory::Taken;
+
+/// Most pixels of a picture, unless one says otherwise: Pillow's limit, twice its `MAX_IMAGE_PIXELS`.
+pub const MAX_PIXELS: u64 = 178_956_970;
+/// Pictures of more pixels are warned of, once: Pillow's `MAX_IMAGE_PIXELS`.
+const MANY_PIXELS: u64 = 89_478_485;
 
 /// Why bytes are no picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +44,7 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
         ImageFormat::WebP => Some("webp"),
         ImageFormat::Gif => Some("gif"),
         ImageFormat::Bmp => Some("bmp"),
+        ImageFormat::Tiff => Some("tif"),
         _ => None,
     }
 }
@@ -45,9 +54,46 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
 /// # Errors
 /// The class of reason and the particular case.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
+    decode_held(bytes, max_pixels).map(Decoded::into_image)
+}
+
+/// Pixels, and their part of the memory that decoded pictures may take.
+#[derive(Debug)]
+pub struct Decoded {
+    image: RgbImage,
+    memory: Option<Taken<'static>>,
+}
+
+impl Decoded {
+    /// The pixels and what to drop when they are dropped or made smaller.
+    pub fn into_parts(self) -> (RgbImage, Option<Taken<'static>>) {
+        (self.image, self.memory)
+    }
+
+    /// The pixels, which no longer count.
+    pub fn into_image(self) -> RgbImage {
+        self.image
+    }
+
+    /// The pixels.
+    pub fn image(&self) -> &RgbImage {
+        &self.image
+    }
+}
+
+/// [`decode`] for pictures that are kept as they are for some time: what they take counts until it is dropped.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_held(bytes: &[u8], max_pixels: u64) -> Result<Decoded, Flaw> {
     guarded(|| {
-        let image = dynamic(bytes, max_pixels)?.into_rgb8();
-        if image.width() == 0 || image.height() == 0 { Err(flaw("empty image", "it has no pixels")) } else { Ok(image) }
+        let (image, mut memory) = dynamic(bytes, max_pixels)?;
+        let image = image.into_rgb8();
+        if image.width() == 0 || image.height() == 0 {
+            return Err(flaw("empty image", "it has no pixels"));
+        }
+        memory.shrink(image.as_raw().len() as u64);
+        Ok(Decoded { image, memory: Some(memory) })
     })
 }
 
@@ -57,7 +103,7 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
 /// As [`decode`].
 pub fn flatten(bytes: &[u8], max_pixels: u64, colour: [u8; 3]) -> Result<Option<RgbImage>, Flaw> {
     guarded(|| {
-        let image = dynamic(bytes, max_pixels)?;
+        let (image, _memory) = dynamic(bytes, max_pixels)?;
         if !image.color().has_alpha() {
             return Ok(None);
         }
@@ -73,20 +119,18 @@ pub fn flatten(bytes: &[u8], max_pixels: u64, colour: [u8; 3]) -> Result<Option<
     })
 }
 
-impl Raw {
-    /// The pixels of this sample's picture.
-    ///
-    /// # Errors
-    /// Names the sample.
-    pub fn pixels(&self, max_pixels: u64) -> Result<RgbImage, Bad> {
-        let image = match &self.picture {
-            Some(Picture::Encoded(bytes)) => decode(bytes, max_pixels),
-            Some(Picture::Decoded(image)) if image.width() == 0 || image.height() == 0 => Err(flaw("empty image", "it has no pixels")),
-            Some(Picture::Decoded(image)) => Ok(image.clone()),
-            None => Err(flaw("no image", "")),
-        };
-        image.map_err(|flaw| Bad { key: self.key.clone(), place: self.key.clone(), reason: flaw.reason, detail: flaw.detail })
-    }
+/// The pixels of a sample's picture.
+///
+/// # Errors
+/// Names the sample.
+pub fn pixels(raw: &Raw, max_pixels: u64) -> Result<Decoded, Bad> {
+    let image = match &raw.picture {
+        Some(Picture::Encoded(bytes)) => decode_held(bytes, max_pixels),
+        Some(Picture::Decoded(image)) if image.width() == 0 || image.height() == 0 => Err(flaw("empty image", "it has no pixels")),
+        Some(Picture::Decoded(image)) => Ok(Decoded { image: image.clone(), memory: None }),
+        None => Err(flaw("no image", "")),
+    };
+    image.map_err(|flaw| Bad { key: raw.key.clone(), place: raw.key.clone(), reason: flaw.reason, detail: flaw.detail })
 }
 
 /// Runs a decoder and turns its panic into a flaw.
@@ -100,7 +144,7 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.and_then(|text| text.lines().next()).unwrap_or("without a message").to_owned()
 }
 
-fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, Flaw> {
+fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<(DynamicImage, Taken<'static>), Flaw> {
     if bytes.is_empty() {
         return Err(flaw("empty file", "it has no bytes"));
     }
@@ -108,6 +152,18 @@ fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, Flaw> {
         return Err(flaw("not an image", looks_like(bytes)));
     }
     let format = image::guess_format(bytes).map_err(|error| refused(&error))?;
+    if format == ImageFormat::Tiff {
+        // The memory is taken before the pixels are.
+        let mut memory = None;
+        let allowed = |width, height| {
+            within(width, height, max_pixels)?;
+            memory = Some(memory::DECODED.take(u64::from(width) * u64::from(height) * 4));
+            Ok::<(), Flaw>(())
+        };
+        if let (Some(image), Some(memory)) = (tiff_palette::decode(bytes, allowed)?, memory) {
+            return Ok((image, memory));
+        }
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     // Four channels of 16 bits, and as much again for a decoder's own buffers.
@@ -115,26 +171,64 @@ fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, Flaw> {
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(|error| refused(&error))?;
     let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 {
-        return Err(flaw("empty image", format!("its header says {width}×{height} pixels")));
-    }
-    if u64::from(width) * u64::from(height) > max_pixels {
-        return Err(flaw("too many pixels", format!("its header says {width}×{height}; {max_pixels} pixels are allowed")));
-    }
+    let pixels = within(width, height, max_pixels)?;
     if format == ImageFormat::Jpeg {
         whole_jpeg(bytes)?;
     }
-    DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))
+    // What the decoder gives, the copy in RGB, and the coefficients of a progressive JPEG.
+    let own = if format == ImageFormat::Jpeg { 9 } else { 3 };
+    let memory = memory::DECODED.take(decoder.total_bytes().saturating_add(pixels * own));
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
+    Ok((image, memory))
+}
+
+/// The number of pixels that a header promises, if so many may be decoded.
+fn within(width: u32, height: u32, max_pixels: u64) -> Result<u64, Flaw> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(flaw("empty image", format!("its header says {width}×{height} pixels")));
+    }
+    if pixels > max_pixels {
+        return Err(flaw(
+            "too many pixels",
+            format!(
+                "its header says {width}×{height}, and `max_pixels` allows {max_pixels}, because a file of few bytes may claim any number"
+            ),
+        ));
+    }
+    if pixels > MANY_PIXELS {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            tracing::warn!("a picture of {width}×{height} pixels takes much memory; `max_pixels` sets the most. Others are not mentioned");
+        });
+    }
+    Ok(pixels)
+}
+
+/// Whether a decoder says that its input ended too early.
+fn ended(text: &str) -> bool {
+    ["end of file", "unexpected eof", "unexpected end", "failed to fill", "truncated", "no more bytes", "not enough", "exhausted"]
+        .iter()
+        .any(|words| text.to_lowercase().contains(words))
+}
+
+impl From<tiff::TiffError> for Flaw {
+    fn from(error: tiff::TiffError) -> Self {
+        let detail = error.to_string();
+        let reason = match &error {
+            tiff::TiffError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated image",
+            tiff::TiffError::UnsupportedError(_) => "unsupported image",
+            tiff::TiffError::LimitsExceeded => "too many pixels",
+            _ if ended(&detail) => "truncated image",
+            _ => "corrupt image",
+        };
+        flaw(reason, detail)
+    }
 }
 
 fn refused(error: &ImageError) -> Flaw {
     let text = error.to_string();
     let detail = text.lines().next().unwrap_or_default().to_owned();
-    let ended = |text: &str| {
-        ["end of file", "unexpected eof", "unexpected end", "truncated", "no more bytes", "not enough", "exhausted"]
-            .iter()
-            .any(|words| text.to_lowercase().contains(words))
-    };
     let reason = match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated image",
         ImageError::Limits(limit) => match limit.kind() {
@@ -203,7 +297,8 @@ mod tests {
         bytes.into_inner()
     }
 
-    const FORMATS: [ImageFormat; 5] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp];
+    const FORMATS: [ImageFormat; 6] =
+        [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff];
 
     fn reason(bytes: &[u8]) -> &'static str {
         decode(bytes, MAX_PIXELS).map_or_else(|flaw| flaw.reason, |_| "none")
@@ -215,7 +310,7 @@ mod tests {
             let image = decode(&encoded(format), MAX_PIXELS).expect("it is whole");
             assert_eq!(image.dimensions(), (40, 30), "{format:?}");
         }
-        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp] {
+        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff] {
             assert_eq!(decode(&encoded(format), MAX_PIXELS).expect("it is whole"), picture(), "{format:?} is lossless");
         }
     }
@@ -254,6 +349,50 @@ mod tests {
             }
         }
         assert!(differences.is_empty(), "{differences:#?}");
+    }
+
+    /// Mean and largest difference of two pictures' levels.
+    fn distance(one: &[u8], other: &[u8]) -> (f64, u8) {
+        let off: Vec<u8> = one.iter().zip(other).map(|(a, b)| a.abs_diff(*b)).collect();
+        let sum: u64 = off.iter().map(|off| u64::from(*off)).sum();
+        (sum as f64 / off.len().max(1) as f64, off.into_iter().max().unwrap_or_default())
+    }
+
+    /// `tests/golden/picture_modes.py` wrote what open_clip makes of each picture; the table of the differences is documentation.
+    #[test]
+    fn the_table_of_picture_modes_is_what_is_so() {
+        use base64::Engine as _;
+        let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
+        let golden = std::fs::read(folder.join("picture_modes.json")).expect("it is there");
+        let golden: serde_json::Value = serde_json::from_slice(&golden).expect("it is JSON");
+        let size = golden["size"].as_u64().expect("a size") as u32;
+        let mut page = format!(
+            "# Pixels by the mode of a picture\n\nMean and largest difference, in levels of 0 to 255, of what a tower reads at {size} × {size} pixels. \
+             open_clip resizes a picture in the mode in which it comes: a CSV and the code of its README open a file as Pillow does, an image \
+             folder and WebDataset convert it to RGB first. VL Hub converts first, whatever the source, and scales 16 bits to 8. \
+             {}; the last two columns are kept by a test.\n\n\
+             | picture | Pillow's mode | open_clip: CSV against folder | ours against open_clip's folder | ours against open_clip's CSV |\n\
+             |---|---|---|---|---|\n",
+            golden["origin"].as_str().expect("a text")
+        );
+        for case in golden["cases"].as_array().expect("a list") {
+            let name = case["name"].as_str().expect("a name");
+            let bytes = |key: &str| base64::prelude::BASE64_STANDARD.decode(case[key].as_str().expect("a text")).expect("base64");
+            let image = decode(&bytes("file"), MAX_PIXELS).unwrap_or_else(|flaw| panic!("{name}: {flaw:?}"));
+            let ours = vlhub_sdk::pixels::eval_transform(&image, (size, size)).into_raw();
+            let (opened, converted) = (bytes("opened"), bytes("converted"));
+            let cell = |(mean, most): (f64, u8)| format!("{mean:.2}, {most}");
+            let (theirs, folder, csv) = (distance(&opened, &converted), distance(&ours, &converted), distance(&ours, &opened));
+            let exact = !name.contains("JPEG") && !name.contains("16-bit") && !name.contains("CMYK");
+            assert!(!exact || folder == (0.0, 0), "{name}: lossless pictures are equal to the bit: {folder:?}");
+            let mode = case["mode"].as_str().expect("a mode");
+            page += &format!("| {name} | {mode} | {} | {} | {} |\n", cell(theirs), cell(folder), cell(csv));
+        }
+        let path = folder.join("picture_modes.md");
+        if std::fs::read_to_string(&path).unwrap_or_default() != page {
+            std::fs::write(&path, page).expect("written");
+            panic!("tests/golden/picture_modes.md was stale and has been written again; commit it");
+        }
     }
 
     #[test]

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use vlhub_core::{Batch, Error, Result};
+use vlhub_core::{Bad, Batch, Error, Result, Source};
 
 use super::batch::{self, PixelRows, TokenRows};
+use super::decode::MAX_PIXELS;
 use super::philox::{Permutation, Philox};
 use super::skipped::SkipLog;
 use super::tokens::Tokenizer;
 use super::views::{Maker, Place, Row, Unused};
-use super::{Bad, Source};
 
 pub use super::stream::{LoadError, Loaded, Stream};
 pub use super::views::{ImageInput, ImageView, TextView, Views};
@@ -34,11 +34,23 @@ pub struct LoaderConfig {
     pub max_bad_run: u64,
     /// Draw a new order for each epoch; else the source's order.
     pub shuffle: bool,
+    /// Most pixels of a picture.
+    pub max_pixels: u64,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { batch: 32, threads: 2, seed: 0, image: None, truncate: true, max_bad_fraction: 0.01, max_bad_run: 1000, shuffle: true }
+        Self {
+            batch: 32,
+            threads: 2,
+            seed: 0,
+            image: None,
+            truncate: true,
+            max_bad_fraction: 0.01,
+            max_bad_run: 1000,
+            shuffle: true,
+            max_pixels: MAX_PIXELS,
+        }
     }
 }
 
@@ -99,7 +111,7 @@ impl Loader {
         skipped.indexed(source.problems());
         let pixels = config.image.map(PixelRows::new);
         let steps_per_epoch = samples / config.batch as u64;
-        let maker = Maker { source, views, tokenizer, image: config.image };
+        let maker = Maker { source, views, tokenizer, image: config.image, max_pixels: config.max_pixels };
         Ok(Self { shared: Arc::new(Shared { maker, config, steps_per_epoch, samples, pixels }), skipped })
     }
 

@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use vlhub_core::{Caption, Error, Result};
+use vlhub_core::{Bad, Caption, Error, Picture, Result, Source};
 
 use super::decode::{self, MAX_PIXELS};
 use super::views::guarded;
-use super::{Bad, Picture, Source};
 
 /// Largest shard: 1 GiB, whatever its number of samples.
 const SHARD_BYTES: u64 = 1 << 30;
@@ -27,11 +26,13 @@ pub struct PackOptions {
     pub shard_size: usize,
     /// Lay pictures that have an alpha channel on this colour, and write them as PNG; else pictures stay as they are.
     pub background: Option<[u8; 3]>,
+    /// Most pixels of a picture that is laid on a colour.
+    pub max_pixels: u64,
 }
 
 impl Default for PackOptions {
     fn default() -> Self {
-        Self { shard_size: 10_000, background: None }
+        Self { shard_size: 10_000, background: None, max_pixels: MAX_PIXELS }
     }
 }
 
@@ -155,7 +156,13 @@ fn members(source: &dyn Source, index: usize, options: &PackOptions) -> Result<V
         Some(Picture::Decoded(image)) => ("png", png(image)),
         Some(Picture::Encoded(bytes)) => {
             let suffix = decode::extension(bytes).ok_or_else(|| bad("not an image", String::new()))?;
-            match options.background.map(|colour| decode::flatten(bytes, MAX_PIXELS, colour)).transpose().map_err(from_flaw)?.flatten() {
+            match options
+                .background
+                .map(|colour| decode::flatten(bytes, options.max_pixels, colour))
+                .transpose()
+                .map_err(from_flaw)?
+                .flatten()
+            {
                 Some(flat) => ("png", png(&flat)),
                 None => (suffix, bytes.clone()),
             }
@@ -235,7 +242,7 @@ mod tests {
     use serde_json::json;
 
     fn options(shard_size: usize) -> PackOptions {
-        PackOptions { shard_size, background: None }
+        PackOptions { shard_size, ..PackOptions::default() }
     }
 
     #[test]
@@ -250,11 +257,12 @@ mod tests {
         let sizes: BTreeMap<String, usize> =
             serde_json::from_slice(&std::fs::read(out.join("sizes.json")).expect("it is there")).expect("JSON");
         assert_eq!(sizes, packed.shards);
-        let back = crate::data::open(&json!({"use": "webdataset", "shards": "{00000..00002}.tar"}), &out).expect("it is whole");
+        let back = crate::data::testing::open(&json!({"use": "webdataset", "shards": "{00000..00002}.tar"}), &out).expect("it is whole");
         assert_eq!((back.len(), back.problems().len(), back.classes()), (23, 0, source.classes()));
         let (was, is) = (source.read(4).expect("it is whole"), back.read(3).expect("it is whole"));
         assert_eq!((was.caption.texts.clone(), was.caption.labels.clone()), (is.caption.texts.clone(), is.caption.labels.clone()));
-        assert_eq!(was.pixels(MAX_PIXELS), is.pixels(MAX_PIXELS));
+        let pixels = |raw| decode::pixels(raw, MAX_PIXELS).map(decode::Decoded::into_image);
+        assert_eq!(pixels(&was), pixels(&is));
         let bytes: u64 = packed.shards.keys().map(|name| out.join(name).metadata().expect("it is there").len()).sum();
         assert_eq!(bytes, packed.bytes);
     }
@@ -265,13 +273,13 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("in/dog")).expect("room");
         let jpeg = [&[0xFF, 0xD8, 0xFF, 0xE0][..], b"not decoded, only copied"].concat();
         std::fs::write(folder.path().join("in/dog/1.png"), &jpeg).expect("room");
-        let source = crate::data::open(&json!({"use": "imagefolder", "path": "in"}), folder.path()).expect("it is whole");
+        let source = crate::data::testing::open(&json!({"use": "imagefolder", "path": "in"}), folder.path()).expect("it is whole");
         let bytes = ["a", "b"].map(|name| {
             pack(&*source, &folder.path().join(name), &options(10)).expect("there is room");
             std::fs::read(folder.path().join(name).join("00000.tar")).expect("it is there")
         });
         assert_eq!(bytes[0], bytes[1]);
-        let back = crate::data::open(&json!({"use": "webdataset", "shards": "a/00000.tar"}), folder.path()).expect("it is whole");
+        let back = crate::data::testing::open(&json!({"use": "webdataset", "shards": "a/00000.tar"}), folder.path()).expect("it is whole");
         assert_eq!(back.read(0).expect("it is whole").picture, Some(Picture::Encoded(jpeg)), "the suffix follows the content");
     }
 

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use vlhub_core::{Error, Result};
-
-use super::Bad;
+use vlhub_core::{Bad, Error, Result};
 
 /// Writes down what was skipped and counts it by reason. Clones share the file and the counts.
 #[derive(Clone, Debug, Default)]

@@ -1,11 +1,27 @@
 //! A source in memory, for tests of what reads sources.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 
 use image::{Rgb, RgbImage};
-use vlhub_core::Caption;
+use vlhub_core::{Bad, Caption, Extent, Picture, Raw, Registry, Result, Source, SourceCx, Want, Wants};
 
-use super::{Bad, Picture, Raw, Source};
+/// What a run with pictures and captions reads, and everything else that is there.
+pub(crate) const CAPTIONED: Wants = Wants { picture: Want::Required, text: Want::Required, ..Wants::WHATEVER };
+/// What a run with pictures alone reads.
+pub(crate) const PICTURES: Wants = Wants { picture: Want::Required, ..Wants::NOTHING };
+
+/// Opens a source for pictures with captions.
+pub(crate) fn open(options: &serde_json::Value, folder: &Path) -> Result<Arc<dyn Source>> {
+    open_for(options, folder, CAPTIONED)
+}
+
+/// Opens a source.
+pub(crate) fn open_for(options: &serde_json::Value, folder: &Path, wants: Wants) -> Result<Arc<dyn Source>> {
+    let registry = Registry::linked()?;
+    super::open_table(&registry, options, &SourceCx { folder, wants, extent: Extent::Whole })
+}
 
 /// Small pictures, each of its own colour; some are broken on purpose.
 #[derive(Debug, Default)]

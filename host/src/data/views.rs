@@ -4,14 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use image::RgbImage;
-use vlhub_core::{Augmentation, Caption, CaptionTransform, Error};
+use vlhub_core::{Augmentation, Bad, Caption, CaptionTransform, Error, Raw, Source};
 use vlhub_sdk::pixels::{Filter, Fit};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::decode::{MAX_PIXELS, panic_text};
+use super::decode::{panic_text, pixels};
 use super::philox::Philox;
 use super::tokens::Tokenizer;
-use super::{Bad, Raw, Source};
 
 /// A view of the picture.
 #[derive(Debug)]
@@ -42,6 +41,9 @@ pub struct Views {
     pub labels: bool,
 }
 
+/// A picture of more pixels is large: a batch of such would not fit in memory.
+const LARGE: u64 = 25_000_000;
+
 /// What the image tower reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImageInput {
@@ -63,6 +65,11 @@ impl ImageInput {
     /// A picture of the tower's size.
     pub fn prepare(&self, image: &RgbImage) -> RgbImage {
         vlhub_sdk::pixels::prepare(image, self.size, self.fit, self.filter, self.fill)
+    }
+
+    /// A picture that can be held in a batch: as it is, or of the tower's size when it is large. [`ImageInput::prepare`] makes the same of both.
+    pub fn bounded(&self, image: RgbImage) -> RgbImage {
+        if u64::from(image.width()) * u64::from(image.height()) > LARGE { self.prepare(&image) } else { image }
     }
 }
 
@@ -127,6 +134,7 @@ pub(crate) struct Maker {
     pub views: Views,
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
     pub image: Option<ImageInput>,
+    pub max_pixels: u64,
 }
 
 impl Maker {
@@ -152,7 +160,8 @@ impl Maker {
             row.labels = labels.unwrap_or(raw.caption.labels.clone());
         }
         if let Some(input) = self.image.filter(|_| !self.views.images.is_empty()) {
-            let image = raw.pixels(MAX_PIXELS).map_err(Unused::Bad)?;
+            // What the picture takes counts until its views are small.
+            let (image, _memory) = pixels(&raw, self.max_pixels).map_err(Unused::Bad)?.into_parts();
             let last = self.views.images.len() - 1;
             let mut image = Some(image);
             for (number, view) in self.views.images.iter().enumerate() {

@@ -1,18 +1,22 @@
 //! Suites: built with the data sets that they name, and run on a model.
 
+use std::sync::Arc;
+
 use vlhub_core::{EvalCx, EvalSuite, Model, Report};
 
 use super::EvalModel;
 use crate::config::{RunConfig, SuiteConfig};
-use crate::data::dataset::HostDatasets;
+use crate::data::dataset::{HostDatasets, Reading};
+use crate::data::views::ImageInput;
 use crate::failure::{Failure, Outcome};
 
-/// Builds a suite and opens its data.
+/// Builds a suite and opens its data, for a model that reads pictures as `image` says.
 ///
 /// # Errors
 /// Exit status 2 with what it refuses.
-pub fn build(config: &RunConfig, suite: &SuiteConfig) -> Outcome<Box<dyn EvalSuite>> {
-    let datasets = HostDatasets::new(&config.folder, config.train.workers);
+pub fn build(config: &RunConfig, suite: &SuiteConfig, image: Option<ImageInput>) -> Outcome<Box<dyn EvalSuite>> {
+    let reading = Reading { threads: config.train.workers, max_pixels: config.top.max_pixels, image };
+    let datasets = HostDatasets::new(Arc::clone(&config.registry), &config.folder, reading);
     let built = suite.chosen.config.build(&EvalCx { datasets: &datasets });
     built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))
 }

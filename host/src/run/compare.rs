@@ -251,6 +251,9 @@ impl Comparison {
     }
 }
 
+/// Samples that were not used of which the console tells.
+const SHOWN: usize = 5;
+
 /// What a suite found, as a table for the console.
 pub fn result_table(suite: &str, report: &Report) -> String {
     let rows = report.metrics.iter().map(|metric| {
@@ -259,7 +262,11 @@ pub fn result_table(suite: &str, report: &Report) -> String {
     });
     let count = format!("{} samples, {} not used", report.samples, report.skipped.len());
     let notes: String = report.notes.iter().map(|note| format!(" {note}\n")).collect();
-    format!("{}\n{notes}", text_table(vec![suite.to_owned(), String::new(), count], rows.collect()))
+    let mut skipped: String = report.skipped.iter().take(SHOWN).map(|line| format!(" not used: {line}\n")).collect();
+    if report.skipped.len() > SHOWN {
+        skipped += &format!(" and {} more; `--json` lists them all\n", report.skipped.len() - SHOWN);
+    }
+    format!("{}\n{notes}{skipped}", text_table(vec![suite.to_owned(), String::new(), count], rows.collect()))
 }
 
 fn text_table(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
@@ -361,12 +368,23 @@ mod tests {
 
     #[test]
     fn a_suites_numbers_are_shown_with_chance_and_notes() {
-        let mut report = Report { samples: 40, skipped: vec!["a.png".into()], notes: vec!["3 prompts".into()], ..Report::default() };
+        let mut report = Report { samples: 40, skipped: vec!["a.png".into(); 7], notes: vec!["3 prompts".into()], ..Report::default() };
         report.metric_with_chance("top1", 0.5, 0.1);
         report.metric("mean_rank", 12.0);
         let text = result_table("zeroshot", &report);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        let expected = ["zeroshot 40 samples, 1 not used", "top1 0.50000 chance 0.1", "mean_rank 12.000", "3 prompts"];
+        let expected = [
+            "zeroshot 40 samples, 7 not used",
+            "top1 0.50000 chance 0.1",
+            "mean_rank 12.000",
+            "3 prompts",
+            "not used: a.png",
+            "not used: a.png",
+            "not used: a.png",
+            "not used: a.png",
+            "not used: a.png",
+            "and 2 more; `--json` lists them all",
+        ];
         assert_eq!(lines, expected.map(|line| line.split_whitespace().collect::<Vec<_>>()), "{text}");
     }
 

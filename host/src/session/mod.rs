@@ -6,6 +6,7 @@ mod teachers;
 mod tokenizer;
 mod trained_parts;
 mod views;
+pub mod wants;
 
 use std::sync::Arc;
 
@@ -117,18 +118,26 @@ pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Se
 /// # Errors
 /// As [`build`].
 pub fn build_trained(config: &RunConfig, device: Device, teachers: Option<&[Teacher]>) -> Outcome<Session> {
-    // A trained model needs no teacher; its objectives are told what it looked like.
+    let teachers = teachers.map_or_else(|| sketched_teachers(config), |teachers| Ok(teachers.to_vec()))?;
+    let mut session = build_weightless(config, device, &teachers)?;
+    initial_weights::load_named(config, &mut session)?;
+    Ok(session)
+}
+
+/// Teachers as objectives are told of them, without their weights: a trained model needs no more.
+fn sketched_teachers(config: &RunConfig) -> Outcome<Vec<Teacher>> {
     let sketch = |teacher: &TeacherConfig| {
         let sketched = vlhub_torch_ext::on_paper(|| on_shapes(&teacher.config).map(|session| teachers::describe(teacher, &session)));
         sketched.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
     };
-    let sketched = match teachers {
-        Some(teachers) => teachers.to_vec(),
-        None => config.teachers.iter().map(sketch).collect::<Outcome<Vec<_>>>()?,
-    };
-    let mut session = build_weightless(config, device, &sketched)?;
-    initial_weights::load_named(config, &mut session)?;
-    Ok(session)
+    config.teachers.iter().map(sketch).collect()
+}
+
+/// Towers and objectives of a run without memory: to ask them what they are.
+fn on_paper(config: &RunConfig) -> Outcome<Session> {
+    let teachers = sketched_teachers(config)?;
+    let built = vlhub_torch_ext::on_paper(|| build_weightless(config, Device::Cpu, &teachers));
+    built.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
 }
 
 fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) -> Outcome<Session> {

@@ -1,6 +1,6 @@
 //! Views of pictures and captions: the augmentations and transforms of a run file, built.
 
-use vlhub_core::InputSpec;
+use vlhub_core::{InputSpec, Wants};
 
 use crate::config::RunConfig;
 use crate::data::loader::{ImageInput, ImageView, TextView, Views};
@@ -23,14 +23,14 @@ pub(super) fn image_input(config: &RunConfig, towers: &Towers) -> Option<ImageIn
     })
 }
 
-/// The views that the loader makes: those of the run file, and `main` for each tower; class labels too where the data has classes.
+/// The views that the loader makes of what is read: those of the run file, and `main` for each tower. Whether labels are among them is for the
+/// data to say.
 ///
 /// # Errors
 /// Whatever a plugin refuses.
-pub fn views(config: &RunConfig, towers: &Towers, labels: bool) -> Outcome<(Views, Option<ImageInput>)> {
-    let mut views = Views { labels, ..Views::default() };
-    let input = towers.pictures;
-    if let Some(ImageInput { size, .. }) = input {
+pub fn views(config: &RunConfig, towers: &Towers, wants: Wants) -> Outcome<Views> {
+    let mut views = Views::default();
+    if let Some(ImageInput { size, .. }) = towers.pictures.filter(|_| wants.picture.is_read()) {
         for view in &config.image_views {
             let mut augment = Vec::new();
             for (index, step) in view.steps.iter().enumerate() {
@@ -44,7 +44,7 @@ pub fn views(config: &RunConfig, towers: &Towers, labels: bool) -> Outcome<(View
             views.images.push(ImageView { name: "main".into(), augment: Vec::new() });
         }
     }
-    if towers.text.is_some() {
+    if towers.text.is_some() && wants.text.is_read() {
         for view in &config.text_views {
             let mut transform = Vec::new();
             for (index, step) in view.steps.iter().enumerate() {
@@ -58,7 +58,7 @@ pub fn views(config: &RunConfig, towers: &Towers, labels: bool) -> Outcome<(View
             views.texts.push(TextView { name: "main".into(), transform: Vec::new() });
         }
     }
-    Ok((views, input))
+    Ok(views)
 }
 
 /// Whether every text tower that reads a batch allows the token matrix to be cut to its longest text.

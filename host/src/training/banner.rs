@@ -48,7 +48,7 @@ impl Training<'_> {
     pub fn facts(&self) -> Vec<(String, String)> {
         let table = parameters::table(&self.engine.towers);
         let all: i64 = table.iter().map(|(_, count, _)| count).sum();
-        let data = self.config.data.as_ref().and_then(|data| data.get("use")).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let data = self.config.data.as_ref().map(|data| data.plugin.as_str()).unwrap_or_default();
         let objectives: Vec<String> = self.engine.terms.iter().map(|term| format!("{} × {}", term.weight, term.key)).collect();
         [
             ("objectives", objectives.join(" + ")),

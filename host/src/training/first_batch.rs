@@ -13,11 +13,12 @@ use crate::engine::towers::Towers;
 const COLUMNS: u32 = 8;
 const MOST: i64 = 32;
 
-/// Writes the first pictures of view `main`, after augmentation, in rows of eight, and their captions beside it as `NAME.txt`. `None` without an
-/// image tower.
+/// Writes the first pictures of view `main`, after augmentation, in rows of eight, and their captions beside it as `NAME.txt`. `None` where no
+/// pictures are read.
 pub fn write(batch: &Batch, towers: &Towers, tokenizer: Option<&dyn Tokenizer>, path: &Path) -> Result<Option<RgbImage>> {
     let Some(input) = towers.pictures else { return Ok(None) };
-    let images = batch.image("main")?;
+    // A run whose objectives read no pictures makes none.
+    let Ok(images) = batch.image("main") else { return Ok(None) };
     let shown = batch.rows().min(MOST);
     let (height, width) = input.size;
     let lines = (shown as u32).div_ceil(COLUMNS);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tch::Device;
-use vlhub_core::EvalSuite;
+use vlhub_core::{EvalSuite, Extent, SourceCx};
 
 use crate::checkpoint::Store;
 use crate::config::RunConfig;
@@ -74,7 +74,7 @@ impl<'a> Training<'a> {
     /// # Errors
     /// A missing table, unreadable data, or whatever a plugin refuses.
     pub fn prepare(config: &'a RunConfig, skipped: SkipLog) -> Outcome<Self> {
-        let options = config.data.as_ref().ok_or_else(|| {
+        let data = config.data.as_ref().ok_or_else(|| {
             Failure::usage("the run file has no `[data.train]`; add one, for example `[data.train]` with `use = \"shapes\"`")
         })?;
         if config.objectives.is_empty() {
@@ -86,26 +86,31 @@ impl<'a> Training<'a> {
             tch::set_num_threads(config.train.torch_threads);
         }
         vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
-        let source = data::open(options, &config.folder).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
-        let fingerprint = source.fingerprint();
         let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
             session::build_for_training(config, device)?;
         let train = &config.train;
+        let wants = session::wants::of_objectives(config, &terms);
+        let mut views = session::views(config, &towers, wants)?;
+        let wants = session::wants::of_run(wants, &views);
+        let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole };
+        let source = data::open(data.config.as_ref(), &cx).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
+        let fingerprint = source.fingerprint();
+        views.labels = wants.label.is_read() && source.labelled();
         // A suite that cannot be built, or opened, must not be found out after the last step.
-        let suites = config.suites.iter().map(|suite| suites::build(config, suite)).collect::<Outcome<_>>()?;
+        let suites = config.suites.iter().map(|suite| suites::build(config, suite, towers.pictures)).collect::<Outcome<_>>()?;
         let class_names = class_names::of_run(&config.top.class_names, source.classes(), &terms)?;
         preflight::within_budget(source.as_ref(), train.max_bad_fraction)?;
-        let (views, image) = session::views(config, &towers, !source.classes().is_empty())?;
         preflight::views_are_made(&towers, &terms, &views, tokenizer.as_deref())?;
         let options = LoaderConfig {
             batch: train.batch,
             threads: train.workers,
             seed: config.top.seed,
-            image,
+            image: towers.pictures,
             truncate: train.truncate && session::truncate(&towers, &readonly),
             max_bad_fraction: train.max_bad_fraction,
             max_bad_run: train.max_bad_run,
             shuffle: true,
+            max_pixels: config.top.max_pixels,
         };
         let loader = Loader::new(source, views, tokenizer.clone(), options, skipped)
             .map_err(|error| Failure::usage(format!("data.train: {error}")))?;

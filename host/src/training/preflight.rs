@@ -1,9 +1,8 @@
 //! What is refused before a run writes anything: data that cannot be used, views that nobody makes.
 
 use image::RgbImage;
-use vlhub_core::{Batch, Forward, InputSpec, Modality};
+use vlhub_core::{Batch, Forward, InputSpec, Modality, Source};
 
-use crate::data;
 use crate::data::batch::{PixelRows, TokenRows, labels};
 use crate::data::loader::Views;
 use crate::data::tokens::Tokenizer;
@@ -51,7 +50,7 @@ pub fn views_are_made(towers: &Towers, terms: &[Term], views: &Views, tokenizer:
 }
 
 /// What was found unusable while the source was indexed counts too; the share is taken of at least 1000 samples, as it is later.
-pub fn within_budget(source: &dyn data::Source, allowed: f64) -> Outcome {
+pub fn within_budget(source: &dyn Source, allowed: f64) -> Outcome {
     let bad = source.problems().len();
     let share = bad as f64 / (source.len() + bad).max(1000) as f64;
     if share <= allowed {

@@ -155,6 +155,9 @@ impl Training<'_> {
                         report.metrics.iter().take(6).map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
                     let average = if set == WeightSet::Average { " (moving average)" } else { "" };
                     tracing::info!("{} after step {done}{average}: {}", suite.key, shown.join(", "));
+                    if let Some(first) = report.skipped.first() {
+                        tracing::warn!("eval.{}: {} samples not used, such as {first}", suite.key, report.skipped.len());
+                    }
                 }
                 Ok(None) => tracing::warn!("eval.{} is skipped: the model lacks what it needs", suite.key),
                 // On the way a run goes on without the number; at the end there is nothing left to lose.

@@ -7,6 +7,7 @@ use crate::checkpoint::{Progress as Place, State, Store};
 use crate::config::document::{FOLDER, to_toml};
 use crate::config::sections::TopConfig;
 use crate::config::train::TrainConfig;
+use crate::data::decode::MAX_PIXELS;
 use crate::engine::ema::Ema;
 use crate::engine::precision::Precision;
 use crate::evaluation::class_names;
@@ -61,6 +62,10 @@ pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
         tree.remove(key);
     }
     TopConfig::NEVER_DECIDE.iter().for_each(|key| drop(tree.remove(*key)));
+    // Runs that are older than the choice had a smaller limit, within which nothing has changed.
+    if tree.get("max_pixels").and_then(Value::as_u64) == Some(MAX_PIXELS) {
+        tree.remove("max_pixels");
+    }
     if let Some(train) = tree.get_mut(TrainConfig::NAME).and_then(Value::as_object_mut) {
         TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));
         // Runs that are older than the choice computed in float.

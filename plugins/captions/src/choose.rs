@@ -51,6 +51,10 @@ impl CaptionTransform for Choose {
         caption.texts = vec![caption.texts.swap_remove(at)];
         Ok(Some(caption))
     }
+
+    fn reads(&self) -> Wants {
+        Wants::NOTHING
+    }
 }
 
 register!(dyn CaptionTransform, "choose", ChooseConfig);

@@ -26,6 +26,10 @@ impl CaptionTransform for Clean {
     fn apply(&self, caption: Caption, _rng: &mut dyn RngCore) -> Result<Option<Caption>> {
         Ok(map_texts(caption, |text| clean(&text)))
     }
+
+    fn reads(&self) -> Wants {
+        Wants::NOTHING
+    }
 }
 
 /// Taken out; what stood around them meets.

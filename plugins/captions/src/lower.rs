@@ -25,6 +25,10 @@ impl CaptionTransform for Lower {
     fn apply(&self, caption: Caption, _rng: &mut dyn RngCore) -> Result<Option<Caption>> {
         Ok(map_texts(caption, |text| text.to_lowercase()))
     }
+
+    fn reads(&self) -> Wants {
+        Wants::NOTHING
+    }
 }
 
 register!(dyn CaptionTransform, "lower", LowerConfig);

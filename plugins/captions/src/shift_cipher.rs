@@ -66,6 +66,10 @@ impl CaptionTransform for ShiftCipher {
     fn apply(&self, caption: Caption, _rng: &mut dyn RngCore) -> Result<Option<Caption>> {
         Ok(map_texts(caption, |text| text.chars().map(|letter| self.shift(letter)).collect()))
     }
+
+    fn reads(&self) -> Wants {
+        Wants::NOTHING
+    }
 }
 
 register!(dyn CaptionTransform, "shift_cipher", ShiftCipherConfig);

@@ -59,6 +59,10 @@ impl CaptionTransform for Templates {
         }
         Ok(with_texts(caption, out))
     }
+
+    fn reads(&self) -> Wants {
+        Wants::NOTHING
+    }
 }
 
 register!(dyn CaptionTransform, "templates", TemplatesConfig);

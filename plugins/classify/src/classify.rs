@@ -118,6 +118,10 @@ impl Objective for Classify {
         vec![Need::image(self.read())]
     }
 
+    fn reads(&self) -> Wants {
+        Wants::NOTHING.label(Want::Optional)
+    }
+
     fn prepare(&self, batch: &mut Batch, rng: &mut dyn RngCore) -> Result<()> {
         let labels = labels_of(batch, self.config.classes)?.shallow_clone();
         if !self.config.mixes() {

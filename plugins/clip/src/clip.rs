@@ -120,6 +120,10 @@ impl Objective for Clip {
         pairs::needs(&self.config.pairs)
     }
 
+    fn reads(&self) -> Wants {
+        self.config.positives.reads()
+    }
+
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
         let pairs = &self.config.pairs;
         let units = UnitFeatures::of_embeds(pairs, features)?;

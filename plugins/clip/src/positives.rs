@@ -19,6 +19,14 @@ pub enum Positives {
 }
 
 impl Positives {
+    /// What it compares beside the views of the pairs.
+    pub(crate) fn reads(self) -> Wants {
+        match self {
+            Self::Labels => Wants::NOTHING.label(Want::Optional),
+            Self::Pairs | Self::Texts => Wants::NOTHING,
+        }
+    }
+
     /// The groups of `total` rows whose texts are the view `text`.
     ///
     /// # Errors

@@ -73,6 +73,10 @@ impl Objective for Siglip {
         pairs::needs(&self.config.pairs)
     }
 
+    fn reads(&self) -> Wants {
+        self.config.positives.reads()
+    }
+
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
         let SiglipConfig { pairs, positives, tile, .. } = &self.config;
         let units = UnitFeatures::of_embeds(pairs, features)?;

@@ -151,6 +151,10 @@ impl CaptionTransform for Eda {
         }
         Ok((!caption.texts.is_empty()).then_some(caption))
     }
+
+    fn reads(&self) -> Wants {
+        Wants::NOTHING
+    }
 }
 
 register!(dyn CaptionTransform, "eda", EdaConfig);

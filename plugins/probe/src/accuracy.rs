@@ -31,7 +31,7 @@ impl Default for AccuracyConfig {
 impl Config<dyn EvalSuite> for AccuracyConfig {
     fn build(&self, cx: &EvalCx<'_>) -> Result<Box<dyn EvalSuite>> {
         let topk = checked_topk(&self.topk, self.batch)?;
-        let data = cx.datasets.open(&self.data).map_err(|error| error.within("`data`"))?;
+        let data = cx.datasets.open_for(&self.data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
         // Labels may come without names. That there are none must not be found out after the last step of a run.
         if data.classes().is_empty() && data.samples().find_map(Result::ok).is_some_and(|sample| sample.label.is_none()) {
             return Err(Error::Options("`data` has no labels; choose a labelled data set".into()));

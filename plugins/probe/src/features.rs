@@ -29,8 +29,8 @@ impl Pair {
     /// # Errors
     /// When one cannot be opened, or `data` has a class that `train` does not have.
     pub fn open(cx: &EvalCx<'_>, train: &serde_json::Value, data: &serde_json::Value) -> Result<Self> {
-        let train = cx.datasets.open(train).map_err(|error| error.within("`train`"))?;
-        let data = cx.datasets.open(data).map_err(|error| error.within("`data`"))?;
+        let train = cx.datasets.open_for(train, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`train`"))?;
+        let data = cx.datasets.open_for(data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
         for (name, set) in [("train", &train), ("data", &data)] {
             if set.classes().is_empty() && set.samples().find_map(Result::ok).is_some_and(|sample| sample.label.is_none()) {
                 return Err(Error::Options(format!("`{name}` has no labels; choose a labelled data set")));

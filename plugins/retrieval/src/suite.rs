@@ -51,7 +51,7 @@ impl Config<dyn EvalSuite> for RetrievalConfig {
         if config.recall_k.first().is_none_or(|least| *least == 0) {
             return Err(Error::Options(format!("`recall_k` is {:?}; give at least one number, each at least 1", self.recall_k)));
         }
-        let data = cx.datasets.open(&self.data).map_err(|error| error.within("`data`"))?;
+        let data = cx.datasets.open_for(&self.data, Wants::NOTHING.text(Want::Optional)).map_err(|error| error.within("`data`"))?;
         Ok(Box::new(Retrieval { config, data }))
     }
 }

@@ -53,7 +53,7 @@ impl Config<dyn EvalSuite> for ZeroshotConfig {
             templates.truncate(1);
         }
         let topk = checked_topk(&self.topk, self.batch)?;
-        let data = cx.datasets.open(&self.data).map_err(|error| error.within("`data`"))?;
+        let data = cx.datasets.open_for(&self.data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
         let known = data.classes();
         if known.is_empty() && self.classes.is_empty() {
             return Err(Error::Options("the data set has no classes; name them in `classes`, or choose a labelled data set".into()));

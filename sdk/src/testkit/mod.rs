@@ -16,6 +16,7 @@ pub mod caption;
 pub mod eval;
 pub mod golden;
 pub mod objective;
+pub mod source;
 pub mod toy;
 
 #[cfg(test)]
@@ -60,6 +61,7 @@ pub fn trials(except: &[(&'static str, &'static str)]) -> Vec<Trial> {
     collect(&mut cases, here.augmentation, augmentation::LAWS);
     collect(&mut cases, here.caption, caption::LAWS);
     collect(&mut cases, here.eval, eval::LAWS);
+    collect(&mut cases, here.source, source::LAWS);
     let problem = exceptions(except, &cases.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
     let mut trials = vec![Trial::test("conformance::exceptions", move || problem.map_err(Failed::from))];
     for (name, run) in cases {

@@ -41,7 +41,7 @@ impl Toy {
         tch::manual_seed(11);
         let objective = config.build(&toy::objective_cx(store.root())).map_err(failed("building with the default options"))?;
         let needs = objective.needs();
-        let batch = toy::batch(&needs);
+        let batch = toy::batch(&needs, objective.reads());
         let mut toy = Self { store, objective, needs, batch };
         toy.prepare()?;
         Ok(toy)
@@ -49,7 +49,7 @@ impl Toy {
 
     /// Every call gives the same batch, whatever the objective draws.
     fn prepare(&mut self) -> Verdict {
-        self.batch = toy::batch(&self.needs);
+        self.batch = toy::batch(&self.needs, self.objective.reads());
         self.objective.prepare(&mut self.batch, &mut Seeded(12)).map_err(failed("prepare"))
     }
 

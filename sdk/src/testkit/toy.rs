@@ -2,7 +2,7 @@
 
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
-use vlhub_core::{Batch, Encoded, Features, InputSpec, Modality, Need, ObjectiveCx, Teacher, Tokens, Tower, Weights};
+use vlhub_core::{Batch, Encoded, Features, InputSpec, Modality, Need, ObjectiveCx, Teacher, Tokens, Tower, Wants, Weights};
 
 use crate::ops::masked_mean;
 pub use crate::random::SplitMix64 as Seeded;
@@ -59,23 +59,29 @@ pub fn features(needs: &[Need], seed: u64) -> Features {
     features
 }
 
-/// A batch that has the view `main` of both towers, every declared view, and labels out of three classes ([`Batch::LABELS`]), one or two a
-/// row. Views of one row are alike.
-pub fn batch(needs: &[Need]) -> Batch {
+/// A batch that has every declared view and the view `main` of each tower that is declared or read, as a run of this objective alone would have;
+/// labels out of three classes ([`Batch::LABELS`]), one or two a row, where they are read. Views of one row are alike.
+pub fn batch(needs: &[Need], reads: Wants) -> Batch {
     let mut batch = Batch::new(ROWS);
     let images = randn(&[ROWS, 3, 4, 4], 71);
     let lengths = mask(TOKENS);
     let mut rng = Seeded(72);
     let ids: Vec<i64> = (0..ROWS * TOKENS).map(|_| 1 + crate::random::below(&mut rng, VOCAB as u64 - 1) as i64).collect();
     let ids = Tensor::from_slice(&ids).view([ROWS, TOKENS]) * lengths.to_kind(Kind::Int64);
-    let main = [Need::image("main"), Need::text("main")];
-    for (at, need) in Need::union(needs).iter().chain(&main).enumerate() {
+    let declared = |modality| needs.iter().any(|need| need.forward.modality == modality);
+    let picture = reads.picture.is_read() || declared(Modality::Image);
+    let text = reads.text.is_read() || declared(Modality::Text);
+    let main = picture.then(|| Need::image("main")).into_iter().chain(text.then(|| Need::text("main")));
+    for (at, need) in Need::union(needs).into_iter().chain(main).enumerate() {
         let view = need.forward.view.clone();
         let added = match need.forward.modality {
             Modality::Image => batch.set_image(view, &images + randn(&[ROWS, 3, 4, 4], 80 + at as u64) * 0.1),
             Modality::Text => batch.set_text(view, ids.shallow_clone()),
         };
         added.expect("a toy view has ROWS rows");
+    }
+    if !reads.label.is_read() {
+        return batch;
     }
     // Some rows have two labels.
     let labels: Vec<i64> = (0..ROWS).flat_map(|row| [row % 3, if row % 2 == 0 { (row + 1) % 3 } else { -1 }]).collect();

@@ -93,7 +93,15 @@ pub struct Index {
 /// # Errors
 /// Only when the file cannot be read; damage is part of the result.
 pub fn index(file: &(impl ReadAt + ?Sized), length: u64) -> io::Result<Index> {
-    Walk { file, length, at: 0, found: Index::default(), pending: Pending::default(), ended: false }.run()
+    index_members(file, length, usize::MAX)
+}
+
+/// [`index`], up to so many plain files.
+///
+/// # Errors
+/// As [`index`].
+pub fn index_members(file: &(impl ReadAt + ?Sized), length: u64, most: usize) -> io::Result<Index> {
+    Walk { file, length, most, at: 0, found: Index::default(), pending: Pending::default(), ended: false }.run()
 }
 
 /// What extended headers say of the next member.
@@ -109,6 +117,8 @@ struct Pending {
 struct Walk<'a, F: ReadAt + ?Sized> {
     file: &'a F,
     length: u64,
+    /// Plain files after which the walk ends.
+    most: usize,
     at: u64,
     found: Index,
     pending: Pending,
@@ -120,6 +130,9 @@ impl<F: ReadAt + ?Sized> Walk<'_, F> {
     fn run(mut self) -> io::Result<Index> {
         let mut block = [0; BLOCK as usize];
         loop {
+            if self.found.members.len() >= self.most {
+                return Ok(self.found);
+            }
             let there = read_full(self.file, self.at, &mut block)?;
             if there < block.len() {
                 if !self.ended && self.found.damage.last().is_none_or(|last| last.reason != TRUNCATED) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use vlhub_core::{Error, Result};
 use vlhub_sdk::schemars::JsonSchema;
 
-use super::{below, brace};
+use super::brace;
 
 /// One pattern or several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +23,7 @@ pub enum Shards {
 ///
 /// # Errors
 /// No shard, a pattern that does not parse, or a place that is not a local file.
-pub fn shard_paths(shards: &Shards, folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn shard_paths(shards: &Shards, folder: &Path) -> Result<Vec<PathBuf>> {
     let patterns: Vec<&str> = match shards {
         Shards::One(text) => text.split("::").collect(),
         Shards::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
@@ -39,7 +39,7 @@ pub fn shard_paths(shards: &Shards, folder: &Path) -> Result<Vec<PathBuf>> {
             return Err(Error::invalid(format!("`{pattern}`: `{scheme}` is not read; copy the shards to a local folder first")));
         }
         for name in brace::expand(pattern.strip_prefix("file://").or(pattern.strip_prefix("file:")).unwrap_or(pattern))? {
-            let path = below(folder, &name);
+            let path = folder.join(&name);
             if name.contains(['*', '?']) && !path.exists() {
                 let bad = |error: String| Error::invalid(format!("shard pattern `{name}`: {error}"));
                 let found = glob::glob(&path.to_string_lossy()).map_err(|error| bad(error.to_string()))?;

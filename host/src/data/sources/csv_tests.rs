@@ -1,13 +1,21 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::data::testing::{CAPTIONED, PICTURES, open_for};
 use serde_json::json;
+use vlhub_sdk::testkit::source::every_law;
 
 fn open(name: &str, table: &[u8], options: serde_json::Value) -> (tempfile::TempDir, Result<Arc<dyn Source>>) {
+    open_wanting(CAPTIONED, name, table, options)
+}
+
+fn open_wanting(wants: Wants, name: &str, table: &[u8], options: serde_json::Value) -> (tempfile::TempDir, Result<Arc<dyn Source>>) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join(name), table).expect("room");
     std::fs::write(folder.path().join("a.jpg"), b"picture a").expect("room");
     let mut all = json!({"use": "csv", "path": name});
     all.as_object_mut().expect("a table").extend(options.as_object().expect("a table").clone());
-    let source = crate::data::open(&all, folder.path());
+    let source = open_for(&all, folder.path(), wants);
     (folder, source)
 }
 
@@ -88,8 +96,9 @@ fn pictures_that_are_not_there_are_bad_samples() {
 fn labels_are_numbers_or_names_and_never_guessed() {
     let labels = |column: &str, classes: serde_json::Value| {
         let rows: String = column.split('|').map(|label| format!("a.jpg,x,\"{label}\"\n")).collect();
+        let wants = CAPTIONED.label(Want::Required);
         let (_folder, source) =
-            open("t.csv", format!("filepath,title,y\n{rows}").as_bytes(), json!({"label_key": "y", "classes": classes}));
+            open_wanting(wants, "t.csv", format!("filepath,title,y\n{rows}").as_bytes(), json!({"label_key": "y", "classes": classes}));
         let source = source.expect("some rows are right");
         let found: Vec<i64> = (0..source.len()).map(|at| source.read(at).expect("it is right").caption.labels[0]).collect();
         (found, source.classes().to_vec(), source.problems().len())
@@ -102,7 +111,61 @@ fn labels_are_numbers_or_names_and_never_guessed() {
 }
 
 #[test]
-fn texts_need_no_pictures() {
-    let (_folder, source) = open("t.csv", b"title\na dog\n", json!({"img_key": ""}));
-    assert_eq!(source.expect("it is right").read(0).expect("it is right").picture, None);
+fn a_table_needs_the_columns_that_are_read_and_no_others() {
+    let texts = Wants::NOTHING.text(Want::Required);
+    let classes = Wants { text: Want::Required, ..PICTURES };
+    let labels = Wants { label: Want::Required, ..PICTURES };
+    for (wants, table, options, why) in [
+        (texts, &b"title\na dog\n"[..], json!({}), "texts without the column of pictures"),
+        (texts, b"title\na dog\n", json!({"img_key": ""}), "texts, and no column is named"),
+        (PICTURES, b"filepath\na.jpg\n", json!({}), "pictures without the column of captions"),
+        (PICTURES, b"filepath\na.jpg\n", json!({"caption_key": ""}), "pictures, and no column is named"),
+        (PICTURES, b"filepath,title,y\na.jpg,,[]\n", json!({"label_key": "y"}), "an empty caption and a label that is none"),
+        (PICTURES, b"filepath,title\na.jpg,\xFF\n", json!({}), "a caption that is not UTF-8"),
+        (PICTURES, b"filepath\na.jpg\n", json!({"label_key": "y"}), "no column of labels"),
+        (labels, b"filepath,y\na.jpg,7\n", json!({"label_key": "y"}), "numbers for labels, without names"),
+        (classes, b"filepath,y\na.jpg,dog\n", json!({"caption_key": "", "label_key": "y"}), "the class is the caption"),
+    ] {
+        let (_folder, source) = open_wanting(wants, "t.csv", table, options);
+        let source = source.unwrap_or_else(|error| panic!("{why}: {error}"));
+        let raw = source.read(0).unwrap_or_else(|bad| panic!("{why}: {bad}"));
+        assert_eq!(source.problems(), [], "{why}");
+        assert_eq!(raw.picture.is_some(), wants.picture.is_read(), "{why}");
+        assert_eq!(raw.caption.texts.len(), usize::from(wants.text.is_read()), "{why}");
+        assert_eq!(source.labelled(), wants.label.is_read() || wants == classes, "{why}");
+    }
+}
+
+#[test]
+fn what_is_read_is_asked_for_as_strictly_as_ever() {
+    for (wants, table, options, wanted, why) in [
+        (CAPTIONED, &b"filepath\na.jpg\n"[..], json!({}), "`caption_key` names column `title`, which is not there", "captions are read"),
+        (CAPTIONED, b"filepath\na.jpg\n", json!({"caption_key": ""}), "`caption_key` is empty, but captions are read", "none is named"),
+        (CAPTIONED, b"title\nx\n", json!({}), "`img_key` names column `filepath`", "pictures are read"),
+        (
+            CAPTIONED,
+            b"filepath,y\na.jpg,7\n",
+            json!({"caption_key": "", "label_key": "y"}),
+            "class 7 has no name",
+            "a number is no caption",
+        ),
+        (PICTURES.label(Want::Required), b"filepath\na.jpg\n", json!({}), "`label_key` is empty, but class labels are read", "labels"),
+        (Wants::WHATEVER, b"a,b\n1,2\n", json!({}), "which is not there", "nothing that could be read"),
+    ] {
+        let (_folder, source) = open_wanting(wants, "t.csv", table, options);
+        let error = source.expect_err(why).to_string();
+        assert!(error.contains(wanted), "{why}: {error}");
+    }
+    let (_folder, source) = open_wanting(Wants::WHATEVER, "t.csv", b"filepath,titel\na.jpg,x\n", json!({}));
+    let source = source.expect("there are pictures");
+    assert_eq!(problems(&*source), [("t.csv:1", "no caption column")]);
+    assert!(source.problems()[0].detail.contains("did you mean `titel`?"));
+}
+
+#[test]
+fn the_laws_of_sources_hold() {
+    let (folder, source) = open("t.csv", b"filepath,title,y\na.jpg,one,dog\na.jpg,,cat\na.jpg,two,\nmissing.jpg,three,dog\n", json!({}));
+    assert_eq!(source.expect("three rows are right").len(), 3);
+    let config = CsvConfig { path: "t.csv".into(), label_key: "y".into(), ..CsvConfig::default() };
+    every_law(&config, folder.path()).expect("every law");
 }

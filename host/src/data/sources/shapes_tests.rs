@@ -1,15 +1,16 @@
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 
 use super::*;
 
-fn open(config: ShapesConfig) -> Arc<dyn Source> {
-    config.open(Path::new(".")).expect("the options are in range")
+fn open(config: ShapesConfig) -> Box<dyn Source> {
+    config.build(&SourceCx::new(Path::new("."))).expect("the options are in range")
 }
 
-fn split(split: Split) -> Arc<dyn Source> {
+fn split(split: Split) -> Box<dyn Source> {
     open(ShapesConfig { split, ..ShapesConfig::default() })
 }
 
@@ -143,7 +144,8 @@ fn sizes_at_the_ends_are_drawn_and_others_are_refused() {
         assert_eq!(picture(&raw).dimensions(), (size, size));
     }
     for size in [0, 7, 5000] {
-        let error = ShapesConfig { size, ..ShapesConfig::default() }.open(Path::new(".")).expect_err("out of range").to_string();
+        let error =
+            ShapesConfig { size, ..ShapesConfig::default() }.build(&SourceCx::new(Path::new("."))).expect_err("out of range").to_string();
         assert!(error.contains("`size`") && error.contains(&size.to_string()), "{error}");
     }
 }

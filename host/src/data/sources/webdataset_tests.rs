@@ -1,5 +1,10 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use super::*;
+use crate::data::testing::{CAPTIONED, PICTURES, open_for};
 use serde_json::json;
+use vlhub_sdk::testkit::source::every_law;
 
 pub(super) fn shard(folder: &Path, name: &str, members: &[(&str, &[u8])]) {
     let mut builder = tar::Builder::new(File::create(folder.join(name)).expect("the folder is there"));
@@ -12,9 +17,13 @@ pub(super) fn shard(folder: &Path, name: &str, members: &[(&str, &[u8])]) {
 }
 
 fn open(folder: &Path, options: serde_json::Value) -> Result<Arc<dyn Source>> {
+    open_wanting(CAPTIONED, folder, options)
+}
+
+fn open_wanting(wants: Wants, folder: &Path, options: serde_json::Value) -> Result<Arc<dyn Source>> {
     let mut table = json!({"use": "webdataset", "shards": "*.tar"});
     table.as_object_mut().expect("a table").extend(options.as_object().expect("a table").clone());
-    crate::data::open(&table, folder)
+    open_for(&table, folder, wants)
 }
 
 fn problems(source: &dyn Source) -> Vec<(String, &'static str)> {
@@ -127,9 +136,88 @@ fn a_bad_member_is_a_bad_sample_and_no_more() {
             ("5.txt", b"fine"),
         ],
     );
-    let source = open(folder.path(), json!({})).expect("it opens");
-    let reasons: Vec<_> = (0..source.len()).map(|at| source.read(at).map_or_else(|bad| bad.reason, |_| "none")).collect();
-    assert_eq!(reasons, ["not UTF-8", "empty caption", "bad json", "bad label", "bad label", "none"]);
+    let reasons = |wants: Wants, options: serde_json::Value| -> Vec<&str> {
+        let source = open_wanting(wants, folder.path(), options).expect("it opens");
+        (0..source.len()).map(|at| source.read(at).map_or_else(|bad| bad.reason, |_| "none")).collect()
+    };
+    let named = json!({"classes": ["cat"]});
+    assert_eq!(reasons(CAPTIONED, named.clone()), ["not UTF-8", "empty caption", "bad json", "bad label", "bad label", "none"]);
+    assert_eq!(reasons(PICTURES, named.clone()), ["none"; 6], "what is not read may be anything");
+    assert_eq!(reasons(Wants { meta: Want::Unread, ..CAPTIONED }, named)[2], "none", "nobody reads the json member");
+    assert_eq!(reasons(PICTURES.label(Want::Required), json!({})), ["bad label", "bad label"], "labels are judged where they are read");
+}
+
+#[test]
+fn samples_need_the_members_that_are_read_and_no_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(
+        folder.path(),
+        "0.tar",
+        &[("0.jpg", b"J"), ("1.jpg", b"J"), ("1.cls", b"7"), ("2.txt", b"alone"), ("3.png", b"J"), ("3.txt", b"x")],
+    );
+    let keys = |wants: Wants| -> Vec<String> {
+        let source = open_wanting(wants, folder.path(), json!({})).expect("some are whole");
+        (0..source.len()).map(|at| source.read(at).expect("it is whole").key).collect()
+    };
+    assert_eq!(keys(PICTURES), ["0.tar:0", "0.tar:1", "0.tar:3"], "pictures without captions");
+    assert_eq!(keys(PICTURES.label(Want::Required)), ["0.tar:1"], "a number is a label, with or without class names");
+    assert_eq!(keys(PICTURES.text(Want::Required)), ["0.tar:3"], "a number is no caption");
+    assert_eq!(keys(Wants::NOTHING.text(Want::Required)), ["0.tar:2", "0.tar:3"], "captions without pictures");
+    assert_eq!(keys(Wants::WHATEVER).len(), 4);
+    let error = open_wanting(PICTURES, folder.path(), json!({"image_key": ""})).expect_err("none is named").to_string();
+    assert!(error.contains("`image_key` is empty"), "{error}");
+}
+
+#[test]
+fn json_may_be_pythons() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = br#"{"similarity": NaN, "caption": NaN, "url": "u"}"#;
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", b"a dog"), ("0.json", json)]);
+    let raw = open(folder.path(), json!({})).expect("it is whole").read(0).expect("NaN is no damage");
+    assert_eq!((raw.caption.meta["similarity"].as_str(), raw.caption.meta["url"].as_str()), ("null", "u"));
+    let bad = open(folder.path(), json!({"json_text_key": "caption"})).expect("it is whole").read(0).expect_err("NaN is no caption");
+    assert_eq!(bad.reason, "empty caption");
+}
+
+#[test]
+fn what_is_missing_is_told_with_what_is_there() {
+    for (members, option, wanted, why) in [
+        (
+            &["0.input.jpg", "0.txt", "1.input.jpg", "1.txt"][..],
+            "image",
+            "its members end in input.jpg, txt; did you mean image_key = \"input.jpg\"?",
+            "a suffix of two parts",
+        ),
+        (&["0.tif", "0.txt"], "image", "did you mean image_key = \"tif\"?", "a picture of another kind"),
+        (&["p.0.jpg", "p.0.txt", "p.1.jpg", "p.1.txt"], "image", "`p.0.jpg` is key `p` with suffix `0.jpg`", "a dot in the names"),
+        (&["0.5_cat.jpg", "0.5_cat.txt", "1.7_dog.jpg", "1.7_dog.txt"], "image", "names have dots", "a number with a point"),
+        (&["0.jpg", "0.outputs.txt"], "caption", "did you mean text_key = \"outputs.txt\"?", "a suffix of two parts"),
+        (&["0.jpg", "0.json"], "caption", "read with `json_text_key`", "a caption inside json"),
+        (&["0.jpg", "0.cls"], "caption", "its class has no name", "a number alone"),
+        (&["0.data"], "image", "its members end in data", "something else"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let members: Vec<(&str, &[u8])> = members.iter().map(|name| (*name, &b"1"[..])).collect();
+        shard(folder.path(), "0.tar", &members);
+        let error = open(folder.path(), json!({})).expect_err(why).to_string();
+        assert!(error.contains(&format!("no {option}")) && error.contains(wanted), "{why}: {error}");
+    }
+}
+
+#[test]
+fn the_laws_of_sources_hold() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let members: Vec<(String, &[u8])> = (0..700)
+        .flat_map(|at| [(format!("{at:03}.jpg"), &b"J"[..]), (format!("{at:03}.txt"), b"t"), (format!("{at:03}.cls"), b"1")])
+        .filter(|(name, _)| !["003.txt", "004.jpg", "005.cls"].contains(&name.as_str()))
+        .collect();
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, data)| (name.as_str(), *data)).collect();
+    shard(folder.path(), "0.tar", &members);
+    let config = WebDatasetConfig { shards: Shards::One("0.tar".into()), ..WebDatasetConfig::default() };
+    every_law(&config, folder.path()).expect("every law");
+    let cx = SourceCx { extent: Extent::Glance, ..SourceCx::new(folder.path()) };
+    let seen = config.build(&cx).expect("it is whole").len();
+    assert!((300..400).contains(&seen), "a glance at {seen} of 700 samples");
 }
 
 #[test]

@@ -6,17 +6,14 @@
 mod draw;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 
 use rand_core::RngCore;
 use serde::{Deserialize, Serialize};
-use vlhub_core::{Caption, Error, Result};
-use vlhub_sdk::random;
+use vlhub_core::{Bad, Caption, Config, Error, Picture, Raw, Result, Source, SourceCx, Wants};
 use vlhub_sdk::schemars::JsonSchema;
+use vlhub_sdk::{random, register};
 
-use super::philox::Philox;
-use super::{Bad, Picture, Raw, Source, SourceConfig};
+use crate::data::philox::Philox;
 
 const SHAPES: [&str; 8] = ["circle", "square", "triangle", "star", "cross", "ring", "diamond", "heart"];
 const COLOURS: [&str; 12] = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "lime", "navy", "white"];
@@ -81,9 +78,10 @@ impl Default for ShapesConfig {
     }
 }
 
-#[typetag::serde(name = "shapes")]
-impl SourceConfig for ShapesConfig {
-    fn open(&self, _folder: &Path) -> Result<Arc<dyn Source>> {
+register!(dyn Source, "shapes", ShapesConfig);
+
+impl Config<dyn Source> for ShapesConfig {
+    fn build(&self, cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
         if !(8..=4096).contains(&self.size) {
             return Err(Error::Options(format!("`size` of `shapes` is {}; a number of pixels from 8 to 4096 is wanted", self.size)));
         }
@@ -93,10 +91,7 @@ impl SourceConfig for ShapesConfig {
         }
         let pairs = pairs(config.split);
         let classes = pairs.iter().map(|(colour, shape)| format!("{} {}", COLOURS[*colour], SHAPES[*shape])).collect();
-        Ok(Arc::new(Shapes { config, pairs, classes }))
-    }
-    fn missing(&self, _folder: &Path) -> Vec<String> {
-        Vec::new()
+        Ok(Box::new(Shapes { config, pairs, classes, wants: cx.wants }))
     }
 }
 
@@ -223,6 +218,7 @@ struct Shapes {
     config: ShapesConfig,
     pairs: Vec<(usize, usize)>,
     classes: Vec<String>,
+    wants: Wants,
 }
 
 impl Shapes {
@@ -249,9 +245,10 @@ impl Source for Shapes {
 
     fn read(&self, index: usize) -> Result<Raw, Bad> {
         let (look, texts, mut rng) = self.sample(index);
+        // The picture comes last out of the generator, so that it may be left out.
+        let picture = self.wants.picture.is_read().then(|| Picture::Decoded(draw::draw(&look, self.config.size, &mut rng)));
         let labels = vec![(index % self.pairs.len()) as i64];
-        let picture = Picture::Decoded(draw::draw(&look, self.config.size, &mut rng));
-        Ok(Raw { key: self.key(index), picture: Some(picture), caption: Caption { texts, labels, meta: look.meta() } })
+        Ok(Raw { key: self.key(index), picture, caption: Caption { texts, labels, meta: look.meta() } })
     }
 
     fn classes(&self) -> &[String] {
@@ -261,10 +258,6 @@ impl Source for Shapes {
     fn fingerprint(&self) -> String {
         let ShapesConfig { split, samples, size, seed, vary } = &self.config;
         format!("shapes 2 {split:?} {samples} {size} {seed} {vary:?}")
-    }
-
-    fn problems(&self) -> &[Bad] {
-        &[]
     }
 }
 

@@ -1,0 +1,293 @@
+//! Data sources: where samples come from, and what a run asks of them.
+
+use std::fmt::{self, Debug};
+use std::path::Path;
+
+use image::RgbImage;
+use serde::Serialize;
+
+use crate::{Caption, Result};
+
+/// Random access to samples. Their order, their pixels and all randomness are the host's business.
+///
+/// A source is told what is read of its samples ([`Wants`]) and judges them by nothing else: a picture that no objective reads may be broken,
+/// or missing. Whatever cannot be used is a [`Bad`] with its place and its class of reason; nothing is lost silently.
+///
+/// Several threads call [`Source::read`] at a time, each sample in any order and more than once; it must give the same each time.
+///
+/// # Examples
+/// A source of pictures that are stored as `0.png`, `1.png`, … in one folder:
+///
+/// ```
+/// use std::path::PathBuf;
+/// use vlhub_core::{Bad, Caption, Config, Error, Picture, Raw, Result, Source, SourceCx};
+///
+/// #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct NumberedConfig {
+///     /// The folder.
+///     path: String,
+/// }
+///
+/// impl Config<dyn Source> for NumberedConfig {
+///     fn build(&self, cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
+///         // Relative paths start at the run file's folder.
+///         let folder = cx.folder.join(&self.path);
+///         cx.wants.refuse_missing("numbered", &["picture"])?;
+///         let count = (0..).take_while(|number| folder.join(format!("{number}.png")).exists()).count();
+///         if count == 0 {
+///             return Err(Error::invalid(format!("{} holds no `0.png`", folder.display())));
+///         }
+///         Ok(Box::new(Numbered { folder, count }))
+///     }
+/// }
+///
+/// #[derive(Debug)]
+/// struct Numbered {
+///     folder: PathBuf,
+///     count: usize,
+/// }
+///
+/// impl Source for Numbered {
+///     fn len(&self) -> usize {
+///         self.count
+///     }
+///     fn key(&self, index: usize) -> String {
+///         format!("{index}.png")
+///     }
+///     fn read(&self, index: usize) -> Result<Raw, Bad> {
+///         let key = self.key(index);
+///         let bytes = std::fs::read(self.folder.join(&key))
+///             .map_err(|error| Bad { place: key.clone(), key: key.clone(), reason: "unreadable file", detail: error.to_string() })?;
+///         Ok(Raw { key, picture: Some(Picture::Encoded(bytes)), caption: Caption::default() })
+///     }
+///     fn fingerprint(&self) -> String {
+///         format!("numbered:{}", self.count)
+///     }
+/// }
+/// # let error = NumberedConfig::default().build(&SourceCx::new(std::path::Path::new("/nowhere"))).unwrap_err();
+/// # assert!(error.to_string().contains("0.png"));
+/// ```
+///
+/// In a plugin crate `register!(dyn Source, "numbered", NumberedConfig);` makes it `use = "numbered"` in the run file's `[data.train]`.
+pub trait Source: Debug + Send + Sync {
+    /// How many samples it lists, each of them with all that is [required](Want::Required) as far as that shows without reading it.
+    fn len(&self) -> usize;
+    /// Whether it lists none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Name of a sample for people: shard and key, `table:line`, or file. `index` is below [`Source::len`].
+    fn key(&self, index: usize) -> String;
+    /// Reads one sample: what is wanted of it, and no more.
+    ///
+    /// # Errors
+    /// The sample cannot be used: something required is missing, or something that is read is damaged. The others still can be.
+    fn read(&self, index: usize) -> Result<Raw, Bad>;
+    /// Class names in the order of labels: label `n` is the class `classes()[n]`. Empty when classes have no names.
+    fn classes(&self) -> &[String] {
+        &[]
+    }
+    /// Whether samples have labels, named or not. Asked only of sources of which labels are wanted.
+    fn labelled(&self) -> bool {
+        !self.classes().is_empty()
+    }
+    /// A text that changes when the data change, and when what is wanted of them changes which samples are listed. It goes into checkpoints.
+    fn fingerprint(&self) -> String;
+    /// Samples that were lost already while the source was indexed, and files that are none: damaged headers, rows without a picture, ….
+    fn problems(&self) -> &[Bad] {
+        &[]
+    }
+    /// Remarks on the data as a whole, for people: a class without pictures, an order that surprises.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// What a source is built with.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceCx<'a> {
+    /// Folder of the run file: relative paths in options start here.
+    pub folder: &'a Path,
+    /// What is read of each sample.
+    pub wants: Wants,
+    /// How much is indexed.
+    pub extent: Extent,
+}
+
+impl<'a> SourceCx<'a> {
+    /// Everything that is there is read, and the whole source is indexed. Relative paths start at `folder`.
+    pub fn new(folder: &'a Path) -> Self {
+        Self { folder, wants: Wants::WHATEVER, extent: Extent::Whole }
+    }
+}
+
+/// How much of a source is indexed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Only as much as takes no noticeable time: whether its files are there, and its first few samples. Such a source is asked for its
+    /// problems and for how many samples it has found, and is then dropped.
+    Glance,
+}
+
+/// How much a part of a sample matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Want {
+    /// It is not read: it may be missing or damaged.
+    #[default]
+    Unread,
+    /// It is read where it is there: it may be missing, but not damaged.
+    Optional,
+    /// It is read: a sample without it cannot be used.
+    Required,
+}
+
+impl Want {
+    /// Whether it is read where it is there.
+    pub fn is_read(self) -> bool {
+        self != Self::Unread
+    }
+}
+
+/// The parts of a sample that are read. Objectives, caption transforms and suites say what they read; together that is what a source is asked
+/// for, and all that a sample must have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Wants {
+    /// The picture.
+    pub picture: Want,
+    /// Captions. Where a sample has none, the name of its class is its caption.
+    pub text: Want,
+    /// Class labels.
+    pub label: Want,
+    /// Other columns and keys: [`Caption::meta`].
+    pub meta: Want,
+}
+
+impl Wants {
+    /// Nothing is read.
+    pub const NOTHING: Self = Self { picture: Want::Unread, text: Want::Unread, label: Want::Unread, meta: Want::Unread };
+    /// Whatever is there is read, and nothing must be.
+    pub const WHATEVER: Self = Self { picture: Want::Optional, text: Want::Optional, label: Want::Optional, meta: Want::Optional };
+
+    /// What two readers of one sample want together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            picture: self.picture.max(other.picture),
+            text: self.text.max(other.text),
+            label: self.label.max(other.label),
+            meta: self.meta.max(other.meta),
+        }
+    }
+
+    /// With another want of the picture.
+    pub fn picture(self, picture: Want) -> Self {
+        Self { picture, ..self }
+    }
+
+    /// With another want of captions.
+    pub fn text(self, text: Want) -> Self {
+        Self { text, ..self }
+    }
+
+    /// With another want of labels.
+    pub fn label(self, label: Want) -> Self {
+        Self { label, ..self }
+    }
+
+    /// Refuses what a source can never have. `has` lists what its samples may have: `picture`, `text`, `label`.
+    ///
+    /// # Errors
+    /// Names what is required and is not in `has`.
+    pub fn refuse_missing(&self, source: &str, has: &[&str]) -> Result<()> {
+        let all = [("picture", self.picture, "pictures"), ("text", self.text, "captions"), ("label", self.label, "class labels")];
+        match all.iter().find(|(part, want, _)| *want == Want::Required && !has.contains(part)) {
+            None => Ok(()),
+            Some((.., what)) => Err(crate::Error::invalid(format!("samples of `{source}` have no {what}, which this run reads"))),
+        }
+    }
+}
+
+impl fmt::Display for Wants {
+    /// What must be there: `pictures and captions`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [(self.picture, "pictures"), (self.text, "captions"), (self.label, "labels")];
+        let required: Vec<&str> = all.iter().filter(|(want, _)| *want == Want::Required).map(|(_, what)| *what).collect();
+        f.write_str(&if required.is_empty() { "nothing in particular".into() } else { required.join(" and ") })
+    }
+}
+
+/// A picture as its source keeps it.
+#[derive(Clone, PartialEq)]
+pub enum Picture {
+    /// The bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file.
+    Encoded(Vec<u8>),
+    /// Pixels.
+    Decoded(RgbImage),
+}
+
+impl Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encoded(bytes) => write!(f, "Encoded({} bytes)", bytes.len()),
+            Self::Decoded(image) => write!(f, "Decoded({}×{})", image.width(), image.height()),
+        }
+    }
+}
+
+/// One sample as its source keeps it: nothing is decoded, tokenised or drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Raw {
+    /// As [`Source::key`].
+    pub key: String,
+    /// The picture; `None` where it is not wanted, or not there and not required.
+    pub picture: Option<Picture>,
+    /// Captions, labels and other columns, as far as they are wanted.
+    pub caption: Caption,
+}
+
+/// A sample that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Bad {
+    /// As [`Source::key`], as far as it is known.
+    pub key: String,
+    /// `shard:offset`, `file:line` or a file.
+    pub place: String,
+    /// Class of reason, such as `truncated image`: what is counted.
+    pub reason: &'static str,
+    /// The particular case, for people.
+    pub detail: String,
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({}): {}", self.key, self.place, self.reason)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ", {}", self.detail) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_readers_want_together_is_the_most_that_one_of_them_wants() {
+        let clip = Wants::NOTHING.picture(Want::Required).text(Want::Required);
+        let classify = Wants::NOTHING.picture(Want::Required).label(Want::Optional);
+        let both = clip.and(classify);
+        assert_eq!(both, Wants { picture: Want::Required, text: Want::Required, label: Want::Optional, meta: Want::Unread });
+        assert_eq!(both.to_string(), "pictures and captions");
+        assert_eq!(Wants::NOTHING.to_string(), "nothing in particular");
+    }
+
+    #[test]
+    fn what_a_source_cannot_have_is_refused_by_name() {
+        let wants = Wants::NOTHING.picture(Want::Required).text(Want::Required);
+        assert!(wants.refuse_missing("texts", &["picture", "text"]).is_ok());
+        let error = wants.refuse_missing("numbered", &["picture"]).expect_err("it has no captions").to_string();
+        assert!(error.contains("`numbered`") && error.contains("captions"), "{error}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Pictures that are named on the command line, in batches: what cannot be used is left out and listed.
+
+use std::path::PathBuf;
+
+use image::RgbImage;
+use vlhub_core::Bad;
+
+use crate::data::pictures::{self, Pictures};
+use crate::data::views::ImageInput;
+use crate::failure::{Failure, Outcome};
+
+/// Pictures that are still to be read, and what was left out so far.
+#[derive(Debug)]
+pub struct NamedPictures {
+    files: std::vec::IntoIter<PathBuf>,
+    skipped: Vec<Bad>,
+    input: Option<ImageInput>,
+    max_pixels: u64,
+    used: usize,
+}
+
+impl NamedPictures {
+    /// Looks for files; of folders, for pictures in them and below. `input` is what the image tower reads.
+    ///
+    /// # Errors
+    /// Exit status 2: a path at which there is nothing, folders without pictures, or a model without an image tower.
+    pub fn find(paths: &[PathBuf], input: Option<ImageInput>, max_pixels: u64) -> Outcome<Self> {
+        let found = if paths.is_empty() { Ok(Pictures::default()) } else { pictures::find(paths) };
+        let Pictures { files, skipped } = found.map_err(|error| Failure::usage(error.to_string()))?;
+        if input.is_none() && !files.is_empty() {
+            return Err(Failure::usage("the model has no image tower, so it reads no pictures"));
+        }
+        Ok(Self { files: files.into_iter(), skipped, input, max_pixels, used: 0 })
+    }
+
+    /// The next pictures that can be used, at most `most`, each with its file; `None` at the end, where what was left
+    /// out is logged.
+    ///
+    /// # Errors
+    /// Exit status 3: there were pictures, and none could be used.
+    pub fn next_batch(&mut self, most: usize) -> Outcome<Option<Vec<(PathBuf, RgbImage)>>> {
+        let mut batch = Vec::new();
+        while batch.len() < most
+            && let (Some(file), Some(input)) = (self.files.next(), &self.input)
+        {
+            match pictures::read(&file, input, self.max_pixels) {
+                Ok(image) => batch.push((file, image)),
+                Err(bad) => self.skipped.push(bad),
+            }
+        }
+        self.used += batch.len();
+        if !batch.is_empty() {
+            return Ok(Some(batch));
+        }
+        let told = pictures::told(&self.skipped);
+        if self.used == 0 && !self.skipped.is_empty() {
+            return Err(Failure::new(Failure::DATA, format!("no picture could be used\n  {}", told.join("\n  "))));
+        }
+        if !told.is_empty() {
+            tracing::warn!("{} files were not used\n  {}", self.skipped.len(), told.join("\n  "));
+        }
+        Ok(None)
+    }
+
+    /// What was left out, once the end was reached.
+    pub fn skipped(&self) -> &[Bad] {
+        &self.skipped
+    }
+}

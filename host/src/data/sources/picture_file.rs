@@ -1,0 +1,36 @@
+//! Pictures in files of their own.
+
+use std::path::Path;
+
+use vlhub_core::Bad;
+
+use super::tar_index::MAX_MEMBER;
+
+/// Suffixes of files that are read as pictures, in lower case. What a file holds is decided by its content.
+pub const SUFFIXES: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+
+/// Whether a file's name ends as that of a picture, in either case.
+pub fn is_named_like_a_picture(path: &Path) -> bool {
+    let suffix = path.extension().map(|suffix| suffix.to_string_lossy().to_lowercase());
+    suffix.is_some_and(|suffix| SUFFIXES.contains(&suffix.as_str()))
+}
+
+/// Reads a picture's file.
+///
+/// # Errors
+/// A reason that tells what is there instead of a file of at most 256 MiB.
+pub fn read(path: &Path, key: &str) -> Result<Vec<u8>, Bad> {
+    let bad = |reason, detail: String| Bad { key: key.to_owned(), place: path.display().to_string(), reason, detail };
+    let about = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => bad("missing file", String::new()),
+        _ => bad("unreadable file", error.to_string()),
+    })?;
+    if !about.is_file() {
+        // A pipe would make a reader wait for ever.
+        return Err(bad("not a file", if about.is_dir() { "it is a folder".into() } else { "it is a device or a pipe".into() }));
+    }
+    if about.len() > MAX_MEMBER {
+        return Err(bad("file too large", format!("{} bytes; {MAX_MEMBER} are allowed", about.len())));
+    }
+    std::fs::read(path).map_err(|error| bad("unreadable file", error.to_string()))
+}
