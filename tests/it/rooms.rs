@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "checkpoint",
     "weights",
     "config",
+    "identity",
     "session",
     "evaluation",
     "inspect",
