@@ -53,17 +53,18 @@ macro_rules! layout {
 
 /// Sizes, alignments and offsets of the types that cross the border, folded into one number.
 pub const LAYOUT: u64 = layout!(
-    Entry<dyn Backbone>,
-    Entry<dyn Objective>,
-    Entry<dyn Augmentation>,
-    Entry<dyn CaptionTransform>,
-    Entry<dyn EvalSuite>,
+    PluginEntry<dyn Backbone>,
+    PluginEntry<dyn Objective>,
+    PluginEntry<dyn Augmentation>,
+    PluginEntry<dyn CaptionTransform>,
+    PluginEntry<dyn EvalSuite>,
     Exports,
     Origin,
     Batch,
     Features,
     Encoded,
     Tokens,
+    Forward,
     Need,
     Weights,
     Teacher,
@@ -79,7 +80,6 @@ pub const LAYOUT: u64 = layout!(
     Metric,
     Report,
     Error,
-    Region,
     tch::Tensor,
     image::RgbImage,
     BackboneCx<'static>,
@@ -88,15 +88,15 @@ pub const LAYOUT: u64 = layout!(
     CaptionCx<'static>,
     EvalCx<'static>,
     Host<'static>,
-) ^ ((offset_of!(Entry<dyn Objective>, parse) as u64) << 8)
-    ^ ((offset_of!(Entry<dyn Objective>, origin) as u64) << 16)
+) ^ ((offset_of!(PluginEntry<dyn Objective>, parse) as u64) << 8)
+    ^ ((offset_of!(PluginEntry<dyn Objective>, origin) as u64) << 16)
     ^ ((offset_of!(Encoded, tokens) as u64) << 24)
     ^ ((offset_of!(Loss, metrics) as u64) << 32)
     ^ ((offset_of!(Exports, eval) as u64) << 40);
 
 /// The one symbol that a library exports, `VLHUB_PLUGIN`, as data.
 #[repr(C)]
-pub struct Header {
+pub struct LibraryHeader {
     /// Who built it.
     pub identity: [u8; IDENTITY_BYTES],
     /// [`LAYOUT`] as the library was compiled.
@@ -144,7 +144,7 @@ impl Identity {
         while let Some(next) = file[at..].windows(magic.len()).position(|window| window == magic) {
             let start = at + next;
             let bytes = &file[start..file.len().min(start + IDENTITY_BYTES)];
-            // The identity of a Header is zero-padded to its full length; a copy of the plain text elsewhere is not.
+            // The identity of a header is zero-padded to its full length; a copy of the plain text elsewhere is not.
             if bytes.len() == IDENTITY_BYTES && bytes[TEXT.len().min(IDENTITY_BYTES - 1)..].ends_with(&[0; 16]) {
                 found.push(Self::read(bytes));
             }
@@ -171,7 +171,7 @@ impl Identity {
         ours
     }
 
-    /// The bytes of this identity, as in a [`Header`].
+    /// The bytes of this identity, as in a [`LibraryHeader`].
     pub fn bytes(&self) -> [u8; IDENTITY_BYTES] {
         let mut text = format!("{MAGIC}\n");
         for (name, value) in &self.fields {

@@ -1,4 +1,4 @@
-//! Image transforms for training.
+//! Image augmentations.
 
 use std::fmt::Debug;
 
@@ -7,33 +7,38 @@ use rand_core::RngCore;
 
 use crate::Result;
 
-/// One image in, one image out. All randomness comes from `rng`, so a seed is a picture.
+/// An image augmentation for training: one picture in, one picture out. All randomness comes from `rng`, so a seed determines the picture.
+///
+/// ```
+/// use image::{Rgb, RgbImage};
+/// use rand_core::RngCore;
+/// use vlhub_core::{Augmentation, Result};
+///
+/// /// Replaces a picture by its negative for every other one.
+/// #[derive(Debug)]
+/// struct Negative;
+///
+/// impl Augmentation for Negative {
+///     fn apply(&self, mut image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
+///         if rng.next_u32() % 2 == 0 {
+///             image.pixels_mut().for_each(|pixel| *pixel = Rgb(pixel.0.map(|value| 255 - value)));
+///         }
+///         Ok(image)
+///     }
+/// }
+/// ```
 pub trait Augmentation: Debug + Send + Sync {
-    /// Changes the image.
+    /// Augments a picture of any size from 1 × 1, 8 bits a channel. The result may have another size, of at least 1 × 1: the host resizes
+    /// it to what the image tower reads.
+    ///
+    /// # Errors
+    /// A picture that cannot be augmented, which ends the run; augment leniently.
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage>;
-    /// The part of the picture that [`Augmentation::apply`] would look at first, when it starts with a crop: drawn from the same numbers, so
-    /// that a decoder may decode only that part. `size` is the picture's (width, height), as in [`RgbImage::dimensions`].
-    fn region(&self, _size: (u32, u32), _rng: &mut dyn RngCore) -> Option<Region> {
-        None
-    }
 }
 
-/// A rectangle in pixels, inside its picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Left edge.
-    pub x: u32,
-    /// Top edge.
-    pub y: u32,
-    /// Width, at least 1.
-    pub width: u32,
-    /// Height, at least 1.
-    pub height: u32,
-}
-
-/// What an augmentation is built with.
+/// The context in which an augmentation is built.
 #[derive(Clone, Copy, Debug)]
 pub struct AugmentationCx {
-    /// Height and width, in pixels, that the image tower reads. The host resizes to it afterwards if need be.
+    /// Height and width, in pixels, that the image tower reads.
     pub size: (u32, u32),
 }

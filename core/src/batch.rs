@@ -1,4 +1,4 @@
-//! What one step reads: named views of the same rows.
+//! The mini-batch of a step: named views of the same rows.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +7,19 @@ use tch::Tensor;
 
 use crate::{Error, Result};
 
-/// Rows of samples. Every tensor has the row as its first dimension, so a slice of a batch is a batch.
+/// A mini-batch of samples. Every tensor has the row as its first dimension, so a slice of a batch is a batch.
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use vlhub_core::Batch;
+///
+/// let mut batch = Batch::new(4);
+/// batch.set_text("main", Tensor::zeros([4, 77], (Kind::Int64, Device::Cpu)))?;
+/// batch.set_extra(Batch::LABELS, Tensor::from_slice(&[3i64, 0, 1, 1]).view([4, 1]))?;
+/// assert_eq!(batch.slice(1..3).extra(Batch::LABELS)?.size(), [2, 1]);
+/// assert!(batch.set_text("eda", Tensor::zeros([5, 77], (Kind::Int64, Device::Cpu))).is_err(), "five rows in a batch of four");
+/// # Ok::<(), vlhub_core::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Batch {
     rows: i64,
@@ -34,22 +46,34 @@ impl Batch {
         self.rows
     }
 
-    /// An image view, `[B, 3, H, W]`.
+    /// An image view, `[B, 3, H, W]`, float, normalised for the image tower.
+    ///
+    /// # Errors
+    /// When the batch has no view of this name; the error lists those that it has.
     pub fn image(&self, view: &str) -> Result<&Tensor> {
         find(&self.images, "image view", view)
     }
 
-    /// The token ids of a text view, `[B, L]`.
+    /// The token ids of a text view, `[B, L]`, int64.
+    ///
+    /// # Errors
+    /// As [`Batch::image`].
     pub fn text(&self, view: &str) -> Result<&Tensor> {
         find(&self.texts, "text view", view)
     }
 
-    /// Labels or a derived input, `[B, …]`.
+    /// Labels, or an input that [`Objective::prepare`](crate::Objective::prepare) derived, `[B, …]`.
+    ///
+    /// # Errors
+    /// As [`Batch::image`].
     pub fn extra(&self, name: &str) -> Result<&Tensor> {
         find(&self.extras, "extra input", name)
     }
 
-    /// Adds or replaces an image view.
+    /// Adds or replaces an image view, `[B, 3, H, W]`.
+    ///
+    /// # Errors
+    /// A tensor of another number of rows.
     pub fn set_image(&mut self, view: impl Into<String>, image: Tensor) -> Result<()> {
         let view = view.into();
         self.same_rows("image view", &view, &image)?;
@@ -57,7 +81,10 @@ impl Batch {
         Ok(())
     }
 
-    /// Adds or replaces a text view.
+    /// Adds or replaces a text view, `[B, L]`, int64.
+    ///
+    /// # Errors
+    /// A tensor of another number of rows.
     pub fn set_text(&mut self, view: impl Into<String>, ids: Tensor) -> Result<()> {
         let view = view.into();
         self.same_rows("text view", &view, &ids)?;
@@ -65,7 +92,10 @@ impl Batch {
         Ok(())
     }
 
-    /// Adds or replaces labels or a derived input.
+    /// Adds or replaces labels or a derived input, `[B, …]`.
+    ///
+    /// # Errors
+    /// A tensor of another number of rows.
     pub fn set_extra(&mut self, name: impl Into<String>, value: Tensor) -> Result<()> {
         let name = name.into();
         self.same_rows("extra input", &name, &value)?;
@@ -81,7 +111,7 @@ impl Batch {
         Self { rows: range.end - range.start, images: cut(&self.images), texts: cut(&self.texts), extras: cut(&self.extras) }
     }
 
-    /// Consecutive slices of at most `rows` rows, each with the place of its rows in the whole.
+    /// Chunks of at most `rows` consecutive rows, each with the range of its rows in the whole.
     pub fn split(&self, rows: i64) -> Vec<(Range<i64>, Self)> {
         let rows = rows.max(1);
         (0..self.rows)
@@ -93,7 +123,7 @@ impl Batch {
             .collect()
     }
 
-    /// The same rows in another order.
+    /// The rows permuted by `order` `[B]`, int64.
     pub fn permuted(&self, order: &Tensor) -> Self {
         let pick =
             |map: &BTreeMap<String, Tensor>| map.iter().map(|(name, tensor)| (name.clone(), tensor.index_select(0, order))).collect();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A plugin name that this build does not have.
-    #[error("no {kind} is called `{name}`{}", hint(.near, .known, .elsewhere))]
+    #[error("no {kind} is called `{name}`{}", hint(.kind, .near, .known, .elsewhere))]
     Unknown {
         /// The kind that was asked for.
         kind: &'static str,
@@ -102,7 +102,10 @@ pub(crate) fn first_line(error: &tch::TchError) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-fn hint(near: &Option<String>, known: &[String], elsewhere: &Option<String>) -> String {
+/// More names than this are no help in a message; the list of plugins folds them.
+const MANY: usize = 40;
+
+fn hint(kind: &str, near: &Option<String>, known: &[String], elsewhere: &Option<String>) -> String {
     let mut hint = String::new();
     if let Some(why) = elsewhere {
         hint += &format!(": {why}");
@@ -111,7 +114,12 @@ fn hint(near: &Option<String>, known: &[String], elsewhere: &Option<String>) -> 
         hint += &format!("; did you mean `{near}`?");
     }
     if elsewhere.is_none() {
-        hint += &format!(" known: {}", if known.is_empty() { "none in this build".into() } else { known.join(" ") });
+        let known = match known.len() {
+            0 => "none in this build".into(),
+            1..=MANY => known.join(" "),
+            count => format!("{count} names, which `vlhub plugins list {kind}` shows"),
+        };
+        hint += &format!(" known: {known}");
         if near.is_none() {
             hint.insert(0, ';');
         }
@@ -135,6 +143,17 @@ pub fn suggest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_name_comes_with_what_is_known_unless_that_is_a_wall_of_names() {
+        let unknown = |count: usize| {
+            let known = (0..count).map(|number| format!("name{number}")).collect();
+            Error::Unknown { kind: "backbone", name: "x".into(), near: None, known, elsewhere: None }.to_string()
+        };
+        assert_eq!(unknown(0), "no backbone is called `x`; known: none in this build");
+        assert!(unknown(MANY).ends_with(" name38 name39"), "{}", unknown(MANY));
+        assert_eq!(unknown(300), "no backbone is called `x`; known: 300 names, which `vlhub plugins list backbone` shows");
+    }
 
     #[test]
     fn suggestions() {

@@ -10,7 +10,32 @@ use tch::Tensor;
 
 use crate::{Encoded, Error, Result};
 
-/// Measures a model. Knows metrics; knows nothing of towers, tokenizers, files or devices.
+/// An evaluation suite: measures a model. It knows metrics, and nothing of towers, tokenizers, files or devices.
+///
+/// ```
+/// use tch::Kind;
+/// use vlhub_core::{EvalSuite, Model, Report, Requires, Result};
+///
+/// /// The mean cosine of pictures with their first texts.
+/// #[derive(Debug)]
+/// struct Agreement {
+///     pictures: Vec<image::RgbImage>,
+///     texts: Vec<String>,
+/// }
+///
+/// impl EvalSuite for Agreement {
+///     fn requires(&self) -> Requires {
+///         Requires::ENCODERS
+///     }
+///     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
+///         let (images, texts) = (model.images(&self.pictures, false)?.embed, model.texts(&self.texts, false)?.embed);
+///         let cosines = images.f_cosine_similarity(&texts, 1, 1e-8)?;
+///         report.samples = self.pictures.len() as u64;
+///         report.metric("agreement", cosines.f_mean(Kind::Float)?.double_value(&[]));
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait EvalSuite: Debug + Send {
     /// The skills without which it is skipped, by name, rather than failed.
     fn requires(&self) -> Requires {
@@ -23,15 +48,60 @@ pub trait EvalSuite: Debug + Send {
     fn check(&self, _skills: &Skills<'_>) -> Result<()> {
         Ok(())
     }
-    /// Measures.
+    /// Measures `model`, and adds metrics, the number of samples, and what could not be used to `report`.
+    ///
+    /// # Errors
+    /// What ends the measurement. A sample that cannot be read is none: it goes into [`Report::skipped`].
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()>;
 }
 
-/// A trained model as a suite sees it.
+/// A trained model as evaluation suites see it. The host implements it; a suite's tests may have one of their own.
+///
+/// ```
+/// use image::RgbImage;
+/// use tch::{Device, Kind, Tensor};
+/// use vlhub_core::{Encoded, Error, Model, Result, Skills};
+///
+/// /// Its embedding of a picture is the picture's mean colour.
+/// struct MeanColour;
+///
+/// impl Model for MeanColour {
+///     fn images(&self, images: &[RgbImage], _tokens: bool) -> Result<Encoded> {
+///         let mean = |image: &RgbImage| {
+///             let sum = image.pixels().fold([0.0f32; 3], |sum, pixel| [0, 1, 2].map(|at| sum[at] + f32::from(pixel[at])));
+///             sum.map(|channel| channel / 255.0 / (image.width() * image.height()) as f32)
+///         };
+///         let colours: Vec<f32> = images.iter().flat_map(mean).collect();
+///         let embed = Tensor::from_slice(&colours).view([-1, 3]);
+///         Ok(Encoded { pooled: embed.shallow_clone(), embed, tokens: None })
+///     }
+///     fn texts(&self, _texts: &[String], _tokens: bool) -> Result<Encoded> {
+///         Err(Error::invalid("this model reads no texts"))
+///     }
+///     fn skills(&self) -> Skills<'_> {
+///         Skills { images: true, ..Skills::default() }
+///     }
+/// }
+///
+/// assert_eq!(MeanColour.images(&[RgbImage::new(4, 3)], false)?.embed.size(), [1, 3]);
+/// # Ok::<(), vlhub_core::Error>(())
+/// ```
 pub trait Model {
-    /// Encodes pictures of any size: resizes, normalises and moves them itself.
+    /// Encodes B pictures of any size: resizes, normalises and moves them to the device itself.
+    ///
+    /// # Shapes
+    /// - embed: `[B, D]` float, not normalised; pooled: `[B, width]`; with `tokens` also `[B, T, width]` and a mask `[B, T]`
+    ///
+    /// # Errors
+    /// When it has no image tower.
     fn images(&self, images: &[RgbImage], tokens: bool) -> Result<Encoded>;
-    /// Encodes texts: tokenises and moves them itself.
+    /// Encodes B texts of any length: tokenises, truncates and moves them to the device itself.
+    ///
+    /// # Shapes
+    /// As [`Model::images`].
+    ///
+    /// # Errors
+    /// When it has no text tower.
     fn texts(&self, texts: &[String], tokens: bool) -> Result<Encoded>;
     /// Which towers there are, and what the objectives can do beyond cosine similarity.
     fn skills(&self) -> Skills<'_>;
@@ -85,8 +155,8 @@ pub trait Scorer {
 
 /// Writes captions.
 pub trait Captioner {
-    /// Token ids `[B, L]`, int64, for encoded images with their tokens: each row from the start to the end token, then filled up with padding;
-    /// L is at most `how.longest`. Row b draws from `seeds[b]` alone, so a caption does not depend on the rows beside it.
+    /// Token ids `[B, L]`, int64, for encoded images with their tokens: each row from the start to the end token, then filled up with
+    /// padding; L is at most `how.longest`. Row b draws from `seeds[b]` alone, so a caption does not depend on the rows beside it.
     ///
     /// # Errors
     /// Settings that mean nothing, or images without tokens.
@@ -119,7 +189,8 @@ pub struct Captioning {
     pub longest: i64,
     /// Tokens before which a caption does not end, the start included (open_clip: `min_seq_len`).
     pub shortest: i64,
-    /// Divides the positive logits of tokens that the caption has, and multiplies the negative ones; 1 changes nothing (CTRL, arXiv 1909.05858).
+    /// Divides the positive logits of tokens that the caption has, and multiplies the negative ones; 1 changes nothing (CTRL, arXiv
+    /// 1909.05858).
     pub repetition_penalty: f64,
     /// Seed of whatever is drawn; each picture makes its own of it.
     pub seed: u64,

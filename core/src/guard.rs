@@ -222,9 +222,6 @@ impl Augmentation for Guarded<dyn Augmentation, ()> {
             Ok(image)
         })
     }
-    fn region(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Region> {
-        catch(self.name, || Ok(self.inner.region(size, rng))).ok().flatten()
-    }
 }
 
 impl CaptionTransform for Guarded<dyn CaptionTransform, ()> {

@@ -19,7 +19,7 @@ pub mod noise;
 pub mod objective;
 pub mod registry;
 
-pub use augmentation::{Augmentation, AugmentationCx, Region};
+pub use augmentation::{Augmentation, AugmentationCx};
 pub use backbone::{Backbone, BackboneCx, Hidden, InputSpec, Projection};
 pub use batch::Batch;
 pub use caption::{Caption, CaptionCx, CaptionTransform};
@@ -30,5 +30,5 @@ pub use eval::{
 };
 pub use features::{Encoded, Features, Tokens};
 pub use noise::Noise;
-pub use objective::{Loss, Modality, Need, Objective, ObjectiveCx, Scope, Teacher, Tower, Weights};
-pub use registry::{Config, Entry, Exports, Kind, Listed, Origin, Registry, Source, registered_here};
+pub use objective::{Forward, Loss, Modality, Need, Objective, ObjectiveCx, Scope, Teacher, Tower, Weights};
+pub use registry::{Config, Exports, Kind, Listed, Origin, PluginEntry, Provenance, Registry, registered_here};

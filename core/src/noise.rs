@@ -1,4 +1,4 @@
-//! Randomness of a forward pass: each row of a batch has its own.
+//! The random numbers of a forward pass: a counter-based generator with a seed for each row of a batch.
 //!
 //! Gradient caching runs a chunk of rows twice, and chunks may have any size. Dropout drawn from one stream of numbers would then depend on
 //! how the batch was cut. Here the numbers of a row are a pure function of the row's seed, so the chunks of a batch, of any size and in any
@@ -10,28 +10,39 @@ use std::sync::Arc;
 
 use tch::{Kind, Tensor};
 
-/// One seed for each row, and what of the tower stays as in evaluation although it is trained.
+/// A random number generator for a forward pass in training, with a seed for each row; and which running statistics of batch norms are
+/// frozen.
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use vlhub_core::Noise;
+///
+/// let x = Tensor::ones([3, 4], (Kind::Float, Device::Cpu));
+/// let whole = Noise::new(Tensor::from_slice(&[7i64, 8, 9])).dropout(&x, 0.5);
+/// let last = Noise::new(Tensor::from_slice(&[9i64])).dropout(&x.narrow(0, 2, 1), 0.5);
+/// assert!(whole.narrow(0, 2, 1).equal(&last), "a row depends on its seed, and not on the batch around it");
+/// ```
 #[derive(Debug)]
 pub struct Noise {
     rows: Tensor,
     draws: Cell<i64>,
-    /// Addresses of running statistics that stay as they are.
+    /// Frozen running statistics, by the addresses of their numbers.
     kept: Option<Arc<BTreeSet<usize>>>,
 }
 
 impl Noise {
-    /// Seeds `[B]`, int64, on the device of the input.
+    /// A generator of the seeds `[B]`, int64, on the device of the input.
     pub fn new(rows: Tensor) -> Self {
         Self { rows, draws: Cell::new(0), kept: None }
     }
 
-    /// With running statistics that stay as they are, by the addresses of their numbers (`Tensor::data_ptr`): the norms that have them
-    /// normalise by them, as in evaluation.
+    /// Freezes running statistics, by the addresses of their numbers (`Tensor::data_ptr`): the batch norms that have them normalise by
+    /// them, as in evaluation.
     pub fn keeping(self, statistics: Option<Arc<BTreeSet<usize>>>) -> Self {
         Self { kept: statistics, ..self }
     }
 
-    /// Whether these running statistics stay as they are.
+    /// Whether these running statistics are frozen.
     pub fn keeps(&self, statistics: &Tensor) -> bool {
         self.kept.as_ref().is_some_and(|kept| kept.contains(&(statistics.data_ptr() as usize)))
     }
@@ -48,7 +59,7 @@ impl Noise {
         unit.view(full.as_slice())
     }
 
-    /// Zeroes each element of `[B, …]` with probability `p` and scales the rest by `1 / (1 - p)`.
+    /// Dropout: zeroes each element of `[B, …]` with probability `p` and scales the rest by `1 / (1 - p)`.
     pub fn dropout(&self, x: &Tensor, p: f64) -> Tensor {
         if p <= 0.0 {
             return x.shallow_clone();

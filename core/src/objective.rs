@@ -1,5 +1,6 @@
-//! Training signals: functions of features.
+//! Training objectives: losses as functions of features.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use rand_core::RngCore;
@@ -7,42 +8,94 @@ use tch::{Tensor, nn};
 
 use crate::{Batch, Error, Features, InputSpec, Result, Skills};
 
-/// A training signal: reads encoder outputs, returns a scalar, may own parameters. It never sees the towers, the chunks of gradient
-/// caching, other processes or other objectives.
+/// A training objective: a loss of encoder outputs, which may own parameters. It never sees the towers, the chunks of gradient caching, other
+/// processes or other objectives.
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use vlhub_core::{Batch, Encoded, Features, Loss, Modality, Need, Objective, Result, Scope};
+///
+/// /// Mean squared distance of the embeddings of image and text.
+/// #[derive(Debug)]
+/// struct Distance;
+///
+/// impl Objective for Distance {
+///     fn scope(&self) -> Scope {
+///         Scope::Batch
+///     }
+///     fn needs(&self) -> Vec<Need> {
+///         vec![Need::image("main"), Need::text("main")]
+///     }
+///     fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
+///         let apart = &features.image("main")?.embed - &features.text("main")?.embed;
+///         // The own rows' share of the mean over all rows.
+///         let sum = features.own_rows(&apart).square().sum(Kind::Float);
+///         Ok(Loss::from(sum / features.total() as f64))
+///     }
+/// }
+///
+/// let encoded = |value: f64| {
+///     let rows = Tensor::full([2, 8], value, (Kind::Float, Device::Cpu));
+///     Encoded { embed: rows.shallow_clone(), pooled: rows, tokens: None }
+/// };
+/// let mut features = Features::new(0..2, 2);
+/// features.insert(Modality::Image, "main", encoded(1.0));
+/// features.insert(Modality::Text, "main", encoded(3.0));
+/// assert_eq!(Distance.loss(&features, &Batch::new(2))?.value(), 32.0);
+/// # Ok::<(), vlhub_core::Error>(())
+/// ```
 pub trait Objective: Debug + Send {
     /// Whether the loss couples samples.
     fn scope(&self) -> Scope;
-    /// The encoder outputs it reads. The engine runs these forwards and no others.
+    /// The encoder outputs that it reads. The engine runs these forward passes and no others; what is not declared cannot be read.
     fn needs(&self) -> Vec<Need>;
-    /// Adds derived inputs (masked captions, targets) before anything is encoded.
+    /// Adds derived inputs (masked captions, targets) to the batch before anything is encoded: views that [`Objective::needs`] names, and
+    /// extras that [`Objective::loss`] reads. All randomness comes from `rng`.
+    ///
+    /// # Errors
+    /// A batch that lacks what is derived from.
     fn prepare(&self, _batch: &mut Batch, _rng: &mut dyn RngCore) -> Result<()> {
         Ok(())
     }
-    /// How much these rows count for: their number, unless it is masked tokens or the like. [`Scope::Sample`] only.
+    /// The weight of these rows in the mean: their number, unless the loss is a mean over masked tokens or the like. Finite, at least 0;
+    /// called for [`Scope::Sample`] alone.
     fn weight(&self, batch: &Batch) -> f64 {
         batch.rows() as f64
     }
-    /// The loss. [`Scope::Batch`]: the sum over the anchors in [`Features::own`], divided by [`Features::total`]; so the sum of the losses
-    /// over all parts of the rows is the loss of the whole. [`Scope::Sample`]: the weighted mean over the rows.
+    /// The loss, a scalar with its graph.
+    ///
+    /// [`Scope::Batch`]: the sum over the anchors in [`Features::own`], divided by [`Features::total`]; so the losses of parts of the rows
+    /// add up to the loss of the whole (the partition law). [`Scope::Sample`]: the weighted mean over the rows.
+    ///
+    /// # Shapes
+    /// - features: the declared needs, [`Encoded`](crate::Encoded) `[N, …]` each, for the N rows of all processes (or of a chunk, for
+    ///   [`Scope::Sample`])
+    /// - batch: the same N rows, token ids and extras; no pictures where several processes are gathered
+    ///
+    /// # Errors
+    /// Features that were not declared, or inputs of another shape.
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss>;
-    /// After the optimiser: clamp a scale, push to a queue, move an average. `seen` holds this step's detached features of all processes;
-    /// `progress` is the share of the run that is done, above 0 and at most 1. [`Scope::Batch`] only: features of per-sample losses are never
-    /// in one place.
+    /// Called after each optimiser step: to clamp a scale, push to a queue, move an average. `seen` holds this step's detached features of
+    /// all processes; `progress` is the share of the run that is done, above 0 and at most 1. For [`Scope::Batch`] alone: features of
+    /// per-sample losses are never in one place.
+    ///
+    /// # Errors
+    /// Features that were not declared.
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
         Ok(())
     }
-    /// How slowly the moving average of the towers follows them, for objectives that read it ([`Weights::Average`]): after each step it is
-    /// `m · average + (1 - m) · towers`, in 0..=1. `progress` is as in [`Objective::after_step`].
+    /// Momentum m of the moving average of the towers, in 0..=1, for objectives that read it ([`Weights::Average`]): after each step it
+    /// becomes `m · average + (1 - m) · towers`. `progress` is as in [`Objective::after_step`].
     fn momentum(&self, _progress: f64) -> Option<f64> {
         None
     }
-    /// What it can do at evaluation beyond cosine similarity.
+    /// Skills at evaluation beyond cosine similarity: scoring pairs, writing captions, predicting classes.
     fn skills(&self) -> Skills<'_> {
         Skills::default()
     }
 }
 
-/// Whether a loss couples samples.
+/// The scope of a loss: whether it couples samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// It couples samples: contrast, a memory bank, batch norm over the batch.
@@ -51,7 +104,7 @@ pub enum Scope {
     Sample,
 }
 
-/// Images or texts.
+/// The modality of a tower: images or texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Modality {
     /// The image tower.
@@ -69,7 +122,7 @@ impl fmt::Display for Modality {
     }
 }
 
-/// Whose output it is: the towers that are trained, or ones that are only read. Nothing flows back into the latter.
+/// The weights of a forward pass: those that are trained, or others that are only read and get no gradient.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weights {
     /// The towers of the run.
@@ -82,27 +135,68 @@ pub enum Weights {
     Teacher(String),
 }
 
-/// An encoder output that an objective reads.
+/// One forward pass of a tower: the key under which [`Features`] holds its outputs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Need {
+pub struct Forward {
     /// Which tower.
     pub modality: Modality,
-    /// Which view.
+    /// Which view of the batch it reads.
     pub view: String,
-    /// Whether the tokens are read too.
-    pub tokens: bool,
     /// With which weights.
     pub weights: Weights,
+}
+
+impl Forward {
+    /// The image tower over a view.
+    pub fn image(view: impl Into<String>) -> Self {
+        Self { modality: Modality::Image, view: view.into(), weights: Weights::Trained }
+    }
+    /// The text tower over a view.
+    pub fn text(view: impl Into<String>) -> Self {
+        Self { modality: Modality::Text, ..Self::image(view) }
+    }
+    /// With the moving average of the towers.
+    pub fn from_average(self) -> Self {
+        Self { weights: Weights::Average, ..self }
+    }
+    /// With the teacher `name`.
+    pub fn from_teacher(self, name: impl Into<String>) -> Self {
+        Self { weights: Weights::Teacher(name.into()), ..self }
+    }
+    /// Whether gradients flow back through it.
+    pub fn is_trained(&self) -> bool {
+        self.weights == Weights::Trained
+    }
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.modality, self.view)?;
+        match &self.weights {
+            Weights::Trained => Ok(()),
+            Weights::Average => f.write_str(" of the moving average"),
+            Weights::Teacher(name) => write!(f, " of the teacher `{name}`"),
+        }
+    }
+}
+
+/// An encoder output that an objective requests: a forward pass, and whether its tokens are read too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    /// The forward pass.
+    pub forward: Forward,
+    /// Whether the tokens are read too.
+    pub tokens: bool,
 }
 
 impl Need {
     /// The image tower's output for a view.
     pub fn image(view: impl Into<String>) -> Self {
-        Self { modality: Modality::Image, view: view.into(), tokens: false, weights: Weights::Trained }
+        Forward::image(view).into()
     }
     /// The text tower's output for a view.
     pub fn text(view: impl Into<String>) -> Self {
-        Self { modality: Modality::Text, ..Self::image(view) }
+        Forward::text(view).into()
     }
     /// With its tokens.
     pub fn tokens(self) -> Self {
@@ -110,50 +204,50 @@ impl Need {
     }
     /// Of the moving average of the towers.
     pub fn from_average(self) -> Self {
-        Self { weights: Weights::Average, ..self }
+        Self { forward: self.forward.from_average(), ..self }
     }
     /// Of the teacher `name`.
     pub fn from_teacher(self, name: impl Into<String>) -> Self {
-        Self { weights: Weights::Teacher(name.into()), ..self }
+        Self { forward: self.forward.from_teacher(name), ..self }
     }
-    /// Whether both are one forward, tokens or not.
-    pub fn same_forward(&self, other: &Self) -> bool {
-        (self.modality, &self.view, &self.weights) == (other.modality, &other.view, &other.weights)
+    /// One need for each forward pass, sorted; with tokens where any of `needs` asks for them.
+    pub fn union<'a>(needs: impl IntoIterator<Item = &'a Self>) -> Vec<Self> {
+        let mut union: BTreeMap<&Forward, bool> = BTreeMap::new();
+        for need in needs {
+            *union.entry(&need.forward).or_default() |= need.tokens;
+        }
+        union.into_iter().map(|(forward, tokens)| Self { forward: forward.clone(), tokens }).collect()
     }
-    /// Whether gradients flow back from it.
-    pub fn is_trained(&self) -> bool {
-        self.weights == Weights::Trained
+}
+
+impl From<Forward> for Need {
+    fn from(forward: Forward) -> Self {
+        Self { forward, tokens: false }
     }
 }
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`", self.modality, self.view)?;
-        match &self.weights {
-            Weights::Trained => {}
-            Weights::Average => f.write_str(" of the moving average")?,
-            Weights::Teacher(name) => write!(f, " of the teacher `{name}`")?,
-        }
-        f.write_str(if self.tokens { " with tokens" } else { "" })
+        write!(f, "{}{}", self.forward, if self.tokens { " with tokens" } else { "" })
     }
 }
 
-/// A loss, and numbers to show beside it.
+/// The value of a loss, and metrics for the log.
 #[derive(Debug)]
 pub struct Loss {
-    /// Scalar, with its graph.
+    /// The loss, a float scalar with its graph.
     pub total: Tensor,
-    /// Named numbers for the log, such as `logit_scale`.
+    /// Metrics for the log by name, such as `logit_scale`.
     pub metrics: Vec<(&'static str, f64)>,
 }
 
 impl Loss {
-    /// Adds a number for the log.
+    /// Adds a metric for the log.
     pub fn with(mut self, name: &'static str, value: f64) -> Self {
         self.metrics.push((name, value));
         self
     }
-    /// The number.
+    /// The loss as a number.
     pub fn value(&self) -> f64 {
         self.total.double_value(&[])
     }
@@ -165,7 +259,7 @@ impl From<Tensor> for Loss {
     }
 }
 
-/// Where an objective makes its parameters, and what the towers look like.
+/// The context in which an objective is built: where it makes its parameters, and what the towers look like.
 #[derive(Debug)]
 pub struct ObjectiveCx<'a> {
     /// For its own parameters: `objective.NAME`.
@@ -196,7 +290,7 @@ impl ObjectiveCx<'_> {
     }
 }
 
-/// A model that is only read.
+/// A teacher model of distillation, which is only read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Teacher {
     /// Its key in the run file.
@@ -211,10 +305,10 @@ pub struct Teacher {
     pub log_scale: Option<f64>,
 }
 
-/// What an objective may know of a tower.
+/// A tower as objectives see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tower {
-    /// What goes in.
+    /// Its input specification.
     pub input: InputSpec,
     /// Width of the pooled output and of each token.
     pub width: i64,

@@ -20,11 +20,11 @@ pub trait Kind: 'static {
     #[doc(hidden)]
     fn table_mut(registry: &mut Registry) -> &mut BTreeMap<&'static str, Listed<Self>>;
     #[doc(hidden)]
-    fn here() -> Vec<&'static Entry<Self>>;
+    fn here() -> Vec<&'static PluginEntry<Self>>;
 }
 
 /// One registered plugin: a constant in the binary or library that links it.
-pub struct Entry<K: Kind + ?Sized> {
+pub struct PluginEntry<K: Kind + ?Sized> {
     /// Its name.
     pub name: &'static str,
     /// JSON schema of its options, as text: summary, fields, types, defaults, docs.
@@ -67,14 +67,14 @@ impl fmt::Display for Origin {
 
 /// How a plugin came into this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum Provenance {
     /// It was linked into the program.
     Linked,
     /// It came with a library.
     Library(PathBuf),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Linked => f.write_str("built in"),
@@ -86,9 +86,9 @@ impl fmt::Display for Source {
 /// An entry and how it came here.
 pub struct Listed<K: Kind + ?Sized> {
     /// The entry.
-    pub entry: &'static Entry<K>,
+    pub entry: &'static PluginEntry<K>,
     /// Built in, or from a library.
-    pub source: Source,
+    pub provenance: Provenance,
 }
 
 macro_rules! kinds {
@@ -98,7 +98,7 @@ macro_rules! kinds {
         pub struct Exports {
             $(
                 #[doc = concat!("Entries of kind ", $name, ".")]
-                pub $field: Vec<&'static Entry<dyn $kind>>,
+                pub $field: Vec<&'static PluginEntry<dyn $kind>>,
             )*
         }
 
@@ -109,7 +109,7 @@ macro_rules! kinds {
         }
 
         $(
-            inventory::collect!(Entry<dyn $kind>);
+            inventory::collect!(PluginEntry<dyn $kind>);
 
             impl Kind for dyn $kind {
                 const NAME: &'static str = $name;
@@ -123,8 +123,8 @@ macro_rules! kinds {
                 fn table_mut(registry: &mut Registry) -> &mut BTreeMap<&'static str, Listed<Self>> {
                     &mut registry.$field
                 }
-                fn here() -> Vec<&'static Entry<Self>> {
-                    inventory::iter::<Entry<dyn $kind>>().collect()
+                fn here() -> Vec<&'static PluginEntry<Self>> {
+                    inventory::iter::<PluginEntry<dyn $kind>>().collect()
                 }
             }
         )*
@@ -147,15 +147,15 @@ macro_rules! kinds {
             ///
             /// # Errors
             /// [`Error::Duplicate`] names both origins; the registry is then left as it was.
-            pub fn merge(&mut self, exports: Exports, source: &Source) -> Result<()> {
-                $(self.vacant(&exports.$field, source)?;)*
+            pub fn merge(&mut self, exports: Exports, provenance: &Provenance) -> Result<()> {
+                $(self.vacant(&exports.$field, provenance)?;)*
                 $(for entry in exports.$field {
-                    self.$field.insert(entry.name, Listed { entry, source: source.clone() });
+                    self.$field.insert(entry.name, Listed { entry, provenance: provenance.clone() });
                 })*
                 Ok(())
             }
 
-            /// Calls `visit` with the kind, name, summary text, schema, origin and source of every plugin.
+            /// Calls `visit` with the kind, name, summary text, schema, origin and provenance of every plugin.
             pub fn for_each(&self, mut visit: impl FnMut(About<'_>)) {
                 $(for listed in self.$field.values() {
                     visit(About::of(listed));
@@ -189,7 +189,7 @@ pub struct About<'a> {
     /// Where it was registered.
     pub origin: Origin,
     /// Built in, or from a library.
-    pub source: &'a Source,
+    pub provenance: &'a Provenance,
 }
 
 impl<'a> About<'a> {
@@ -201,7 +201,7 @@ impl<'a> About<'a> {
             schema: serde_json::from_str(&(entry.schema)()).unwrap_or_default(),
             defaults: listed.defaults(),
             origin: entry.origin,
-            source: &listed.source,
+            provenance: &listed.provenance,
         }
     }
 
@@ -231,7 +231,7 @@ impl Registry {
     /// [`Error::Duplicate`].
     pub fn linked() -> Result<Self> {
         let mut registry = Self::default();
-        registry.merge(registered_here(), &Source::Linked)?;
+        registry.merge(registered_here(), &Provenance::Linked)?;
         Ok(registry)
     }
 
@@ -264,13 +264,13 @@ impl Registry {
         K::table(self).keys().copied().collect()
     }
 
-    fn vacant<K: Kind + ?Sized>(&self, new: &[&'static Entry<K>], source: &Source) -> Result<()> {
+    fn vacant<K: Kind + ?Sized>(&self, new: &[&'static PluginEntry<K>], provenance: &Provenance) -> Result<()> {
         let mut seen = BTreeMap::new();
         for entry in new {
-            let there = K::table(self).get(entry.name).map(|listed| format!("{} ({})", listed.entry.origin, listed.source));
-            let twice = seen.insert(entry.name, entry.origin).map(|origin| format!("{origin} ({source})"));
+            let there = K::table(self).get(entry.name).map(|listed| format!("{} ({})", listed.entry.origin, listed.provenance));
+            let twice = seen.insert(entry.name, entry.origin).map(|origin| format!("{origin} ({provenance})"));
             if let Some(first) = there.or(twice) {
-                let second = format!("{} ({source})", entry.origin);
+                let second = format!("{} ({provenance})", entry.origin);
                 return Err(Error::Duplicate { kind: K::NAME, name: entry.name.into(), first, second });
             }
         }

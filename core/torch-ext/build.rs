@@ -2,7 +2,7 @@
 
 fn main() {
     vlhub_build::rpath();
-    for file in ["ext.cpp", "mixed.cpp", "paper.cpp", "watch.cpp", "guarded.h"] {
+    for file in ["all.cpp", "ext.cpp", "mixed.cpp", "paper.cpp", "watch.cpp", "guarded.h"] {
         println!("cargo:rerun-if-changed=src/{file}");
     }
     let Some(lib) = vlhub_build::libtorch() else { return };
@@ -11,12 +11,13 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .warnings(false)
-        .opt_level(1)
+        // What it calls takes the time.
+        .opt_level(0)
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         // Some classes of libtorch have another layout without it.
         .define("NDEBUG", None)
         .include(root.join("include"))
         .include(root.join("include/torch/csrc/api/include"))
-        .files(["src/ext.cpp", "src/mixed.cpp", "src/paper.cpp", "src/watch.cpp"])
+        .file("src/all.cpp")
         .compile("vlhub_torch_ext");
 }

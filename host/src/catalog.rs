@@ -59,7 +59,7 @@ fn plugin(about: &About<'_>) -> Plugin {
         summary: about.summary(),
         package: format!("{} {}", about.origin.package, about.origin.version),
         origin: format!("{}:{}", about.origin.file, about.origin.line),
-        source: about.source.to_string(),
+        source: about.provenance.to_string(),
         options: about.defaults.as_object().unwrap_or(&empty).iter().map(field).collect(),
     }
 }
@@ -116,6 +116,27 @@ pub fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
+/// Plugins that differ in their defaults alone.
+#[derive(Debug)]
+pub struct Family<'a> {
+    /// The one that its file registers first.
+    pub general: &'a Plugin,
+    /// The others, in the order in which they were given.
+    pub presets: Vec<&'a Plugin>,
+}
+
+/// Folds presets under the plugin whose options they share. Families come in the order of their first members.
+pub fn fold(mut plugins: Vec<&Plugin>) -> Vec<Family<'_>> {
+    let mut families = Vec::new();
+    while let Some(first) = plugins.first().copied() {
+        let (mut alike, others): (Vec<&Plugin>, Vec<&Plugin>) = plugins.into_iter().partition(|other| first.has_options_of(other));
+        let at = alike.iter().enumerate().min_by_key(|(_, plugin)| plugin.line()).map_or(0, |(at, _)| at);
+        families.push(Family { general: alike.remove(at), presets: alike });
+        plugins = others;
+    }
+    families
+}
+
 /// The catalogue as Markdown. Plugins of one file with the same options share a table: the first has every option, the others, its presets,
 /// are told by the defaults in which they differ.
 pub fn markdown(plugins: &[Plugin]) -> String {
@@ -125,17 +146,12 @@ pub fn markdown(plugins: &[Plugin]) -> String {
     );
     page += &families(plugins);
     for kind in Registry::KINDS {
-        let mut rest: Vec<&Plugin> = plugins.iter().filter(|plugin| plugin.kind == *kind).collect();
-        if !rest.is_empty() {
+        let families = fold(plugins.iter().filter(|plugin| plugin.kind == *kind).collect());
+        if !families.is_empty() {
             page += &format!("\n## {kind}\n");
         }
-        while let Some(first) = rest.first().copied() {
-            let (mut alike, others): (Vec<&Plugin>, Vec<&Plugin>) = rest.into_iter().partition(|other| first.has_options_of(other));
-            // The file registers the general one first.
-            let general = alike.iter().enumerate().min_by_key(|(_, plugin)| plugin.line()).map_or(0, |(at, _)| at);
-            let general = alike.remove(general);
-            page += &section(general, &alike);
-            rest = others;
+        for family in families {
+            page += &section(family.general, &family.presets);
         }
     }
     page
@@ -176,7 +192,10 @@ impl Plugin {
     /// Whether only defaults tell it from `other`.
     fn has_options_of(&self, other: &Self) -> bool {
         let same = |(a, b): (&Field, &Field)| a.name == b.name && a.kind == b.kind && a.description == b.description;
-        let alike = self.summary == other.summary && self.file() == other.file() && self.options.len() == other.options.len();
+        let alike = self.kind == other.kind
+            && self.summary == other.summary
+            && self.file() == other.file()
+            && self.options.len() == other.options.len();
         alike && self.options.iter().zip(&other.options).all(same)
     }
 }

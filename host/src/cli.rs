@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::formats::WeightSet;
+
 /// Trains and evaluates vision-language models from plugins found by name.
 #[derive(Debug, Parser)]
 #[command(name = "vlhub", version, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -32,7 +34,7 @@ pub struct Shared {
 pub enum Command {
     /// Train what a run file describes.
     Train(TrainArgs),
-    /// Measure a trained model with the suites of a run file.
+    /// Measure a trained model with the suites of its run, or of a run file.
     Eval(EvalArgs),
     /// Check a run file: every problem in one report, nothing is started.
     Check(CheckArgs),
@@ -51,7 +53,7 @@ pub enum Command {
     Data(DataCommand),
     /// Compare runs in one page: options that differ, curves, results.
     Compare(CompareArgs),
-    /// Write a run's report again.
+    /// Write a run's report again, and show its loss curve and results in the terminal.
     Report(ReportArgs),
     /// Multiply two bf16 matrices: `doctor` and runs in bf16 try this in a child, because some machines advertise what they refuse.
     #[command(hide = true)]
@@ -83,17 +85,36 @@ pub struct TrainArgs {
     pub dry_run: bool,
 }
 
+/// Which weights a command takes, and whose model it builds.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WeightArgs {
+    /// Where weights come with their moving average (`[ema]`): by default what the run was measured with; of other files, the raw ones.
+    #[arg(long, value_enum)]
+    pub weights: Option<WeightSet>,
+    /// Build the model that is named here, not the one that a run's checkpoint describes, and take weights that describe another model.
+    #[arg(long)]
+    pub model_as_named: bool,
+}
+
 /// `vlhub eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
-    /// The run file.
-    pub file: PathBuf,
-    /// Options laid over the file.
+    /// A run's folder or one of its checkpoints, which is measured with the suites of the run; or a run file, whose suites are taken.
+    #[arg(value_name = "RUN|FILE")]
+    pub target: PathBuf,
+    /// Options laid over the run or the file, such as `eval.NAME.data.path=…`; a run's model cannot be changed by them.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// A run folder (its newest valid checkpoint), a checkpoint, or any weights that `embed` takes.
+    /// A run folder (its newest valid checkpoint), a checkpoint, or any weights that `embed` takes. A run's model is built as the run describes
+    /// it. By default RUN itself, or the weights that the file names.
     #[arg(long)]
-    pub checkpoint: String,
+    pub checkpoint: Option<String>,
+    /// Which weights, and whose model.
+    #[command(flatten)]
+    pub weights: WeightArgs,
+    /// Measure random weights, where the file names none.
+    #[arg(long)]
+    pub random_weights: bool,
     /// Only these suites, by key.
     #[arg(long)]
     pub suite: Vec<String>,
@@ -124,13 +145,20 @@ pub struct EmbedArgs {
     /// Options laid over the model or run file.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// A model name (`vlhub models list`), `hf-hub:…`, `local-dir:…`, a model config (`.json`) or a run file (`.toml`).
-    #[arg(long)]
-    pub model: String,
+    /// A model name (`vlhub models list`), `hf-hub:…` or `local-dir:…` with their weights, a model config (`.json`) or a run file (`.toml`); not
+    /// needed with weights that describe their model, as those of a run do.
+    #[arg(long, required_unless_present = "checkpoint")]
+    pub model: Option<String>,
     /// Weights: a run folder, a checkpoint, a file or folder of open_clip, timm or Hugging Face, `hf-hub:…` or a tag of the model. Without it
-    /// those that the model names, else random ones.
+    /// those that the model names.
     #[arg(long, alias = "pretrained")]
     pub checkpoint: Option<String>,
+    /// Which weights, and whose model.
+    #[command(flatten)]
+    pub weights: WeightArgs,
+    /// Take random weights, where nothing names any.
+    #[arg(long)]
+    pub random_weights: bool,
     /// Pictures, or folders of pictures.
     #[arg(long, num_args = 1..)]
     pub images: Vec<PathBuf>,
@@ -160,13 +188,20 @@ pub struct CaptionArgs {
     /// Pictures, or folders of pictures.
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
-    /// A model that writes captions (`vlhub models list coca`), `hf-hub:…`, `local-dir:…`, a model config (`.json`) or a run file (`.toml`).
-    #[arg(long)]
-    pub model: String,
+    /// A model that writes captions (`vlhub models list coca`), `hf-hub:…`, `local-dir:…`, a model config (`.json`) or a run file (`.toml`); not
+    /// needed with weights that describe their model, as those of a run do.
+    #[arg(long, required_unless_present = "checkpoint")]
+    pub model: Option<String>,
     /// Weights: a run folder, a checkpoint, a file or folder of open_clip, `hf-hub:…` or a tag of the model; by default those that the model or
     /// run file names.
     #[arg(long, alias = "pretrained")]
     pub checkpoint: Option<String>,
+    /// Which weights, and whose model.
+    #[command(flatten)]
+    pub weights: WeightArgs,
+    /// Take random weights, where nothing names any.
+    #[arg(long)]
+    pub random_weights: bool,
     /// An option laid over the model or run file; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
@@ -225,10 +260,13 @@ pub enum CaptionMethod {
 /// `vlhub plugins`.
 #[derive(Debug, Subcommand)]
 pub enum PluginsCommand {
-    /// Names and summaries.
+    /// Names and summaries, by kind; presets are folded.
     List {
-        /// Only this kind, or names that match this pattern.
+        /// Only this kind (`objective`), or names that match this pattern (`'vit_*'`), presets too.
         filter: Vec<String>,
+        /// Show the names of presets: plugins that differ from another in defaults alone.
+        #[arg(long)]
+        all: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -315,9 +353,15 @@ pub struct ConvertArgs {
     /// Options laid over the model or run file.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// The model whose weights these are; a run's own by default.
+    /// The model whose weights these are; by default the one that they describe, as a run's do.
     #[arg(long)]
     pub model: Option<String>,
+    /// Which weights, and whose model.
+    #[command(flatten)]
+    pub weights: WeightArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vlhub data`.

@@ -13,6 +13,7 @@ pub mod failure;
 mod files;
 pub mod formats;
 pub mod hub;
+pub mod identity;
 pub mod inspect;
 pub mod libraries;
 mod linked;

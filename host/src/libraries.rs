@@ -12,8 +12,8 @@ use std::sync::Once;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use memmap2::Mmap;
-use vlhub_core::abi::{self, Header, Host, Identity};
-use vlhub_core::{Exports, Registry, Source};
+use vlhub_core::abi::{self, Host, Identity, LibraryHeader};
+use vlhub_core::{Exports, Provenance, Registry};
 
 use crate::failure::{Failure, Outcome};
 
@@ -40,7 +40,7 @@ pub fn load(path: &Path, registry: &mut Registry) -> Outcome {
     read(path)
         .and_then(|identity| {
             let exports = open(path, &identity)?;
-            registry.merge(exports, &Source::Library(path.to_owned())).map_err(|error| error.to_string())
+            registry.merge(exports, &Provenance::Library(path.to_owned())).map_err(|error| error.to_string())
         })
         .map_err(|reason| Failure::new(Failure::PLUGIN, format!("cannot load {}: {reason}", path.display())))
 }
@@ -77,8 +77,8 @@ fn open(path: &Path, identity: &Identity) -> Result<Exports, String> {
     // SAFETY: the library was built as this host was, and its constructors do no more than link entries into its own inventory. Symbols are
     // resolved now, so that a missing one fails here and not at step 40,000, and locally, so that they shadow nothing of the host.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| first_line(&error))?;
-    // SAFETY: `export!` defines the symbol as a `Header`; the symbol's address is what `get` hands out.
-    let header: *const Header = match unsafe { library.get::<*const Header>(SYMBOL) } {
+    // SAFETY: `export!` defines the symbol as a `LibraryHeader`; the symbol's address is what `get` hands out.
+    let header: *const LibraryHeader = match unsafe { library.get::<*const LibraryHeader>(SYMBOL) } {
         Ok(symbol) => *symbol,
         Err(_) => return Err("it has an identity but does not export VLHUB_PLUGIN; its `lib.rs` must call `vlhub_sdk::export!()`".into()),
     };
@@ -86,7 +86,7 @@ fn open(path: &Path, identity: &Identity) -> Result<Exports, String> {
         return Err("its symbol VLHUB_PLUGIN is not a header".into());
     }
     // SAFETY: it is not null and aligned, `identity` comes first in the `repr(C)` header, and the library is never unloaded from here on.
-    let header: &'static Header = unsafe { &*header };
+    let header: &'static LibraryHeader = unsafe { &*header };
     // Vtables, names and entries point into the library until the process exits; a refused one costs some address space, no more.
     std::mem::forget(library);
     if header.identity != identity.bytes() {

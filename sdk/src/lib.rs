@@ -1,8 +1,10 @@
-//! All that a VL Hub plugin depends on.
+//! The plugin SDK of VL Hub: all that a plugin depends on.
 //!
-//! `GUIDE.md` beside this crate leads to a first objective in a quarter of an hour. The [`prelude`] has the five traits and what they exchange;
-//! [`register!`] gives a plugin its name, [`export!`] makes its crate loadable at run time, [`nn`] and [`ops`] hold the mathematics that
-//! plugins share, and `conformance!` (feature `testkit`) holds every plugin of a crate to the laws of its kind.
+//! The [`prelude`] has the traits and what they exchange; [`register!`] gives a plugin its name, [`export!`] makes its crate loadable at
+//! run time, and `conformance!` (feature `testkit`) holds every plugin of a crate to the laws of its kind. What plugins share is in [`nn`],
+//! [`ops`], [`options`], [`pairs`], [`pixels`] and [`random`]. The guide follows.
+//!
+#![doc = include_str!("../GUIDE.md")]
 #![deny(missing_docs)]
 
 pub use vlhub_core::*;
@@ -11,17 +13,19 @@ pub use {erased_serde, image, inventory, rand_core, schemars, serde, serde_json,
 mod macros;
 pub mod nn;
 pub mod ops;
+pub mod options;
+pub mod pairs;
 pub mod pixels;
 pub mod random;
 pub mod suites;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
-/// What a plugin's source file begins with.
+/// The imports of a plugin's source file.
 pub mod prelude {
     pub use crate::{
         Augmentation, AugmentationCx, Backbone, BackboneCx, Batch, Caption, CaptionCx, CaptionTransform, Config, Dataset, Encoded, Error,
-        EvalCx, EvalSuite, Features, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx, Projection, Region,
+        EvalCx, EvalSuite, Features, Forward, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx, Projection,
         Report, Requires, Result, Scope, Skills, Tokens, Weights, export, register,
     };
     pub use image::RgbImage;

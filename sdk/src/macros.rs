@@ -1,6 +1,6 @@
 //! The two macros of the project. `GUIDE.md` shows what they expand to.
 
-/// Gives a plugin its name: `register!(dyn Objective, "clip", ClipConfig);`.
+/// Registers a plugin by name: `register!(dyn Objective, "clip", ClipConfig);`.
 ///
 /// The options type derives `Serialize`, `Deserialize`, `JsonSchema` and `Debug`, and implements [`Config`](crate::Config) for the kind. A
 /// fourth argument gives other defaults, which is a preset: `register!(dyn Backbone, "vit_b_32", VitConfig, VitConfig::b32);`.
@@ -11,7 +11,7 @@ macro_rules! register {
     };
     ($kind:ty, $name:literal, $config:ty, $defaults:expr) => {
         $crate::inventory::submit! {
-            $crate::Entry::<$kind> {
+            $crate::PluginEntry::<$kind> {
                 name: $name,
                 schema: || $crate::guard::schema($name, $crate::schema_json::<$config>),
                 defaults: || $crate::guard::defaults($name, $defaults),
@@ -27,7 +27,7 @@ macro_rules! register {
     };
 }
 
-/// Makes a plugin crate loadable at run time. It stands once, in `lib.rs`, and expands to nothing unless the crate's own feature `dylib` is
+/// Exports a plugin crate as a library that is loadable at run time. It stands once, in `lib.rs`, and expands to nothing unless the crate's own feature `dylib` is
 /// on: so a program that links the crate has no duplicate symbol.
 #[macro_export]
 macro_rules! export {
@@ -36,8 +36,8 @@ macro_rules! export {
         #[cfg(feature = "dylib")]
         // SAFETY: no other symbol of a library has this name.
         #[unsafe(no_mangle)]
-        pub static VLHUB_PLUGIN: $crate::abi::Header =
-            $crate::abi::Header { identity: $crate::abi::IDENTITY, layout: $crate::abi::LAYOUT, load: __vlhub_load };
+        pub static VLHUB_PLUGIN: $crate::abi::LibraryHeader =
+            $crate::abi::LibraryHeader { identity: $crate::abi::IDENTITY, layout: $crate::abi::LAYOUT, load: __vlhub_load };
 
         #[cfg(feature = "dylib")]
         unsafe fn __vlhub_load(host: &$crate::abi::Host<'_>) -> $crate::Exports {

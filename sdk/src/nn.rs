@@ -8,13 +8,15 @@ mod attention;
 mod block;
 mod conv;
 mod layers;
+mod logit_scale;
 mod projector;
 pub mod timm;
 
-pub use attention::{Attention, Mask};
-pub use block::{Block, BlockConfig, Start, Transformer, up_to};
+pub use attention::{Attention, AttentionExtras, Mask, join_heads, scaled_dot_product, split_heads};
+pub use block::{Block, BlockConfig, BlockExtras, Start, Transformer, up_to};
 pub use conv::{BatchNorm, Conv2d, ConvConfig, drop_path};
 pub use layers::{Activation, LayerNorm, Linear, default_bound, dropout};
+pub use logit_scale::LogitScale;
 pub use projector::Projector;
 pub use tch::nn::{Init, Path};
 
@@ -33,7 +35,20 @@ pub fn parameter(path: &Path<'_>, name: &str, dims: &[i64], init: Init) -> Resul
     Ok(path.f_var(name, dims, init)?)
 }
 
-/// Draws from a normal distribution around 0.
+/// Shape check: refuses what is no batch of pictures `[B, 3, height, width]`, float.
+///
+/// # Errors
+/// What was given instead.
+pub fn check_pictures(images: &Tensor, [height, width]: [i64; 2]) -> Result<()> {
+    let size = images.size();
+    if !images.is_floating_point() || size.len() != 4 || size[1..] != [3, height, width] {
+        let kind = images.kind();
+        return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {height}, {width}], not {kind:?} {size:?}")));
+    }
+    Ok(())
+}
+
+/// Normal initialisation with mean 0.
 pub fn normal(stdev: f64) -> Init {
     Init::Randn { mean: 0.0, stdev }
 }

@@ -1,6 +1,28 @@
-//! Draws from `&mut dyn RngCore` that every plugin makes in the same way.
+//! Random draws from `&mut dyn RngCore`, which every plugin makes in the same way.
 
 use rand_core::RngCore;
+
+/// A small generator whose numbers depend on its seed alone, on every machine: SplitMix64 (Steele, Lea and Flood, 2014).
+#[derive(Clone, Debug)]
+pub struct SplitMix64(pub u64);
+
+impl RngCore for SplitMix64 {
+    fn next_u32(&mut self) -> u32 {
+        (self.next_u64() >> 32) as u32
+    }
+    fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+    fn fill_bytes(&mut self, into: &mut [u8]) {
+        for chunk in into.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next_u64().to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
 
 /// Uniform in `[0, 1)`, with 53 bits.
 pub fn uniform(rng: &mut dyn RngCore) -> f64 {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use vlhub_core::abi::{Identity, MAGIC};
-use vlhub_core::{Batch, Encoded, Error, Features, Modality, Objective, ObjectiveCx, Registry, Result, Source};
+use vlhub_core::{Batch, Encoded, Error, Features, Modality, Objective, ObjectiveCx, Provenance, Registry, Result};
 use vlhub_host::failure::Failure;
 use vlhub_host::libraries;
 use vlhub_sdk::tch::{Device, Kind, Tensor, nn};
@@ -24,7 +24,7 @@ fn toy(feature: &str) -> PathBuf {
     if !kept.exists() {
         // The host and the tests beside it give the crates below the features with which they were built before.
         let features = format!("vlhub-toy/{feature}");
-        cargo::build(cargo::root(), &["-p", "vlhub-toy", "-p", "vlhub-host", "-p", "vlhub-tests", "--features", &features]);
+        cargo::build(cargo::root(), &["-p", "vlhub-toy", "-p", "vlhub", "-p", "vlhub-tests", "--features", &features]);
         fs::copy(cargo::profile_folder().join("libvlhub_toy.so"), &kept).expect("it was built");
     }
     drop(turn);
@@ -57,7 +57,7 @@ fn a_loaded_objective_has_gradients_on_both_sides_of_the_border() {
     let registry = load(&path).expect("it was built as this host was");
     assert_eq!(registry.names::<dyn Objective>(), ["toy_good"]);
     let listed = registry.get::<dyn Objective>("toy_good").expect("it is there");
-    assert_eq!(listed.source, Source::Library(path));
+    assert_eq!(listed.provenance, Provenance::Library(path));
     assert_eq!(listed.defaults(), json!({ "offset": 0.0 }));
 
     let store = nn::VarStore::new(Device::Cpu);

@@ -9,7 +9,7 @@ mod mixed;
 mod watch;
 
 pub use mixed::in_bf16;
-pub use watch::{Seen, Usage, metered, watched};
+pub use watch::{LayerOutput, Usage, metered, watched};
 
 unsafe extern "C" {
     fn vlhub_ext_error() -> *const c_char;

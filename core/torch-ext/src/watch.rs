@@ -23,7 +23,8 @@ pub struct Usage {
     pub peak: i64,
 }
 
-/// Runs `work` on this thread and counts the bytes of the tensors that it makes, as libtorch's allocators report them: exact, on the CPU and on a GPU.
+/// Runs `work` on this thread and counts the bytes of the tensors that it makes, as libtorch's allocators report them: exact, on the CPU
+/// and on a GPU.
 ///
 /// # Errors
 /// libtorch's own.
@@ -53,21 +54,21 @@ pub fn metered<T>(work: impl FnOnce() -> T) -> Result<(T, Usage), TchError> {
     Ok((done, meter.1))
 }
 
-/// What came out of the layer of a weight.
+/// The output of the layer of a weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Seen {
+pub struct LayerOutput {
     /// Its place among the weights, in the order in which they were used.
     pub place: usize,
     /// Standard deviation of everything that came out.
     pub deviation: f64,
 }
 
-/// Runs `work` on this thread and watches the products and convolutions with `weights`: for each weight what came out where it was used first,
-/// or `None` where it was not used. It sees every layer, whoever wrote it.
+/// Runs `work` on this thread and watches the products and convolutions with `weights`: for each weight what came out where it was used
+/// first, or `None` where it was not used. It sees every layer, whoever wrote it.
 ///
 /// # Errors
 /// libtorch's own.
-pub fn watched<T>(weights: &[Tensor], work: impl FnOnce() -> T) -> Result<(T, Vec<Option<Seen>>), TchError> {
+pub fn watched<T>(weights: &[Tensor], work: impl FnOnce() -> T) -> Result<(T, Vec<Option<LayerOutput>>), TchError> {
     struct Watch(*mut c_void, Vec<i64>, Vec<f64>);
     impl Watch {
         fn end(&mut self) {
@@ -93,7 +94,10 @@ pub fn watched<T>(weights: &[Tensor], work: impl FnOnce() -> T) -> Result<(T, Ve
     let done = work();
     watch.end();
     let seen = watch.1.iter().zip(&watch.2);
-    Ok((done, seen.map(|(place, deviation)| (*place >= 0).then_some(Seen { place: *place as usize, deviation: *deviation })).collect()))
+    Ok((
+        done,
+        seen.map(|(place, deviation)| (*place >= 0).then_some(LayerOutput { place: *place as usize, deviation: *deviation })).collect(),
+    ))
 }
 
 #[cfg(test)]

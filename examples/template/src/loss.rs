@@ -1,6 +1,7 @@
 //! The loss. Replace its mathematics by yours; `tests/conformance.rs` says whether it still keeps the laws.
 
 use vlhub_sdk::ops::normalize;
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
 /// Hinge over the whole batch: every wrong pair must be less similar than the right one, by a margin.
@@ -23,9 +24,9 @@ impl Default for MyLossConfig {
 
 impl Config<dyn Objective> for MyLossConfig {
     fn build(&self, _cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        if self.margin <= 0.0 || !self.margin.is_finite() {
-            return Err(Error::Options(format!("`margin` is {}; it must be above 0", self.margin)));
-        }
+        let mut problems = OptionProblems::default();
+        problems.positive("margin", self.margin);
+        problems.finish()?;
         Ok(Box::new(MyLoss { margin: self.margin }))
     }
 }

@@ -1,16 +1,22 @@
 //! Reading: which checkpoints there are, and which of them are to be believed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use vlhub_core::{Error, Result};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::manifest::{Manifest, hex};
+use super::manifest::{FileEntry, Manifest, hex};
 use super::{State, Store};
 use crate::files::fs::Fs;
 use crate::formats::safetensors::of_ours;
 use crate::formats::source::Source;
+
+/// Parameters, buffers and optimiser state.
+const TENSORS: &str = "rank-0.safetensors";
+/// The complete options of the run.
+const CONFIG: &str = "config.toml";
 
 /// The newest valid checkpoint.
 #[derive(Clone, Debug)]
@@ -29,12 +35,29 @@ impl Store {
     /// # Errors
     /// The folder cannot be listed, or it holds checkpoints of which none is valid.
     pub fn latest(&self) -> Result<Option<Found>> {
+        let found = self.newest(|path, step| verify(&*self.fs, path, step).map(|manifest| (manifest, ())))?;
+        Ok(found.map(|(found, ())| found))
+    }
+
+    /// [`Store::latest`] with what it holds; each file is read and hashed once.
+    ///
+    /// # Errors
+    /// As [`Store::latest`].
+    pub fn load_latest(&self) -> Result<Option<(Found, State)>> {
+        self.newest(|path, step| {
+            let (manifest, files) = verified_files(&*self.fs, path, step)?;
+            Ok((manifest.clone(), state(manifest, files)?))
+        })
+    }
+
+    /// The newest checkpoint that `open` does not refuse, and what it makes of it.
+    fn newest<T>(&self, open: impl Fn(&Path, Option<u64>) -> std::result::Result<(Manifest, T), String>) -> Result<Option<(Found, T)>> {
         let mut rejected = Vec::new();
         for candidate in self.candidates()? {
-            match verify(&*self.fs, &candidate.path, Some(candidate.step)) {
-                Ok(manifest) => {
+            match open(&candidate.path, Some(candidate.step)) {
+                Ok((manifest, opened)) => {
                     self.remember(&candidate.path, true);
-                    return Ok(Some(Found { path: candidate.path, manifest, rejected }));
+                    return Ok(Some((Found { path: candidate.path, manifest, rejected }, opened)));
                 }
                 Err(why) => {
                     self.remember(&candidate.path, false);
@@ -94,20 +117,38 @@ pub(super) struct Candidate {
     pub path: PathBuf,
 }
 
-/// Reads the manifest of a checkpoint and checks every file that it lists.
+/// Reads the manifest of a checkpoint and checks every file that it lists, one in memory at a time.
 pub(super) fn verify(fs: &dyn Fs, path: &Path, step: Option<u64>) -> std::result::Result<Manifest, String> {
-    let bytes = fs.read(&path.join("manifest.json")).map_err(|error| format!("manifest.json: {error}"))?;
+    let manifest = manifest(fs, path, step)?;
+    for file in &manifest.files {
+        read(fs, path, &file.name, &manifest)?;
+    }
+    Ok(manifest)
+}
+
+/// [`verify`], with the bytes of the files by their names.
+fn verified_files(
+    fs: &dyn Fs,
+    path: &Path,
+    step: Option<u64>,
+) -> std::result::Result<(Manifest, BTreeMap<String, Vec<u8>>), String> {
+    let manifest = manifest(fs, path, step)?;
+    let read = |file: &FileEntry| Ok((file.name.clone(), read(fs, path, &file.name, &manifest)?));
+    let files = manifest.files.iter().map(read).collect::<std::result::Result<_, String>>()?;
+    Ok((manifest, files))
+}
+
+/// Reads the manifest of a checkpoint, which lists the files that every checkpoint has.
+fn manifest(fs: &dyn Fs, path: &Path, step: Option<u64>) -> std::result::Result<Manifest, String> {
+    let bytes = fs.read(&path.join("manifest.json")).map_err(|error| format!("not a checkpoint: manifest.json: {error}"))?;
     let manifest = Manifest::unseal(&bytes)?;
     if step.is_some_and(|step| step != manifest.progress.step) {
         return Err(format!("manifest.json is of step {}, the folder is not", manifest.progress.step));
     }
-    for name in ["rank-0.safetensors", "config.toml"] {
+    for name in [TENSORS, CONFIG] {
         if !manifest.files.iter().any(|file| file.name == name) {
             return Err(format!("manifest.json does not list {name}"));
         }
-    }
-    for file in &manifest.files {
-        read(fs, path, &file.name, &manifest)?;
     }
     Ok(manifest)
 }
@@ -130,13 +171,16 @@ fn read(fs: &dyn Fs, path: &Path, name: &str, manifest: &Manifest) -> std::resul
 
 /// Reads a whole checkpoint.
 pub(super) fn load(fs: &dyn Fs, path: &Path) -> Result<State> {
-    let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
-    let manifest = fs.read(&path.join("manifest.json")).map_err(|error| format!("not a checkpoint: manifest.json: {error}"));
-    let manifest = manifest.and_then(|bytes| Manifest::unseal(&bytes)).map_err(bad)?;
-    let config = read(fs, path, "config.toml", &manifest).map_err(bad)?;
-    let data = read(fs, path, "rank-0.safetensors", &manifest).map_err(bad)?;
+    let read = verified_files(fs, path, None).and_then(|(manifest, files)| state(manifest, files));
+    read.map_err(|why| Error::invalid(format!("{}: {why}", path.display())))
+}
+
+/// What the verified files of a checkpoint hold.
+fn state(manifest: Manifest, mut files: BTreeMap<String, Vec<u8>>) -> std::result::Result<State, String> {
+    let mut take = |name: &str| files.remove(name).unwrap_or_default();
+    let (config, data) = (take(CONFIG), take(TENSORS));
     Ok(State {
-        tensors: of_ours(&Source::Bytes(&data)).map(|(tensors, _)| tensors).map_err(|why| bad(format!("rank-0.safetensors: {why}")))?,
+        tensors: of_ours(&Source::Bytes(&data)).map(|(tensors, _)| tensors).map_err(|why| format!("{TENSORS}: {why}"))?,
         progress: manifest.progress,
         config_hash: manifest.config_hash,
         config: String::from_utf8_lossy(&config).into_owned(),

@@ -1,7 +1,8 @@
 //! Checkpoints: complete or not there.
 //!
 //! A checkpoint is a folder `step-000000123` with `rank-0.safetensors` (parameters under the names that open_clip uses, buffers, optimiser
-//! state), `config.toml` and `manifest.json` (where the run was, sizes and hashes of the files). It is written under another name, made
+//! state), `config.toml` (every option of the run, so that its model can be built from the checkpoint alone) and `manifest.json` (where the run
+//! was, sizes and hashes of the files). It is written under another name, made
 //! durable, and renamed; so whatever happens, the newest folder that [`Store::latest`] finds valid is at least as new as the last one that
 //! [`Store::save`] acknowledged.
 
@@ -38,7 +39,7 @@ pub struct State {
     pub progress: Progress,
     /// Hash of the part of the configuration that decides what is computed.
     pub config_hash: String,
-    /// The resolved configuration, as TOML.
+    /// Every option of the run, as TOML; checkpoints of older versions hold those that decide what is computed.
     pub config: String,
     /// Fingerprint of the training data.
     pub dataset: String,

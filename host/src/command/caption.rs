@@ -1,49 +1,46 @@
 //! `vlhub caption`.
 
-use std::path::Path;
-
 use serde_json::json;
 use vlhub_core::{Captioning, Decoding, Model};
 
 use super::embed::{pictures, read_picture};
+use super::model::{ModelRequest, WithoutWeights, choose, weights_name};
 use super::print_json;
 use crate::cli::{CaptionArgs, CaptionMethod, Shared};
 use crate::evaluation::EvalModel;
 use crate::failure::{Failure, Outcome};
-use crate::session::{self, initial_weights};
-use crate::weights::fit::Part;
-use crate::weights::locate::locate;
 
 /// Writes captions of pictures.
 pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
-    let mut config = super::model_or_run(shared, &args.model, &args.overrides)?;
-    let device = crate::device::device(args.device.as_deref().unwrap_or(&config.top.device))?;
+    let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
+    let asked = ModelRequest {
+        model: args.model.as_deref(),
+        overrides: &args.overrides,
+        checkpoint: args.checkpoint.as_deref(),
+        weights: &args.weights,
+        without,
+    };
+    let chosen = choose(shared, asked)?;
+    let device = crate::device::device(args.device.as_deref().unwrap_or(&chosen.config.top.device))?;
     let files = pictures(&args.images)?;
-    // Loaded below, where what it lacks is seen.
-    let named = std::mem::take(&mut config.top.pretrained);
-    let session = session::build(&config, device)?;
+    let session = chosen.build(device, true)?;
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
     if model.skills().captioner.is_none() {
+        let named =
+            [&args.model, &args.checkpoint].into_iter().flatten().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" with ");
         return Err(Failure::usage(format!(
-            "the model `{}` writes no captions: it has no `objective.caption`; models that have it: `vlhub models list coca`",
-            args.model
+            "the model {named} writes no captions: it has no `objective.caption`; models that have it: `vlhub models list coca`"
         )));
     }
-    let weights = match &args.checkpoint {
-        Some(source) => locate(source, Path::new("."), &config.top.model)?,
-        None if named.is_empty() => {
-            return Err(Failure::usage("a model that learnt nothing writes nothing; name weights with `--checkpoint`"));
-        }
-        None => locate(&named, &config.folder, &config.top.model)?,
-    };
-    let fitted = initial_weights::load_file(&session.towers, &weights, Part::Whole, config.top.pretrained_partial)?.fitted;
-    let lacking: Vec<&str> = fitted.unfilled.iter().map(String::as_str).filter(|name| !name.starts_with("logit_")).collect();
+    let loaded = session.loaded.first();
+    let unfilled = loaded.map_or(&[][..], |loaded| &loaded.fitted.unfilled).iter().map(String::as_str);
+    let lacking: Vec<&str> = unfilled.filter(|name| !name.starts_with("logit_")).collect();
     if let [first, ..] = lacking[..] {
         return Err(Failure::new(
             Failure::RESUME,
             format!(
                 "the weights `{}` lack {} parameters of the objectives, such as `{first}`: a model was trained there that writes no captions",
-                weights.display(),
+                loaded.map(|loaded| loaded.path.display().to_string()).unwrap_or_default(),
                 lacking.len()
             ),
         ));
@@ -70,5 +67,11 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
             }
         }
     }
-    if args.json { print_json(&json!({"captions": captions})) } else { Ok(()) }
+    if !args.json {
+        return Ok(());
+    }
+    print_json(&json!({
+        "captions": captions, "weights": weights_name(&session), "checkpoint": loaded.map(|loaded| &loaded.path),
+        "differences": chosen.all_differences(&session),
+    }))
 }

@@ -1,6 +1,6 @@
 //! `vlhub compare` and `vlhub report`.
 
-use super::print_json;
+use super::{print_json, screen};
 use crate::cli::{CompareArgs, ReportArgs};
 use crate::failure::{Failure, Outcome};
 
@@ -15,9 +15,10 @@ pub fn compare(args: &CompareArgs) -> Outcome {
     Ok(())
 }
 
-/// Writes a run's report again.
+/// Writes a run's report again, and shows its loss and its results.
 pub fn report(args: &ReportArgs) -> Outcome {
     let page = crate::run::write_report(&args.run).map_err(|error| Failure::usage(error.to_string()))?;
+    screen::show_run(&args.run).map_err(|error| Failure::usage(error.to_string()))?;
     say!("wrote {}", page.display());
     Ok(())
 }

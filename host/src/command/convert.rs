@@ -7,16 +7,16 @@ use serde_json::json;
 use tch::{Kind, Tensor};
 use vlhub_core::{InputSpec, Modality};
 
-use super::model_or_run;
+use super::model::{ModelRequest, WithoutWeights, choose, described_by};
+use super::print_json;
 use crate::cli::{ConvertArgs, Shared};
 use crate::config::RunConfig;
-use crate::config::document::Document;
 use crate::failure::{Failure, Outcome};
-use crate::formats::{self, write_safetensors};
+use crate::formats::{self, Wanted, WeightSet, write_safetensors};
+use crate::identity::{METADATA_MODEL, METADATA_WEIGHTS, RunCheckpoint, claims};
 use crate::inspect::open_clip_config;
-use crate::session::{self, Session, initial_weights};
-use crate::weights::fit::Part;
-use crate::weights::locate;
+use crate::session::{self, Session};
+use crate::weights::{locate, names, which};
 
 /// What open_clip starts the logit scale at: models without one (trained without a contrastive loss) get it, since its loader wants one.
 const LOGIT_SCALE: f64 = 2.659_260_036_932_778;
@@ -35,23 +35,54 @@ pub fn convert(shared: &Shared, args: &ConvertArgs) -> Outcome {
             )));
         }
     };
-    let Some(config) = config(shared, args)? else {
+    let source = locate::locate(&args.input, Path::new("."), "");
+    // A tag is known together with its model alone.
+    let described = match (&args.model, source) {
+        (Some(_), _) => true,
+        (None, Err(failure)) => return Err(failure),
+        (None, Ok(file)) => RunCheckpoint::of(&file)?.is_some() || described_by(shared, &args.input, &file)?.is_some(),
+    };
+    if !described {
         if format == Format::Folder {
             return Err(Failure::usage("a folder holds the model's config too; name the model with `--model`, or convert a run's folder"));
         }
         return plain(args, format);
-    };
-    let file = locate::locate(&args.input, Path::new("."), &config.top.model)?;
-    // Converting is as strict as loading: what is written is the whole model.
-    let session = session::build_without_tokenizer(&config, tch::Device::Cpu)?;
-    let loaded = initial_weights::load_file(&session.towers, &file, Part::Whole, false)?;
-    let tensors = tensors(&session, loaded.scale);
-    match format {
-        Format::Safetensors => write_safetensors(&args.output, &tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]))?,
-        Format::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
-        Format::Folder => folder(shared, args, &config, &session, &tensors)?,
     }
-    say!("wrote {}: {} tensors, read with the names of {}", args.output.display(), tensors.len(), loaded.fitted.names);
+    let asked = ModelRequest {
+        model: args.model.as_deref(),
+        overrides: &args.overrides,
+        checkpoint: Some(&args.input),
+        weights: &args.weights,
+        without: WithoutWeights::Refuse,
+    };
+    let mut chosen = choose(shared, asked)?;
+    // Converting is as strict as loading: what is written is the whole model.
+    chosen.config.top.pretrained_partial = false;
+    let session = chosen.build(tch::Device::Cpu, false)?;
+    let config = &chosen.config;
+    let loaded = session.loaded.first().ok_or_else(|| Failure::usage(format!("`{}` names no weights", args.input)))?;
+    let tensors = tensors(&session);
+    let metadata = BTreeMap::from([
+        ("format".to_owned(), "pt".to_owned()),
+        (METADATA_MODEL.to_owned(), claims::metadata(config, &session.towers)),
+        (METADATA_WEIGHTS.to_owned(), loaded.set.name().to_owned()),
+    ]);
+    match format {
+        Format::Safetensors => write_safetensors(&args.output, &tensors, &metadata)?,
+        Format::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
+        Format::Folder => folder(shared, args, config, &session, &tensors, &metadata)?,
+    }
+    if args.json {
+        return print_json(&json!({
+            "out": args.output, "tensors": tensors.len(), "names": loaded.fitted.names, "weights": loaded.set.name(), "checkpoint": loaded.path,
+            "differences": chosen.all_differences(&session),
+        }));
+    }
+    let which = match loaded.set {
+        WeightSet::Average => "the moving average of the weights, ",
+        WeightSet::Raw => "",
+    };
+    say!("wrote {}: {which}{} tensors, read with the names of {}", args.output.display(), tensors.len(), loaded.fitted.names);
     Ok(())
 }
 
@@ -63,43 +94,29 @@ enum Format {
     Folder,
 }
 
-/// The model that is converted: the one that is named, else that of the run whose folder is read.
-fn config(shared: &Shared, args: &ConvertArgs) -> Outcome<Option<RunConfig>> {
-    if let Some(model) = &args.model {
-        let mut overrides = args.overrides.clone();
-        // The weights are those that are converted.
-        overrides.push("pretrained=\"\"".into());
-        return model_or_run(shared, model, &overrides).map(Some);
-    }
-    let input = Path::new(&args.input);
-    let run = input.ancestors().take(3).map(|folder| folder.join("config.toml")).find(|file| file.is_file());
-    let Some(run) = run else { return Ok(None) };
-    let mut document = Document::of_run(&run)?;
-    for argument in &args.overrides {
-        document.set(argument)?;
-    }
-    RunConfig::of(&document, &super::registry_of(shared, &document)?).map(Some)
-}
-
-/// Another format, with the names that the file has; nothing is known of the model.
+/// Another format, with the names that the file has but for what wrappers put around them; nothing is known of the model.
 fn plain(args: &ConvertArgs, format: Format) -> Outcome {
-    let file = locate::locate(&args.input, Path::new("."), "")?;
-    let read = formats::read(&file, &formats::Limits::default())?;
-    let tensors: Vec<(String, Tensor)> = read
-        .tensors
-        .into_iter()
-        .filter(|(name, _)| !["optimizer.", "average.", "ema.", "lora."].iter().any(|kept| name.starts_with(kept)))
-        .collect();
+    let source = locate::locate(&args.input, Path::new("."), "")?;
+    let wanted = args.weights.weights.map_or(Wanted::Any, Wanted::Set);
+    let mut file = formats::read_part(&source, wanted, &formats::Limits::default())?;
+    let said = file.extras.metadata.get(METADATA_WEIGHTS).and_then(|name| WeightSet::parse(name));
+    let taken = which::take(&mut file, args.weights.weights, None, said)
+        .map_err(|why| Failure::new(Failure::RESUME, format!("the weights `{}`: {why}", source.display())))?;
+    let aside = |name: &str| ["optimizer.", "average.", "lora."].iter().any(|kept| name.starts_with(kept));
+    let tensors: Vec<(String, Tensor)> = names::unwrapped(taken.tensors).into_iter().filter(|(name, _)| !aside(name)).collect();
     match format {
         Format::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
         _ => write_safetensors(&args.output, &tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]))?,
+    }
+    if args.json {
+        return print_json(&json!({"out": args.output, "tensors": tensors.len(), "weights": taken.set.name(), "checkpoint": file.path}));
     }
     say!("wrote {}: {} tensors with the names they had", args.output.display(), tensors.len());
     Ok(())
 }
 
 /// The tensors that open_clip's model has: towers, logit scale and bias, CoCa's decoder; not the heads of other objectives.
-fn tensors(session: &Session, scale: Option<Tensor>) -> Vec<(String, Tensor)> {
+fn tensors(session: &Session) -> Vec<(String, Tensor)> {
     let mut tensors: Vec<(String, Tensor)> = session
         .towers
         .variables()
@@ -108,14 +125,21 @@ fn tensors(session: &Session, scale: Option<Tensor>) -> Vec<(String, Tensor)> {
         .map(|(name, tensor)| (name, tensor.detach()))
         .collect();
     if !tensors.iter().any(|(name, _)| name == "logit_scale") {
-        let scale = scale.unwrap_or_else(|| Tensor::from(LOGIT_SCALE as f32));
+        let scale = session.logit_scale().map_or_else(|| Tensor::from(LOGIT_SCALE as f32), Tensor::shallow_clone);
         tensors.push(("logit_scale".into(), scale.to_kind(Kind::Float).reshape([0i64; 0])));
     }
     tensors
 }
 
 /// A folder as published models have it.
-fn folder(shared: &Shared, args: &ConvertArgs, config: &RunConfig, session: &Session, tensors: &[(String, Tensor)]) -> Outcome {
+fn folder(
+    shared: &Shared,
+    args: &ConvertArgs,
+    config: &RunConfig,
+    session: &Session,
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Outcome {
     let made = open_clip_config(config, &crate::libraries::registry(&shared.libraries)?).map_err(Failure::usage)?;
     let failed = |error: std::io::Error| Failure::usage(format!("cannot write the folder `{}`: {error}", args.output.display()));
     std::fs::create_dir_all(&args.output).map_err(failed)?;
@@ -128,8 +152,7 @@ fn folder(shared: &Shared, args: &ConvertArgs, config: &RunConfig, session: &Ses
     }
     let described = serde_json::to_string_pretty(&json!({"model_cfg": made, "preprocess_cfg": preprocess})).unwrap_or_default();
     std::fs::write(args.output.join("open_clip_config.json"), described + "\n").map_err(failed)?;
-    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-    write_safetensors(&args.output.join("open_clip_model.safetensors"), tensors, &metadata)?;
+    write_safetensors(&args.output.join("open_clip_model.safetensors"), tensors, metadata)?;
     if let Some(from) = session::tokenizer_file(config)? {
         std::fs::copy(&from, args.output.join("tokenizer.json")).map_err(failed)?;
     }

@@ -8,14 +8,13 @@ use tch::{Kind, Tensor};
 use vlhub_core::{Encoded, Model};
 use vlhub_sdk::ops::normalize;
 
+use super::model::{ModelRequest, WithoutWeights, choose, weights_name};
 use super::print_json;
 use crate::cli::{EmbedArgs, Shared};
 use crate::data::decode::{MAX_PIXELS, decode};
 use crate::evaluation::EvalModel;
 use crate::failure::{Failure, Outcome};
 use crate::formats::write_safetensors;
-use crate::session::{self, initial_weights};
-use crate::weights::fit::Part;
 
 /// Writes unit-length embeddings of pictures and texts.
 pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
@@ -24,16 +23,19 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
             "nothing to embed; name pictures with `--images`, a file of texts with `--texts` or of ids with `--text-ids`",
         ));
     }
-    let config = super::model_or_run(shared, &args.model, &args.overrides)?;
-    let device = crate::device::device(args.device.as_deref().unwrap_or(&config.top.device))?;
-    let mut session = session::build_without_tokenizer(&config, device)?;
-    if args.texts.is_some() {
-        session.tokenizer = session::tokenizer(&config, &session.towers)?;
-    }
-    let logit_scale = match &args.checkpoint {
-        Some(source) => initial_weights::load(&session.towers, &config, source, Part::Whole)?.scale,
-        None => session.logit_scale.take(),
+    let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::WarnOfRunFiles };
+    let asked = ModelRequest {
+        model: args.model.as_deref(),
+        overrides: &args.overrides,
+        checkpoint: args.checkpoint.as_deref(),
+        weights: &args.weights,
+        without,
     };
+    let chosen = choose(shared, asked)?;
+    let config = &chosen.config;
+    let device = crate::device::device(args.device.as_deref().unwrap_or(&config.top.device))?;
+    let session = chosen.build(device, args.texts.is_some())?;
+    let logit_scale = session.logit_scale().map(Tensor::shallow_clone);
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
     let mut out: Vec<(String, Tensor)> = Vec::new();
     let pictures = pictures(&args.images)?;
@@ -64,10 +66,19 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
         out.push(("logit_scale".into(), scale.to_kind(Kind::Float).exp()));
     }
     let names = pictures.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
-    let metadata = BTreeMap::from([("model".to_owned(), args.model.clone()), ("images".to_owned(), json!(names).to_string())]);
+    let named = args.model.clone().or_else(|| args.checkpoint.clone()).unwrap_or_default();
+    let which = weights_name(&session);
+    let metadata = BTreeMap::from([
+        ("model".to_owned(), named),
+        ("weights".to_owned(), which.to_owned()),
+        ("images".to_owned(), json!(names).to_string()),
+    ]);
     write_safetensors(&args.out, &out, &metadata)?;
     if args.json {
-        return print_json(&json!({"out": args.out, "images": names, "texts": texts.len() + ids.len(), "width": config.top.embed}));
+        return print_json(&json!({
+            "out": args.out, "images": names, "texts": texts.len() + ids.len(), "width": config.top.embed, "weights": which,
+            "checkpoint": session.loaded.first().map(|loaded| &loaded.path), "differences": chosen.all_differences(&session),
+        }));
     }
     say!("wrote {}: {} images, {} texts, width {}", args.out.display(), pictures.len(), texts.len() + ids.len(), config.top.embed);
     Ok(())

@@ -1,36 +1,41 @@
 //! `vlhub eval`.
 
+use std::path::Path;
+
 use serde_json::json;
 
-use super::{load, print_json};
+use super::model::{ChosenModel, ModelRequest, WithoutWeights, choose, is_run, weights_name};
+use super::{load, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
+use crate::config::RunConfig;
 use crate::device;
 use crate::evaluation::{EvalModel, class_names, suites};
 use crate::failure::{Failure, Outcome, hint};
-use crate::session::{self, initial_weights};
-use crate::weights::fit::Part;
 
-/// Runs the suites of a run file on trained weights.
+/// Runs suites on trained weights.
 pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
-    let config = load(shared, &args.file, &args.overrides)?;
-    let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
-    if known.is_empty() {
-        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.file.display())));
-    }
-    for name in &args.suite {
-        if !known.contains(&name.as_str()) {
-            return Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known))));
+    let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
+    let asked =
+        ModelRequest { model: None, overrides: &args.overrides, checkpoint: args.checkpoint.as_deref(), weights: &args.weights, without };
+    let (config, chosen) = match run_of(&args.target) {
+        Some(run) => of_run(shared, args, asked, &run.display().to_string())?,
+        None => {
+            let config = load(shared, &args.target, &args.overrides)?;
+            check_suites(args, &config)?;
+            (config, choose(shared, ModelRequest { model: Some(&args.target.display().to_string()), ..asked })?)
         }
-    }
-    // Found before anything is built.
-    let file = crate::weights::locate::locate(&args.checkpoint, std::path::Path::new("."), &config.top.model)?;
+    };
     let device = device::device(&config.top.device)?;
     if config.train.torch_threads > 0 {
         tch::set_num_threads(config.train.torch_threads);
     }
-    let session = session::build(&config, device)?;
-    initial_weights::load_file(&session.towers, &file, Part::Whole, config.top.pretrained_partial)?;
-    let of_checkpoint = class_names::of_checkpoint(&file);
+    let session = chosen.build(device, true)?;
+    let which = weights_name(&session);
+    let loaded = session.loaded.first().map(|loaded| &loaded.path);
+    if let Some(path) = loaded {
+        tracing::info!("measured: the {which} weights of {}", path.display());
+    }
+    let of_checkpoint = loaded.map(|path| class_names::of_checkpoint(path)).unwrap_or_default();
     let class_names = if of_checkpoint.is_empty() { &config.top.class_names } else { &of_checkpoint };
     let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names };
     let mut results = Vec::new();
@@ -47,7 +52,45 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
         results.push(json!({"name": suite.key, "plugin": suite.chosen.plugin, "report": report}));
     }
     if args.json {
-        return print_json(&json!({"checkpoint": file, "results": results}));
+        let differences = chosen.all_differences(&session);
+        return print_json(&json!({"checkpoint": loaded, "weights": which, "differences": differences, "results": results}));
     }
     Ok(())
+}
+
+/// The suites of a run, and its own model, unless another checkpoint is named.
+fn of_run(shared: &Shared, args: &EvalArgs, asked: ModelRequest<'_>, run: &str) -> Outcome<(RunConfig, ChosenModel)> {
+    let own = choose(shared, ModelRequest { checkpoint: Some(run), ..asked })?;
+    let Some(described) = &own.run else {
+        return Err(Failure::usage(format!("`{run}` is no run: name a run's folder, one of its checkpoints, or a run file")));
+    };
+    let mut document = described.document.clone();
+    document.forget_training();
+    document.set_all(&args.overrides)?;
+    document.add_model_configs(&shared.model_configs);
+    let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
+    check_suites(args, &config)?;
+    let chosen = if asked.checkpoint.is_some() { choose(shared, asked)? } else { own };
+    Ok((config, chosen))
+}
+
+/// Found before anything is built.
+fn check_suites(args: &EvalArgs, config: &RunConfig) -> Outcome {
+    let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
+    if known.is_empty() {
+        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.target.display())));
+    }
+    match args.suite.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known)))),
+        None => Ok(()),
+    }
+}
+
+/// The folder of the run that is named by itself or by its `config.toml`.
+fn run_of(target: &Path) -> Option<&Path> {
+    if target.is_dir() {
+        return Some(target);
+    }
+    let folder = target.parent().filter(|_| target.file_name().is_some_and(|name| name == "config.toml"))?;
+    is_run(folder).then_some(folder)
 }

@@ -16,8 +16,11 @@ pub mod data;
 pub mod embed;
 pub mod eval;
 pub mod internal;
+mod model;
 pub mod models;
+pub mod plugin_list;
 pub mod plugins;
+mod screen;
 pub mod train;
 pub mod try_plugin;
 
@@ -60,19 +63,6 @@ fn print_json(value: &impl Serialize) -> Outcome {
 fn load(shared: &Shared, file: &Path, overrides: &[String]) -> Outcome<RunConfig> {
     let mut document = Document::read(file, overrides)?;
     document.add_model_configs(&shared.model_configs);
-    RunConfig::of(&document, &registry_of(shared, &document)?)
-}
-
-/// What a model's name, a model config or a run file describes.
-fn model_or_run(shared: &Shared, name: &str, overrides: &[String]) -> Outcome<RunConfig> {
-    if name.ends_with(".toml") {
-        return load(shared, Path::new(name), overrides);
-    }
-    let mut document = Document::of_model(name);
-    document.add_model_configs(&shared.model_configs);
-    for argument in overrides {
-        document.set(argument)?;
-    }
     RunConfig::of(&document, &registry_of(shared, &document)?)
 }
 

@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
-use super::load;
+use super::{load, screen};
 use crate::cli::{Shared, TrainArgs};
 use crate::config::RunConfig;
-use crate::config::document::{flat, to_toml};
+use crate::config::document::flat;
 use crate::data::skipped::SkipLog;
 use crate::failure::{Failure, Outcome};
 use crate::run::{self, Progress, Recorder, RunFolder};
@@ -37,6 +37,9 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         let mut training = Training::prepare(&config, SkipLog::none())?;
         for line in training.banner() {
             say!("{line}");
+        }
+        for warning in training.warnings() {
+            say!("warning: {warning}");
         }
         let (peak, time) = training.first_batch()?;
         say!(
@@ -74,13 +77,16 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     let first = training.first_step();
     skipped.resume(first)?;
     let resolved = training.resolved();
-    let toml = to_toml(&resolved);
+    let toml = config.portable_toml(resolved.clone());
     folder.write_config(&toml)?;
     folder.write_params(&flat(&resolved))?;
     folder.write_parameters(&training.parameters())?;
     folder.write_about(&training.facts())?;
     for line in training.banner() {
         tracing::info!("{line}");
+    }
+    for warning in training.warnings() {
+        tracing::warn!("{warning}");
     }
     if let Some(text) = &resumed {
         tracing::info!("{text}");
@@ -98,6 +104,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     let page = run::write_report(folder.path())?;
     match ending {
         Ending::Finished => {
+            screen::show_run(folder.path())?;
             say!("{}", run::compare(&[folder.path().to_path_buf()], None)?.to_text());
             say!("report: {}", page.display());
             Ok(())

@@ -23,7 +23,8 @@ impl Document {
     ///
     /// Of several bases the later, with all that they lie on, go over the earlier. Tables are merged key by key, but one that names another
     /// plugin replaces what it lies on, and a file that names a model takes nothing of the towers below. A base's path starts at the file that
-    /// names it, or, on the command line, at the run file; all other paths of the run start at the run file's folder, those in bases too.
+    /// names it, or, on the command line, at the run file; all other paths of the run start at the run file's folder, those in bases too, or
+    /// at the one that `folder` names.
     ///
     /// # Errors
     /// A file that cannot be read, is not TOML, or is its own base; an override that is none.
@@ -34,9 +35,7 @@ impl Document {
             document.set(argument)?;
         }
         document.lay_over_bases(&[path.to_path_buf()])?;
-        for argument in &others {
-            document.set(argument)?;
-        }
+        document.set_all(&others)?;
         Ok(document)
     }
 

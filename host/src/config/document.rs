@@ -7,7 +7,14 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::sections::TowerOptions;
 use crate::failure::{Failure, Outcome};
+
+/// The key that says where relative paths start.
+pub const FOLDER: &str = "folder";
+
+/// Keys that describe a model.
+pub const OF_MODEL: [&str; 8] = ["embed", "custom_text", "tokenizer", "preprocess", "backbone", "objective", "libraries", "class_names"];
 
 /// A run file.
 #[derive(Clone, Debug, Default)]
@@ -35,14 +42,70 @@ impl Document {
     /// As [`Document::read`].
     pub fn of_run(config: &Path) -> Outcome<Self> {
         let mut document = Self::read(config, &[])?;
-        let kept = ["embed", "custom_text", "tokenizer", "preprocess", "backbone", "objective", "libraries"];
-        document.tree.retain(|key, _| kept.contains(&key.as_str()));
-        for tower in document.tree.get_mut("backbone").and_then(Value::as_object_mut).into_iter().flat_map(|towers| towers.values_mut()) {
-            if let Some(tower) = tower.as_object_mut() {
-                tower.remove("init");
-            }
+        document.tree.retain(|key, _| OF_MODEL.contains(&key.as_str()));
+        document.forget_training();
+        Ok(document)
+    }
+
+    /// A checkpoint's own `config.toml`. Where its relative paths start need not be there any more: a model may need none of them.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not TOML.
+    pub fn of_checkpoint(config: &Path) -> Outcome<Self> {
+        let mut document = Self::alone(config)?;
+        if let Some(folder) = document.tree.remove(FOLDER).as_ref().and_then(Value::as_str) {
+            document.folder = document.folder.join(folder);
         }
         Ok(document)
+    }
+
+    /// Lays `key=value` overrides over it, `folder` included.
+    ///
+    /// # Errors
+    /// An override that is none, or a `folder` that is not there.
+    pub fn set_all(&mut self, overrides: &[String]) -> Outcome {
+        overrides.iter().try_for_each(|argument| self.set(argument))?;
+        self.move_to_folder()
+    }
+
+    /// Takes out what a trained model no longer needs: where its weights came from, its teachers, its training data and views, and how its
+    /// towers are trained. What is left must be there for the model to be built, and nothing else.
+    pub fn forget_training(&mut self) {
+        for key in ["model", "model_configs", "pretrained", "pretrained_partial", "pretrained_weights", "teacher", "data", "view"] {
+            self.tree.remove(key);
+        }
+        let towers = self.tree.get_mut("backbone").and_then(Value::as_object_mut).into_iter().flat_map(|towers| towers.values_mut());
+        for tower in towers.filter_map(Value::as_object_mut) {
+            tower.retain(|key, _| !TowerOptions::KEYS.contains(&key.as_str()));
+        }
+    }
+
+    /// `folder = "PATH"`: relative paths start there instead of at the run file. Given in a file, it starts at the file's folder itself; given
+    /// on the command line, where the program was started.
+    ///
+    /// # Errors
+    /// What is no text, or a folder that is not there.
+    fn move_to_folder(&mut self) -> Outcome {
+        let Some(value) = self.tree.remove(FOLDER) else { return Ok(()) };
+        let place = self.place(FOLDER);
+        let path = value.as_str().ok_or_else(|| Failure::usage(format!("{place}: `{FOLDER}` is a path, not `{value}`")))?;
+        let typed = matches!(self.lines.get(FOLDER), Some(None));
+        let folder = if typed { PathBuf::from(path) } else { self.folder.join(path) };
+        if !folder.is_dir() {
+            return Err(Failure::usage(format!(
+                "{place}: there is no folder `{}`, where the relative paths of this run start; if it was moved, say where it is: `{FOLDER}=PATH`",
+                folder.display()
+            )));
+        }
+        self.folder = folder;
+        Ok(())
+    }
+
+    /// Whether these are the options of a run that do not say where its relative paths start: they are looked for in the run's own folder.
+    pub(super) fn is_of_an_older_run(&self) -> bool {
+        let file = Path::new(&self.name);
+        let own = file.file_name().is_some_and(|name| name == "config.toml") && file.with_file_name("checkpoints").is_dir();
+        own && !self.lines.contains_key(FOLDER)
     }
 
     /// Adds folders of model configs, relative to the working directory, after those that the file names.
@@ -244,6 +307,21 @@ mod tests {
         assert_eq!(tree["flag"], true);
         assert!(document.set("train.batch.deep=1").is_err(), "a number is no table");
         assert!(document.set("nonsense").is_err());
+    }
+
+    #[test]
+    fn paths_start_at_the_file_or_where_folder_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("run.toml");
+        std::fs::create_dir(folder.path().join("data")).expect("made");
+        std::fs::write(&file, "folder = \"data\"\nseed = 1\n").expect("written");
+        let read = Document::read(&file, &[]).expect("it is there");
+        assert_eq!((read.folder, read.tree.len()), (folder.path().join("data"), 1));
+        // On the command line, a path starts where the program does.
+        assert_eq!(Document::read(&file, &["folder=.".into()]).expect("it is there").folder, PathBuf::from("."));
+        let gone = Document::read(&file, &["folder=nowhere".into()]).expect_err("it is not there").message;
+        assert!(gone.contains("command line") && gone.contains("`nowhere`"), "{gone}");
+        assert!(Document::read(&file, &["folder=3".into()]).expect_err("a number").message.contains("`folder` is a path"));
     }
 
     #[test]

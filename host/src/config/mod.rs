@@ -7,7 +7,7 @@ mod reader;
 pub mod sections;
 pub mod train;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use vlhub_core::{Augmentation, Backbone, CaptionTransform, Config, EvalSuite, Kind, Objective, Registry};
@@ -20,6 +20,14 @@ use document::Document;
 use problems::{Problem, Problems};
 use sections::{Every, PreprocessConfig, TopConfig, TowerOptions};
 use train::TrainConfig;
+
+/// `pretrained = "none"`: random weights, although the model's name stands for some.
+pub const NO_WEIGHTS: &str = "none";
+
+/// Whether a model's name is that of published weights too, as `hf-hub:…` and `local-dir:…` are.
+pub fn stands_for_weights(model: &str) -> bool {
+    crate::hub::Source::parse(model).is_some()
+}
 
 /// A plugin that a run file names, with its complete options.
 #[derive(Debug)]
@@ -137,12 +145,36 @@ impl RunConfig {
     pub fn of(document: &Document, registry: &Registry) -> Outcome<Self> {
         Self::resolve(document, registry).map_err(|list| {
             let problems = Problems::found(document, list);
-            problems.failure().unwrap_or_else(|| crate::failure::Failure::usage("the run file cannot be read"))
+            let mut failure = problems.failure().unwrap_or_else(|| crate::failure::Failure::usage("the run file cannot be read"));
+            if document.is_of_an_older_run() {
+                failure.message += "\n  this run was made before its options said where its relative paths start; say it: `folder=PATH`";
+            }
+            failure
         })
     }
 
     /// The complete options as TOML.
     pub fn to_toml(&self) -> String {
         document::to_toml(&self.resolved)
+    }
+
+    /// The complete options as TOML, with where relative paths start: it describes the run in whatever folder it lies. `resolved` are
+    /// [`RunConfig::resolved`], and what training found out besides.
+    pub fn portable_toml(&self, resolved: Map<String, Value>) -> String {
+        let absolute = |path: &Path| Value::from(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string());
+        let mut tree = resolved;
+        tree.insert(document::FOLDER.into(), absolute(&self.folder));
+        // The folder of all runs starts where the program does, not at the run file.
+        tree.insert("logs".into(), absolute(Path::new(&self.top.logs)));
+        document::to_toml(&tree)
+    }
+
+    /// The weights that the run starts from, as they are named: `pretrained`, else a model's name that stands for weights; `None` for random ones.
+    pub fn weights(&self) -> Option<&str> {
+        match self.top.pretrained.as_str() {
+            NO_WEIGHTS => None,
+            "" => Some(self.top.model.as_str()).filter(|model| stands_for_weights(model)),
+            named => Some(named),
+        }
     }
 }

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Kind, Objective, Registry};
 
 use super::base::BASE;
-use super::document::Document;
+use super::document::{Document, FOLDER};
 use super::problems::{Layer, Problems};
 use super::sections::{Every, PreprocessConfig, TopConfig, TowerOptions};
 use super::train::TrainConfig;
-use super::{Chosen, RunConfig, SuiteConfig, TeacherConfig, TermConfig, TowerConfig, ViewConfig};
+use super::{Chosen, NO_WEIGHTS, RunConfig, SuiteConfig, TeacherConfig, TermConfig, TowerConfig, ViewConfig, stands_for_weights};
 use crate::engine::ema::EmaConfig;
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
@@ -90,10 +90,15 @@ impl<'a> Reader<'a> {
     fn expand_model(&mut self, tree: &mut Map<String, Value>) {
         let Some(name) = tree.get("model").and_then(Value::as_str).filter(|name| !name.is_empty()).map(str::to_owned) else { return };
         let folders = tree.get("model_configs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(Into::into);
-        let expansion = match Models::new(folders.collect(), self.folder).expand(&name) {
+        let mut expansion = match Models::new(folders.collect(), self.folder).expand(&name) {
             Ok(expansion) => expansion,
             Err(message) => return self.problems.add("model", message),
         };
+        // Published weights are used with the preprocessing that they were published with, as open_clip does.
+        let weights = tree.get("pretrained").and_then(Value::as_str).unwrap_or_default();
+        if let Some(tag) = crate::models::pretrained::tag(&name, weights) {
+            expansion.insert("preprocess".into(), Value::Object(tag.preprocess.clone()));
+        }
         fn under(over: &mut Map<String, Value>, base: Map<String, Value>) {
             for (key, value) in base {
                 match (over.get_mut(&key), value) {
@@ -113,7 +118,7 @@ impl<'a> Reader<'a> {
         if user.remove(BASE).is_some() {
             self.problems.add(BASE, "is allowed in a run file alone: bases are laid under files, and these options come from no file");
         }
-        let known: Vec<&str> = TABLES.iter().copied().chain([BASE]).collect();
+        let known: Vec<&str> = TABLES.iter().copied().chain([BASE, FOLDER]).collect();
         let (top, merged) = self.lay::<TopConfig>(&user, &known, "a run file has no key");
         self.resolved.extend(merged);
         top
@@ -160,7 +165,8 @@ impl<'a> Reader<'a> {
     /// A file or folder of weights must be there; published ones are looked for when they are needed.
     fn check_weights(&mut self, key: &str, source: &str, model: &str) {
         let published = source.starts_with("hf-hub:") || source.starts_with("local-dir:");
-        let there = source.is_empty() || published || self.folder.join(source).exists();
+        let none = key == "pretrained" && source == NO_WEIGHTS;
+        let there = source.is_empty() || none || published || self.folder.join(source).exists();
         if !there && crate::models::pretrained::tag(model, source).is_none() {
             let tags = crate::models::pretrained::tags(model);
             let near = if tags.is_empty() { String::new() } else { format!(", and no tag of `{model}`{}", hint(source, &tags)) };
@@ -224,9 +230,9 @@ impl<'a> Reader<'a> {
             };
             self.resolve_into(
                 &["teacher", &name],
-                Map::from_iter([("model".into(), model.into()), ("pretrained".into(), text("pretrained").into())]),
+                Map::from_iter([("model".into(), model.clone().into()), ("pretrained".into(), text("pretrained").into())]),
             );
-            if pretrained.is_empty() {
+            if pretrained == NO_WEIGHTS || pretrained.is_empty() && !stands_for_weights(&model) {
                 self.problems
                     .add(&key, "needs `pretrained`: the weights of the teacher, as a file, a folder, `hf-hub:…` or a tag of its model");
             }
@@ -422,7 +428,7 @@ impl<'a> Reader<'a> {
 fn with_absent(error: vlhub_core::Error) -> String {
     let text = error.to_string();
     match &error {
-        vlhub_core::Error::Unknown { name, elsewhere: None, .. } => match crate::linked::left_out(name) {
+        vlhub_core::Error::Unknown { kind, name, elsewhere: None, .. } => match crate::linked::left_out(Some(*kind), name) {
             Some(feature) => format!("{text}; this build leaves it out: build it with `--features {feature}`"),
             None => text,
         },

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit};
 
 use crate::data::tokens::{Clean, Mode};
+use crate::engine::batch_norm::FreezeStatistics;
 use crate::engine::lora::LoraConfig;
+use crate::formats::WeightSet;
 use crate::section::{Section, out_of_range};
 
 /// Top-level keys.
@@ -23,12 +25,17 @@ pub struct TopConfig {
     pub custom_text: bool,
     /// Folders of model configs of the user's own, searched before those that the program ships.
     pub model_configs: Vec<String>,
-    /// A model name (`vlhub models list`), a config file, `hf-hub:…` or `local-dir:…`, which stands for the two `backbone` tables and `embed`.
+    /// A model name (`vlhub models list`), a config file, `hf-hub:…` or `local-dir:…`, which stands for the two `backbone` tables and `embed`;
+    /// the last two stand for their weights too.
     pub model: String,
-    /// Weights to start from: a file or folder, `hf-hub:…`, or a tag of the named model (`vlhub models show`).
+    /// Weights to start from: a file or folder, a run, `hf-hub:…`, or a tag of the named model (`vlhub models show`). Without it, those that
+    /// `model` stands for, else random ones; `none` asks for random ones.
     pub pretrained: String,
-    /// Keep what the weights lack as it was initialised, and leave out what the model lacks; otherwise either is an error.
+    /// Keep what the weights lack as it was initialised, leave out what the model lacks, and take weights that describe another model than
+    /// this one; otherwise each is an error.
     pub pretrained_partial: bool,
+    /// Where weights come with their moving average: `average` or `raw`. Without it, what a run was measured with; of other files, raw.
+    pub pretrained_weights: Option<WeightSet>,
     /// Plugin libraries to load.
     pub libraries: Vec<String>,
     /// What the classes of the supervised head are called, in the order of its logits: training takes those of its data, and writes them here in
@@ -52,6 +59,7 @@ impl Default for TopConfig {
             model: String::new(),
             pretrained: String::new(),
             pretrained_partial: false,
+            pretrained_weights: None,
             libraries: Vec::new(),
             class_names: Vec::new(),
             device: "auto".into(),
@@ -62,7 +70,8 @@ impl Default for TopConfig {
 
 impl Section for TopConfig {
     const NAME: &'static str = "";
-    const NEVER_DECIDE: &'static [&'static str] = &["name", "logs", "libraries", "model", "pretrained", "class_names"];
+    const NEVER_DECIDE: &'static [&'static str] =
+        &["name", "logs", "libraries", "model", "pretrained", "pretrained_weights", "class_names"];
 
     fn check(&self) -> Vec<(&'static str, String)> {
         let mut problems = out_of_range(&[(self.embed < 1, "embed", "must be at least 1")]);
@@ -165,8 +174,9 @@ pub struct TowerOptions {
     /// `--lock-text-unlocked-layers` do; without it nothing is locked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlocked: Option<usize>,
-    /// Where a batch norm is not trained, normalise by its running statistics and leave them as they are.
-    pub freeze_bn_stats: bool,
+    /// Batch norms that normalise by their running statistics while the tower is trained, and leave these as they are: `true` for those
+    /// whose weights are not trained, `"all"` for every one.
+    pub freeze_bn_stats: FreezeStatistics,
     /// Low-rank adapters.
     #[serde(skip_serializing_if = "no_adapters")]
     pub lora: LoraConfig,

@@ -18,7 +18,7 @@ pub struct TrainConfig {
     pub steps: u64,
     /// `fp32`, or `amp_bf16`: the towers' products in bfloat16.
     pub precision: Precision,
-    /// Gradient caching, exact for every objective.
+    /// Gradient caching, exact for every objective; a batch norm that is trained sees one chunk at a time, unless `freeze_bn_stats = "all"`.
     pub grad_cache: GradCacheConfig,
     /// Threads that read, decode and augment.
     pub workers: usize,

@@ -2,34 +2,37 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `train.grad_cache`. Chunks run through the towers one after the other: first without a graph, for the features that objectives compare; then,
-/// when the objectives' gradients are known, once more with it. A chunk whose graph is kept from the first time does not run again.
+/// `train.grad_cache`. Chunks run through the towers one after the other: first without a graph, for the features that objectives compare;
+/// then, when the objectives' gradients are known, once more with it. A chunk whose graph is kept from the first time does not run again.
+///
+/// Loss and gradients are those of the whole batch, for every objective, where a tower's output for a row depends on that row alone. A batch
+/// norm that normalises by the rows it is given does not: see [`super::batch_norm`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GradCacheConfig {
-    /// Rows of a chunk; 0 runs the whole batch at once.
+    /// Chunk size in rows; 0 runs the whole batch at once.
     pub rows: i64,
     /// How many chunks keep their graph: a number, or `auto` for as many as fit `budget`. Memory beyond one chunk is flat with 0.
     pub keep: Keep,
-    /// Memory that kept graphs may take with `auto`, such as `4 GiB`; empty takes half of what is free when the run starts (CPU only).
+    /// Memory budget of kept graphs with `auto`, such as `4 GiB`; empty takes half of what is free when the run starts (CPU only).
     pub budget: String,
 }
 
-/// Of how many chunks the graph is kept.
+/// How many chunks keep their graph: memory for activations against a second forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "is a number of chunks, or `auto`")]
 pub enum Keep {
-    /// So many.
+    /// This number of chunks.
     Chunks(u64),
-    /// As many as fit.
+    /// As many as fit into the budget.
     Word(Auto),
 }
 
-/// `auto`.
+/// The word `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Auto {
-    /// As many as fit.
+    /// As many as fit into the budget.
     Auto,
 }
 
@@ -40,6 +43,11 @@ impl Default for Keep {
 }
 
 impl GradCacheConfig {
+    /// Whether a batch of `batch` rows is cut into more than one chunk.
+    pub fn splits(&self, batch: usize) -> bool {
+        u64::try_from(self.rows).is_ok_and(|rows| rows > 0 && rows < batch as u64)
+    }
+
     /// `budget` in bytes; `None` when it is not given.
     ///
     /// # Errors
@@ -72,7 +80,7 @@ impl GradCacheConfig {
     }
 }
 
-/// Memory that programs may still take, as the kernel estimates it.
+/// Available memory in bytes, as the kernel estimates it; 0 where it does not tell.
 fn available() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));

@@ -1,4 +1,4 @@
-//! What processes exchange: detached tensors, never a graph.
+//! Collective communication between processes: of detached tensors, never of a graph.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -8,21 +8,21 @@ use vlhub_core::{Batch, Features, Result};
 
 /// Collectives over the processes of a run. With one process each is the identity.
 pub trait Comm: Debug + Send {
-    /// Number of processes.
+    /// World size: the number of processes.
     fn world(&self) -> usize;
-    /// This process's rows of `local · world` rows.
+    /// The range of this process's rows in the global batch of `local · world` rows.
     fn own(&self, local: i64) -> Range<i64>;
-    /// Everyone's features, in the order of ranks, and where ours are.
+    /// All-gather of features, in the order of ranks; [`Features::own`] says where ours are.
     fn gather(&self, local: &Features) -> Result<Features>;
-    /// Everyone's labels, token ids and derived inputs; never images.
+    /// All-gather of labels, token ids and derived inputs; never of images.
     fn gather_batch(&self, local: &Batch) -> Result<Batch>;
-    /// Element-wise sum over the processes.
+    /// All-reduce: element-wise sum over the processes.
     fn sum(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>>;
-    /// Sum of a number over the processes.
+    /// All-reduce of a number: its sum over the processes.
     fn sum_number(&self, number: f64) -> Result<f64>;
 }
 
-/// One process.
+/// The communicator of a single process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alone;
 

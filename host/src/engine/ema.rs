@@ -11,11 +11,11 @@ use crate::section::{Section, out_of_range};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmaConfig {
-    /// After each step the average is `decay · average + (1 - decay) · weights`; 0 keeps none.
+    /// Decay: after each step the average is `decay · average + (1 - decay) · weights`; 0 keeps none.
     pub decay: f64,
     /// Let the decay rise from 0.1 as `(1 + step) / (10 + step)` until it reaches `decay`: the first weights are no good.
     pub warmup: bool,
-    /// Measure with the average while training.
+    /// Evaluate with the average while training.
     pub eval: bool,
 }
 
@@ -41,7 +41,7 @@ impl EmaConfig {
     }
 }
 
-/// The average.
+/// An exponential moving average of all weights.
 #[derive(Debug)]
 pub struct Ema {
     config: EmaConfig,
@@ -64,15 +64,16 @@ impl Ema {
         let _no_grad = tch::no_grad_guard();
         let decay = self.config.at(steps);
         for (_, average, weight) in &mut self.pairs {
-            match weight.requires_grad() && weight.is_floating_point() {
-                true => drop(average.f_lerp_(&weight.detach(), 1.0 - decay)?),
-                false => average.f_copy_(weight)?,
+            if weight.requires_grad() && weight.is_floating_point() {
+                let _ = average.f_lerp_(&weight.detach(), 1.0 - decay)?;
+            } else {
+                average.f_copy_(weight)?;
             }
         }
         Ok(())
     }
 
-    /// Takes the weights as they are: at the start of a run, when something other than a step has changed them.
+    /// Resets the average to the weights as they are: at the start of a run, when something other than a step has changed them.
     ///
     /// # Errors
     /// libtorch's own.
@@ -81,7 +82,7 @@ impl Ema {
         Ok(self.pairs.iter_mut().try_for_each(|(_, average, weight)| average.f_copy_(weight))?)
     }
 
-    /// Whether the run is measured with the average.
+    /// Whether the run is evaluated with the average.
     pub fn measures(&self) -> bool {
         self.config.eval
     }

@@ -1,12 +1,13 @@
 //! Groups of a tower's layers, from input to output, as open_clip locks them (`--lock-image-unlocked-groups`, `--lock-text-unlocked-layers`)
 //! and as layer-wise rates count them.
 //!
-//! A backbone names its stages finely. What comes before the first numbered block is one group, each numbered block is one, and a layer between
-//! two blocks is a group, or belongs to the block behind it where it only makes the map smaller, as in timm. The rest differs by maker, and so does what locking a whole tower leaves open.
+//! A backbone names its stages finely. What comes before the first numbered block is one group, each numbered block is one, and a layer
+//! between two blocks is a group, or belongs to the block behind it where it only makes the map smaller, as in timm. The rest differs by
+//! maker, and so does what locking a whole tower leaves open.
 
-/// Who named a tower's layers.
+/// The naming scheme of a tower's layers, by their maker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Maker {
+enum NamingScheme {
     /// open_clip's own towers: the last block takes the norm behind it, and the projection is the last group.
     OpenClip,
     /// timm's networks under `trunk`: the head around the trunk is never locked.
@@ -26,7 +27,7 @@ fn join(groups: &mut Vec<Vec<String>>, stages: Vec<String>) {
     }
 }
 
-/// The groups of a tower.
+/// The groups of a tower's layers, for locking and layer-wise learning rates.
 #[derive(Debug)]
 pub struct Groups {
     /// Stages and projections of each group that can be locked, from input to output.
@@ -39,13 +40,13 @@ impl Groups {
     /// Of a tower with these stages and these prefixes of its projection.
     pub fn of(stages: &[String], projection: &[String]) -> Self {
         let maker = match stages {
-            _ if stages.iter().any(|stage| stage.starts_with("trunk.")) => Maker::Timm,
+            _ if stages.iter().any(|stage| stage.starts_with("trunk.")) => NamingScheme::Timm,
             _ if stages.iter().any(|stage| stage.starts_with("transformer.") && !stage.starts_with("transformer.resblocks")) => {
-                Maker::HuggingFace
+                NamingScheme::HuggingFace
             }
-            _ => Maker::OpenClip,
+            _ => NamingScheme::OpenClip,
         };
-        let inner = |stage: &&String| maker != Maker::Timm || stage.starts_with("trunk.");
+        let inner = |stage: &&String| maker != NamingScheme::Timm || stage.starts_with("trunk.");
         let mut groups: Vec<Vec<String>> = Vec::new();
         let mut waiting: Vec<String> = Vec::new();
         for stage in stages.iter().filter(inner) {
@@ -62,11 +63,11 @@ impl Groups {
         }
         let mut open: Vec<String> = stages.iter().filter(|stage| !inner(stage)).cloned().collect();
         match maker {
-            Maker::OpenClip => {
+            NamingScheme::OpenClip => {
                 join(&mut groups, std::mem::take(&mut waiting));
                 groups.push(projection.to_vec());
             }
-            Maker::Timm => {
+            NamingScheme::Timm => {
                 // FastViT's matcher leaves out the last convolution, NF-RegNet's has it; only FastViT calls its blocks so.
                 let fastvit = groups.last().is_some_and(|last| last.iter().any(|stage| stage.contains(".blocks.")));
                 let is_own = |stage: &String| HEADS.iter().any(|head| stage.starts_with(head)) || fastvit && stage == "trunk.final_conv";
@@ -75,7 +76,7 @@ impl Groups {
                 groups.push(own);
                 open.extend_from_slice(projection);
             }
-            Maker::HuggingFace => {
+            NamingScheme::HuggingFace => {
                 open.append(&mut waiting);
                 open.extend_from_slice(projection);
             }

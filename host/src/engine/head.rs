@@ -5,22 +5,22 @@ use tch::nn::{Init, Path};
 use vlhub_core::{Error, Projection, Result};
 use vlhub_sdk::nn::{default_bound, normal, parameter};
 
-/// A projection with its parameters: layers that follow each other, with GELU between them.
+/// A projection head with its parameters: linear layers with GELU between them.
 #[derive(Debug)]
-pub struct Head {
-    layers: Vec<Layer>,
+pub struct ProjectionHead {
+    layers: Vec<LinearLayer>,
 }
 
 /// `x · weightᵀ + bias`.
 #[derive(Debug)]
-struct Layer {
+struct LinearLayer {
     weight: Tensor,
     /// `weight` is stored the other way round, `[input, output]`.
     transposed: bool,
     bias: Option<Tensor>,
 }
 
-impl Head {
+impl ProjectionHead {
     /// Makes the parameters of a projection from `width` to `embed`.
     ///
     /// # Errors
@@ -29,11 +29,11 @@ impl Head {
         let layers = match projection {
             Projection::Matrix(name) => {
                 let weight = parameter(path, name, &[width, embed], normal((width as f64).powf(-0.5)))?;
-                vec![Layer { weight, transposed: true, bias: None }]
+                vec![LinearLayer { weight, transposed: true, bias: None }]
             }
-            Projection::Linear { name, bias } => vec![Layer::new(path, name, width, embed, bias)?],
+            Projection::Linear { name, bias } => vec![LinearLayer::new(path, name, width, embed, bias)?],
             Projection::Mlp { names, hidden, bias } => {
-                vec![Layer::new(path, names[0], width, hidden, bias[0])?, Layer::new(path, names[1], hidden, embed, bias[1])?]
+                vec![LinearLayer::new(path, names[0], width, hidden, bias[0])?, LinearLayer::new(path, names[1], hidden, embed, bias[1])?]
             }
             Projection::Identity if width == embed => Vec::new(),
             Projection::Identity => {
@@ -55,7 +55,7 @@ impl Head {
     }
 }
 
-impl Layer {
+impl LinearLayer {
     fn new(path: &Path<'_>, name: &str, input: i64, output: i64, bias: bool) -> Result<Self> {
         let path = name.split('.').fold(path.clone(), |path, part| path.sub(part));
         let weight = parameter(&path, "weight", &[output, input], default_bound(input))?;
@@ -64,9 +64,6 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(match self.transposed {
-            true => x.f_matmul(&self.weight)?,
-            false => x.f_linear(&self.weight, self.bias.as_ref())?,
-        })
+        Ok(if self.transposed { x.f_matmul(&self.weight)? } else { x.f_linear(&self.weight, self.bias.as_ref())? })
     }
 }

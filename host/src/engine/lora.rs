@@ -1,9 +1,9 @@
 //! Low-rank adapters (LoRA, arXiv 2106.09685) on any weight of any tower.
 //!
-//! A tower computes with its weight W as always, and W is kept at W₀ + s·B·A. The gradient of W, which the backward pass leaves there, gives those
-//! of the adapters exactly: s·∇W·Aᵀ for B and s·Bᵀ·∇W for A. So no tower knows of it, every architecture has it, and what is saved under W's own
-//! name is the merged weight that other programs read. The price: ∇W is made in full; what is saved is the state of the optimiser, and what is
-//! trained is small. Dropout in front of the adapters, which needs them apart from W, is not offered.
+//! A tower computes with its weight W as always, and W is kept at W₀ + s·B·A. The gradient of W, which the backward pass leaves there,
+//! gives those of the adapters exactly: s·∇W·Aᵀ for B and s·Bᵀ·∇W for A. So no tower knows of it, every architecture has it, and what is
+//! saved under W's own name is the merged weight that other programs read. The price: ∇W is made in full; what is saved is the state of the
+//! optimiser, and what is trained is small. Dropout in front of the adapters, which needs them apart from W, is not offered.
 
 use serde::{Deserialize, Serialize};
 use tch::nn::Init;
@@ -17,11 +17,11 @@ use super::towers::Towers;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
-    /// Rank of each adapter; 0 for none.
+    /// LoRA rank: the inner width of each adapter; 0 for no adapters.
     pub rank: i64,
-    /// B·A is multiplied by `alpha / rank`.
+    /// LoRA alpha: the product B·A is multiplied by `alpha / rank`.
     pub alpha: f64,
-    /// Which weights of the tower: patterns over their names inside the tower, such as `*attn*`. Matrices, and convolutions as matrices.
+    /// Target weights of the tower: patterns over their names inside the tower, such as `*attn*`. Matrices, and convolutions as matrices.
     #[serde(rename = "match")]
     pub patterns: Vec<String>,
     /// Other parameters that are trained as they are, by patterns over their names; everything else of the tower is frozen.
@@ -34,7 +34,7 @@ impl Default for LoraConfig {
     }
 }
 
-/// One adapted weight.
+/// A low-rank adapter of one weight.
 #[derive(Debug)]
 pub struct Adapter {
     /// Its name.
@@ -47,8 +47,8 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Adapts the weights of a tower that the patterns name, and freezes the rest of it. A starts as in LoRA's own code (uniform, Kaiming with
-    /// a = √5), B at zero, so the model is unchanged at first. `A`, `B` and W₀ become variables under `lora.`.
+    /// Adapts the weights of a tower that the patterns name, and freezes the rest of it. A starts as in LoRA's own code (uniform, Kaiming
+    /// with a = √5), B at zero, so the model is unchanged at first. `A`, `B` and W₀ become variables under `lora.`.
     ///
     /// # Errors
     /// No weight fits, or a rank that no weight allows.
@@ -88,7 +88,7 @@ impl Adapter {
         Ok(adapters)
     }
 
-    /// The weight's gradient becomes that of the adapters.
+    /// Backward pass: turns the weight's gradient into those of A and B.
     ///
     /// # Errors
     /// libtorch's own.
@@ -103,7 +103,7 @@ impl Adapter {
         Ok(forget_gradient(&self.weight)?)
     }
 
-    /// The weight becomes W₀ + s·B·A.
+    /// Merges the adapter: the weight becomes W₀ + s·B·A.
     ///
     /// # Errors
     /// libtorch's own.
@@ -113,7 +113,7 @@ impl Adapter {
         Ok(self.weight.shallow_clone().f_copy_(&self.base.f_add(&change)?.to_kind(self.weight.kind()))?)
     }
 
-    /// Takes the weight as W₀: after weights have been loaded.
+    /// Takes the weight as the base W₀: after weights have been loaded.
     ///
     /// # Errors
     /// libtorch's own.
@@ -127,7 +127,7 @@ impl Adapter {
         self.name == name
     }
 
-    /// Numbers of its adapters.
+    /// Number of trained elements, of A and B together.
     pub fn numel(&self) -> usize {
         self.a.numel() + self.b.numel()
     }

@@ -1,5 +1,5 @@
-//! Layer-sequential unit variance (LSUV, arXiv 1511.06422): weights begin orthogonal, and each layer in turn is scaled until what comes out of
-//! it has a standard deviation of 1 on a real batch. Works on any tower: layers are found by watching libtorch use the weights.
+//! Layer-sequential unit variance (LSUV, arXiv 1511.06422): weights begin orthogonal, and each layer in turn is scaled until what comes out
+//! of it has a standard deviation of 1 on a real batch. Works on any tower: layers are found by watching libtorch use the weights.
 
 use tch::{Kind, Tensor};
 use vlhub_core::{Batch, Modality, Need, Result};
@@ -7,9 +7,9 @@ use vlhub_torch_ext::watched;
 
 use super::towers::Towers;
 
-/// How far from 1 a standard deviation may be.
+/// Tolerance: how far from 1 a standard deviation may be.
 const TOLERANCE: f64 = 0.1;
-/// How often a layer is scaled at most.
+/// Iterations: how often a layer is scaled at most.
 const TRIES: usize = 10;
 
 /// Initialises the matrices and convolutions of a tower that are trained, on the view `main` of a batch. Returns how many layers were scaled.

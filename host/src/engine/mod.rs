@@ -1,5 +1,6 @@
 //! The training engine. It knows no objective by name, no file and no flag: [`step`] is one optimiser step; the loop around it is [`crate::training`].
 
+pub mod batch_norm;
 pub mod cache;
 pub mod comm;
 pub mod ema;

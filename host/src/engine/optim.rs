@@ -19,21 +19,22 @@ pub struct OptimizerConfig {
     pub name: Name,
     /// Learning rate after warm-up.
     pub lr: f64,
-    /// Decay of the first moment.
+    /// β₁: decay of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// β₂: decay of the second moment.
     pub beta2: f64,
-    /// Added to the denominator.
+    /// ε: added to the denominator.
     pub eps: f64,
     /// Decoupled weight decay, for matrices and convolutions only.
     pub wd: f64,
-    /// Largest norm of all gradients together; 0 does not clip.
+    /// Gradient clipping by norm: the largest norm of all gradients together; 0 does not clip.
     pub clip_norm: f64,
-    /// Largest magnitude of each element of a gradient, before the norm is clipped; 0 does not clip.
+    /// Gradient clipping by value: the largest magnitude of each element, before the norm is clipped; 0 does not clip.
     pub clip_value: f64,
-    /// Multiplies the rate once for each group of layers between a tower's output and a parameter (layer-wise decay); 1 for equal rates.
+    /// Layer-wise learning-rate decay: multiplies the rate once for each group of layers between a tower's output and a parameter; 1 for
+    /// equal rates.
     pub layer_decay: f64,
-    /// Rates of parameters by name: `[optimizer.groups.KEY]`, of which the first that fits counts, in the order of their keys.
+    /// Parameter groups: `[optimizer.groups.KEY]`, of which the first that fits counts, in the order of their keys.
     pub groups: BTreeMap<String, GroupConfig>,
     /// Sharpness-aware minimisation.
     pub gsam: GsamConfig,
@@ -46,10 +47,10 @@ pub struct GroupConfig {
     /// Names of parameters, with `*` and `?`, such as `visual.*`.
     #[serde(rename = "match")]
     pub pattern: String,
-    /// Multiplies the learning rate.
+    /// Factor of the learning rate.
     #[serde(default = "one")]
     pub lr: f64,
-    /// Replaces the weight decay, also where there would be none.
+    /// Weight decay of the group, also where there would be none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wd: Option<f64>,
 }
@@ -58,7 +59,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// Optimisers by name.
+/// Optimisers, by the names of `use`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Name {
@@ -121,14 +122,14 @@ impl OptimizerConfig {
     }
 }
 
-/// Whether weight decay leaves a parameter alone: vectors and scalars, norms, biases and the logit scale (open_clip's rule, by part of the name
-/// where open_clip looks anywhere in it, so that a layer called `kiln` decays).
+/// Whether a parameter is excluded from weight decay: vectors and scalars, norms, biases and the logit scale (open_clip's rule, by part of
+/// the name where open_clip looks anywhere in it, so that a layer called `kiln` decays).
 pub fn undecayed(name: &str, dimensions: usize) -> bool {
     dimensions < 2
         || name.split('.').any(|part| part.starts_with("bn") || part.starts_with("ln") || part.contains("bias") || part == "logit_scale")
 }
 
-/// A parameter to be trained.
+/// A trainable parameter.
 #[derive(Debug)]
 pub struct Param {
     /// Its name.
@@ -168,7 +169,7 @@ impl Optimizer {
         Self { slots: params.into_iter().map(slot).collect(), config, steps: 0 }
     }
 
-    /// Forgets all gradients.
+    /// Resets all gradients to undefined.
     pub fn forget_gradients(&self) -> Result<()> {
         Ok(self.slots.iter().try_for_each(|slot| forget_gradient(&slot.param))?)
     }
@@ -180,7 +181,7 @@ impl Optimizer {
     }
 
     /// The parameters whose gradients are there, with them.
-    pub fn graded(&self) -> Vec<(&Tensor, Tensor)> {
+    pub fn params_with_grads(&self) -> Vec<(&Tensor, Tensor)> {
         let pairs = self.slots.iter().map(|slot| (&slot.param, slot.param.grad()));
         pairs.filter(|(_, grad)| grad.defined()).collect()
     }

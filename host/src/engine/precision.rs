@@ -1,4 +1,4 @@
-//! In which precision towers compute while training.
+//! Mixed precision: the arithmetic in which towers compute while training.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -15,8 +15,8 @@ pub enum Precision {
     /// Everything in float.
     #[default]
     Fp32,
-    /// Products, convolutions and attention of the towers in bfloat16 (libtorch's autocast; on a CPU what follows them too). Parameters, their gradients, what the towers put
-    /// out, objectives and suites stay float.
+    /// Products, convolutions and attention of the towers in bfloat16 (libtorch's autocast; on a CPU what follows them too). Parameters,
+    /// their gradients, what the towers put out, objectives and suites stay float.
     #[serde(alias = "amp_bfloat16")]
     AmpBf16,
 }
@@ -30,8 +30,8 @@ impl Precision {
         }
     }
 
-    /// Runs the forward of a tower. Its outputs are float: with a scale of 100, a similarity of bfloat16 features times bfloat16 features would
-    /// be off by 0.4.
+    /// Runs the forward pass of a tower in this precision. Its outputs are float: with a scale of 100, a similarity of bfloat16 features
+    /// times bfloat16 features would be off by 0.4.
     ///
     /// # Errors
     /// Whatever the tower refuses.
@@ -42,8 +42,8 @@ impl Precision {
         }
     }
 
-    /// Refuses what would end the process: a processor that advertises bfloat16 instructions which the system does not allow. They are tried in
-    /// a process of their own.
+    /// Refuses what would end the process: a processor that advertises bfloat16 instructions which the system does not allow. They are
+    /// tried in a process of their own.
     ///
     /// # Errors
     /// How that process ended, and what helps.

@@ -1,11 +1,11 @@
-//! Towers that objectives read and nothing trains: the moving average of the run's own, and teachers.
+//! Frozen towers that objectives read: the moving average of the run's own, and teachers.
 
 use tch::{Kind, Tensor};
 use vlhub_core::{Batch, Encoded, Error, InputSpec, Modality, Need, Result, Teacher, Weights};
 
 use super::towers::{Seeds, Towers};
 
-/// Everything that is only read.
+/// The frozen towers of a run.
 #[derive(Debug, Default)]
 pub struct ReadOnly {
     /// The moving average, where an objective reads it.
@@ -22,17 +22,18 @@ impl ReadOnly {
     /// Weights that the run does not have, or whatever the tower refuses.
     pub fn encode(&self, need: &Need, chunk: &Batch, trained: &Towers, seeds: Option<Seeds>, first: i64) -> Result<Encoded> {
         let _no_grad = tch::no_grad_guard();
-        let lacks = || Error::invalid(format!("the run has no towers for {need}"));
-        match &need.weights {
-            Weights::Trained => Err(lacks()),
-            Weights::Average => self.average.as_ref().ok_or_else(lacks)?.encode_need(need, chunk, seeds, first),
+        let Need { forward, tokens } = need;
+        let no_towers = || Error::invalid(format!("the run has no towers for {forward}"));
+        match &forward.weights {
+            Weights::Trained => Err(no_towers()),
+            Weights::Average => self.average.as_ref().ok_or_else(no_towers)?.encode_need(need, chunk, seeds, first),
             Weights::Teacher(name) => {
-                let (_, teacher) = self.teachers.iter().find(|(about, _)| about.name == *name).ok_or_else(lacks)?;
-                match need.modality {
-                    Modality::Text => teacher.encode(need.modality, chunk.text(&need.view)?, need.tokens, None),
+                let (_, teacher) = self.teachers.iter().find(|(about, _)| about.name == *name).ok_or_else(no_towers)?;
+                match forward.modality {
+                    Modality::Text => teacher.encode(Modality::Text, chunk.text(&forward.view)?, *tokens, None),
                     Modality::Image => {
-                        let pictures = renormalised(chunk.image(&need.view)?, trained, teacher)?;
-                        teacher.encode(need.modality, &pictures, need.tokens, None)
+                        let pictures = renormalised(chunk.image(&forward.view)?, trained, teacher)?;
+                        teacher.encode(Modality::Image, &pictures, *tokens, None)
                     }
                 }
             }

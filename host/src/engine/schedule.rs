@@ -1,4 +1,4 @@
-//! The learning rate over a run.
+//! The learning-rate schedule.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,17 +11,17 @@ pub struct ScheduleConfig {
     /// `cosine` or `constant`.
     #[serde(rename = "use")]
     pub shape: Shape,
-    /// Steps over which the rate rises linearly from zero.
+    /// Warm-up: steps over which the rate rises linearly from zero.
     pub warmup: u64,
 }
 
-/// What follows the warm-up.
+/// The shape of the schedule behind the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
-    /// Half a cosine down to zero.
+    /// Cosine decay to zero.
     Cosine,
-    /// The rate stays.
+    /// A constant rate.
     Constant,
 }
 

@@ -9,13 +9,14 @@ use vlhub_core::Result;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GsamConfig {
-    /// Length of the way uphill at the largest learning rate.
+    /// Perturbation radius ρ at the largest learning rate; 0 turns sharpness-aware minimisation off.
     pub rho_max: f64,
-    /// Length of the way uphill where the learning rate is 0.
+    /// Perturbation radius ρ where the learning rate is 0.
     pub rho_min: f64,
-    /// Weight of what the plain gradient does not share with the uphill one; 0 is SAM (arXiv 2010.01412).
+    /// Weight α of the surrogate gap: of the part of the plain gradient that is at right angles to the perturbed one; 0 is SAM (arXiv
+    /// 2010.01412).
     pub alpha: f64,
-    /// Scale the way uphill by the magnitude of each weight (ASAM, arXiv 2102.11600).
+    /// Adaptive perturbation: scale it by the magnitude of each weight (ASAM, arXiv 2102.11600).
     pub adaptive: bool,
 }
 
@@ -26,29 +27,29 @@ impl Default for GsamConfig {
 }
 
 impl GsamConfig {
-    /// The way uphill at learning rate `lr` of at most `most`.
+    /// The perturbation radius ρ at learning rate `lr` of at most `most`.
     pub fn rho(&self, lr: f64, most: f64) -> f64 {
         self.rho_min + (self.rho_max - self.rho_min) * if most > 0.0 { lr / most } else { 0.0 }
     }
 }
 
-/// Weights that were moved uphill, and what brings them back.
+/// A perturbation of the weights, towards where the loss is larger, and what undoes it.
 #[derive(Debug)]
-pub struct Uphill {
+pub struct Perturbation {
     /// Parameter, its value before, and the gradient there.
     moved: Vec<(Tensor, Tensor, Tensor)>,
 }
 
-impl Uphill {
-    /// Moves every parameter along its gradient; the way of all together has the length `rho`.
+impl Perturbation {
+    /// Perturbs every parameter along its gradient; the perturbation of all together has the norm `rho`.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn climb(graded: Vec<(&Tensor, Tensor)>, rho: f64, adaptive: bool) -> Result<Self> {
+    pub fn apply(params_with_grads: Vec<(&Tensor, Tensor)>, rho: f64, adaptive: bool) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         let mut moved = Vec::new();
         let mut squares = Vec::new();
-        for (param, grad) in graded {
+        for (param, grad) in params_with_grads {
             let way = if adaptive { grad.f_mul(&param.f_abs()?)? } else { grad.shallow_clone() };
             squares.push(way.f_square()?.f_sum(Kind::Float)?);
             moved.push((param.shallow_clone(), param.detach().copy(), grad.copy()));
@@ -65,12 +66,12 @@ impl Uphill {
         Ok(Self { moved })
     }
 
-    /// Brings the parameters back, and writes into their gradients, which were taken uphill, what GSAM steps with: g' − α g⊥, where g⊥ is the
-    /// part of the plain gradient g that is at right angles to g'.
+    /// Undoes the perturbation, and turns the gradients, which were taken at the perturbed weights, into those that GSAM steps with: g' − α
+    /// g⊥, where g⊥ is the part of the plain gradient g that is at right angles to g'.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn descend(self, alpha: f64) -> Result<()> {
+    pub fn undo(self, alpha: f64) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         for (param, before, _) in &self.moved {
             param.shallow_clone().f_copy_(before)?;
@@ -117,14 +118,14 @@ mod tests {
         bowl(&at);
         let length = 104f64.sqrt();
         let up = [2.0 + 1.0 / length, 1.0 + 5.0 / length];
-        let climbed = Uphill::climb(vec![(&at, at.grad())], 0.5, false).expect("it moves");
+        let perturbation = Perturbation::apply(vec![(&at, at.grad())], 0.5, false).expect("it moves");
         for (index, want) in up.iter().enumerate() {
             assert!((at.double_value(&[index as i64]) - want).abs() < 1e-5);
         }
         bowl(&at);
         let (g, h) = ([2.0, 10.0], [up[0], 10.0 * up[1]]);
         let along = (g[0] * h[0] + g[1] * h[1]) / (h[0] * h[0] + h[1] * h[1]);
-        climbed.descend(0.3).expect("it comes back");
+        perturbation.undo(0.3).expect("it comes back");
         for index in 0..2 {
             let want = h[index] - 0.3 * (g[index] - along * h[index]);
             assert!((at.grad().double_value(&[index as i64]) - want).abs() < 1e-4, "{index}");
@@ -136,10 +137,10 @@ mod tests {
     fn an_adaptive_way_scales_with_the_weights() {
         let at = Tensor::from_slice(&[2.0f32, 0.0]).set_requires_grad(true);
         bowl(&at);
-        let climbed = Uphill::climb(vec![(&at, at.grad())], 0.5, true).expect("it moves");
+        let perturbation = Perturbation::apply(vec![(&at, at.grad())], 0.5, true).expect("it moves");
         // |w g| = 4, so the way is ρ w² g / 4 = 0.5 · 4 · 2 / 4.
         assert!((at.double_value(&[0]) - 3.0).abs() < 1e-5 && at.double_value(&[1]) == 0.0);
-        climbed.descend(0.0).expect("it comes back");
+        perturbation.undo(0.0).expect("it comes back");
         assert_eq!(at.double_value(&[0]), 2.0);
     }
 

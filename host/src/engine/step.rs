@@ -1,11 +1,12 @@
 //! One optimiser step: gradient caching, gathering and the sum of objectives, for every objective, in one code path.
 //!
-//! Losses are shares of the mean over everyone's rows, so gradients are summed, over chunks and over processes. Objectives that couple samples
-//! get everyone's features as leaves; their gradients flow back into the encoders chunk by chunk, as the gradient of ⟨features, pull⟩.
+//! Losses are shares of the mean over everyone's rows, so gradients are summed, over chunks and over processes. Objectives that couple
+//! samples get everyone's features as leaves; their gradients flow back into the encoders chunk by chunk, as the gradient of ⟨features,
+//! pull⟩.
 
 use rand_core::RngCore;
 use tch::Tensor;
-use vlhub_core::{Batch, Error, Features, Need, Result, Scope};
+use vlhub_core::{Batch, Error, Features, Forward, Need, Result, Scope};
 
 use super::cache::{Auto, GradCacheConfig, Keep};
 use super::comm::Comm;
@@ -14,7 +15,7 @@ use super::lora::Adapter;
 use super::optim::Optimizer;
 use super::precision::Precision;
 use super::readonly::ReadOnly;
-use super::sharpness::{GsamConfig, Uphill};
+use super::sharpness::{GsamConfig, Perturbation};
 use super::terms::{self, Numbers, Term};
 use super::towers::{Seeds, Towers};
 use super::{seed_of, seed_of_name};
@@ -31,25 +32,25 @@ pub struct Engine {
     pub terms: Vec<Term>,
     /// The optimiser and its state.
     pub optimizer: Optimizer,
-    /// The other processes.
+    /// Collectives over the other processes.
     pub comm: Box<dyn Comm>,
-    /// The average of all weights, where one is kept.
+    /// The exponential moving average of all weights, where one is kept.
     pub ema: Option<Ema>,
     /// Low-rank adapters.
     pub lora: Vec<Adapter>,
-    /// Chunks of a batch, and whose graphs are kept.
+    /// Gradient caching: the size of chunks, and how many keep their graph.
     pub cache: GradCacheConfig,
-    /// In which precision towers run.
+    /// The precision in which towers compute.
     pub precision: Precision,
-    /// How many graphs `keep = "auto"` keeps, once it is known.
-    pub fitting: Option<u64>,
+    /// How many chunks' graphs fit into the memory budget of `keep = "auto"`, once that is known.
+    pub graphs_that_fit: Option<u64>,
     /// Seed of the run.
     pub seed: u64,
 }
 
-/// What one step found.
+/// The result of one optimiser step.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub struct StepOutcome {
     /// The weighted sum of all terms.
     pub loss: f64,
     /// Losses by term, and what objectives show.
@@ -58,7 +59,7 @@ pub struct Outcome {
     pub grad_norm: f64,
 }
 
-impl Outcome {
+impl StepOutcome {
     /// Whether the step may be taken.
     pub fn is_finite(&self) -> bool {
         self.loss.is_finite() && self.grad_norm.is_finite()
@@ -67,7 +68,7 @@ impl Outcome {
 
 impl Engine {
     /// Computes gradients for `batch` as step `step` of the run. Returns them in the parameters, and this step's features, detached.
-    pub fn gradients(&mut self, mut batch: Batch, step: u64) -> Result<(Outcome, Option<Features>)> {
+    pub fn gradients(&mut self, mut batch: Batch, step: u64) -> Result<(StepOutcome, Option<Features>)> {
         self.optimizer.forget_gradients()?;
         self.lora.iter().try_for_each(Adapter::forget)?;
         for term in &self.terms {
@@ -77,11 +78,12 @@ impl Engine {
         let chunks = batch.split(if self.cache.rows > 0 { self.cache.rows } else { i64::MAX });
         let seeds = Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start });
         let (all, shared) = (terms::needs(&self.terms, None), terms::needs(&self.terms, Some(Scope::Batch)));
-        // Where nothing flows back, the second forward of a chunk has nothing to do, unless a per-sample loss reads it.
+        // The second forward of a chunk leaves out towers that get no gradient, unless a per-sample loss reads them.
         let sampled = terms::needs(&self.terms, Some(Scope::Sample));
-        let again: Vec<Need> =
-            all.iter().filter(|need| need.is_trained() || sampled.iter().any(|other| other.same_forward(need))).cloned().collect();
-        let pulled: Vec<Need> = shared.iter().filter(|need| need.is_trained()).cloned().collect();
+        let reads = |needs: &[Need], forward: &Forward| needs.iter().any(|need| need.forward == *forward);
+        let recomputed = |need: &&Need| need.forward.is_trained() || reads(&sampled, &need.forward);
+        let recomputed: Vec<Need> = all.iter().filter(recomputed).cloned().collect();
+        let differentiated: Vec<Need> = shared.iter().filter(|need| need.forward.is_trained()).cloned().collect();
         let totals = self.totals(&batch)?;
         let mut numbers = Numbers::default();
 
@@ -92,9 +94,11 @@ impl Engine {
             _ => self.graphs_to_keep(&chunks, &all, seeds)?,
         };
         // With the tokens that the second forward will make: dropout must draw the same numbers.
-        let rest = match kept < chunks.len() && !shared.is_empty() {
-            true => Some(self.forward_only(&chunks[kept..], &terms::with_tokens_of(&shared, &all), seeds)?.only(&shared, "")),
-            false => None,
+        let rest = if kept < chunks.len() && !shared.is_empty() {
+            let with_tokens: Vec<Need> = all.iter().filter(|need| reads(&shared, &need.forward)).cloned().collect();
+            Some(self.forward_only(&chunks[kept..], &with_tokens, seeds)?.only(&shared, ""))
+        } else {
+            None
         };
         let graphs = chunks[..kept].iter().map(|(range, chunk)| self.features(chunk, &all, seeds, range.start));
         let mut graphs = graphs.collect::<Result<Vec<_>>>()?.into_iter();
@@ -109,18 +113,18 @@ impl Engine {
             if let Some(loss) = terms::coupled(&self.terms, &leaves, &together, &mut numbers)? {
                 loss.f_backward()?;
             }
-            Some((self.pull(&leaves.only(&pulled, ""))?, local))
+            Some((self.pull(&leaves.only(&differentiated, ""))?, local))
         };
 
         // 3. ⟨features, pull⟩ carries them into the encoders, chunk by chunk; per-sample losses ride along.
         for (range, chunk) in &chunks {
             let features = match graphs.next() {
                 Some(features) => features,
-                None => self.features(chunk, &again, seeds, range.start)?,
+                None => self.features(chunk, &recomputed, seeds, range.start)?,
             };
             let mut surrogate = terms::per_sample(&self.terms, &totals, &features, chunk, &mut numbers)?;
             if let Some((pull, _)) = &pull {
-                let seen = features.only(&pulled, "");
+                let seen = features.only(&differentiated, "");
                 for (feature, pull) in seen.tensors().into_iter().zip(pull) {
                     if let Some(pull) = pull.as_ref().filter(|_| feature.requires_grad()) {
                         let dot = feature.f_mul(&pull.f_narrow(0, range.start, chunk.rows())?)?.f_sum(tch::Kind::Float)?;
@@ -143,23 +147,23 @@ impl Engine {
             .iter()
             .map(|term| term.weight * numbers.losses.iter().find(|(key, _)| *key == term.key).map_or(0.0, |(_, loss)| *loss));
         let loss = self.comm.sum_number(loss.sum())?;
-        let outcome = Outcome { loss, numbers, grad_norm: self.optimizer.grad_norm()? };
+        let outcome = StepOutcome { loss, numbers, grad_norm: self.optimizer.grad_norm()? };
         Ok((outcome, pull.map(|(_, local)| local)))
     }
 
     /// Computes gradients, and takes the step unless the loss or a gradient is not finite: no parameter is changed then.
     /// `progress` is the share of the run that is done after it.
-    pub fn step(&mut self, batch: Batch, step: u64, lr: f64, progress: f64) -> Result<Outcome> {
-        let again = self.optimizer.gsam().map(|gsam| (gsam.clone(), batch.slice(0..batch.rows())));
+    pub fn step(&mut self, batch: Batch, step: u64, lr: f64, progress: f64) -> Result<StepOutcome> {
+        let second_pass = self.optimizer.gsam().map(|gsam| (gsam.clone(), batch.slice(0..batch.rows())));
         let (mut outcome, seen) = self.gradients(batch, step)?;
         if !outcome.is_finite() {
             return Ok(outcome);
         }
-        if let Some((gsam, batch)) = again {
-            let uphill = self.uphill(&gsam, batch, step, lr)?;
-            outcome.grad_norm = uphill.grad_norm;
-            if !uphill.is_finite() {
-                outcome.loss = uphill.loss;
+        if let Some((gsam, batch)) = second_pass {
+            let perturbed = self.sharpness_gradients(&gsam, batch, step, lr)?;
+            outcome.grad_norm = perturbed.grad_norm;
+            if !perturbed.is_finite() {
+                outcome.loss = perturbed.loss;
                 return Ok(outcome);
             }
         }
@@ -187,11 +191,14 @@ impl Engine {
     fn features(&self, chunk: &Batch, needs: &[Need], seeds: Option<Seeds>, first: i64) -> Result<Features> {
         let mut features = Features::new(0..chunk.rows(), chunk.rows());
         for need in needs {
-            let encoded = self.precision.forward(self.towers.vars.device(), || match need.is_trained() {
-                true => self.towers.encode_need(need, chunk, seeds, first),
-                false => self.readonly.encode(need, chunk, &self.towers, seeds, first),
+            let encoded = self.precision.forward(self.towers.vars.device(), || {
+                if need.forward.is_trained() {
+                    self.towers.encode_need(need, chunk, seeds, first)
+                } else {
+                    self.readonly.encode(need, chunk, &self.towers, seeds, first)
+                }
             })?;
-            features.insert_for(need, encoded);
+            features.insert_for(need.forward.clone(), encoded);
         }
         Ok(features)
     }
@@ -200,35 +207,35 @@ impl Engine {
     fn leaves(&self, local: &Features) -> Result<Features> {
         let whole = self.comm.gather(local)?;
         let mut leaves = Features::new(whole.own(), whole.total());
-        for (need, encoded) in whole.forwards() {
-            leaves.insert_for(&need, encoded.map(|tensor| tensor.detach().set_requires_grad(need.is_trained())));
+        for (forward, encoded) in whole.forwards() {
+            leaves.insert_for(forward.clone(), encoded.map(|tensor| tensor.detach().set_requires_grad(forward.is_trained())));
         }
         Ok(leaves)
     }
 
-    /// Leaves in the parameters the gradients that sharpness-aware minimisation steps with: taken uphill, on the same batch with the same
-    /// draws. The parameters are where they were, and running statistics have moved once.
-    fn uphill(&mut self, gsam: &GsamConfig, batch: Batch, step: u64, lr: f64) -> Result<Outcome> {
-        let climbed = Uphill::climb(self.optimizer.graded(), gsam.rho(lr, self.optimizer.lr()), gsam.adaptive)?;
+    /// The second gradient of sharpness-aware minimisation, which is left in the parameters: taken at the perturbed weights, on the same
+    /// batch with the same draws. The parameters are where they were, and running statistics have moved once.
+    fn sharpness_gradients(&mut self, gsam: &GsamConfig, batch: Batch, step: u64, lr: f64) -> Result<StepOutcome> {
+        let perturbation = Perturbation::apply(self.optimizer.params_with_grads(), gsam.rho(lr, self.optimizer.lr()), gsam.adaptive)?;
         self.lora.iter().try_for_each(Adapter::push)?;
         let buffers = self.buffers();
         let outcome = self.gradients(batch, step)?.0;
-        put_back(buffers)?;
-        climbed.descend(gsam.alpha)?;
+        restore(buffers)?;
+        perturbation.undo(gsam.alpha)?;
         self.lora.iter().try_for_each(Adapter::push)?;
-        Ok(Outcome { grad_norm: if outcome.is_finite() { self.optimizer.grad_norm()? } else { outcome.grad_norm }, ..outcome })
+        Ok(StepOutcome { grad_norm: if outcome.is_finite() { self.optimizer.grad_norm()? } else { outcome.grad_norm }, ..outcome })
     }
 
-    /// Of how many chunks the graph is kept: as many as the options say, or as fit. The first chunk tells once what a graph takes.
+    /// How many chunks keep their graph: as many as the options say, or as fit. The first chunk tells once what a graph takes.
     fn graphs_to_keep(&mut self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[Need], seeds: Option<Seeds>) -> Result<usize> {
-        let wanted = match (self.cache.keep, self.fitting) {
+        let wanted = match (self.cache.keep, self.graphs_that_fit) {
             (Keep::Chunks(count), _) | (_, Some(count)) => count,
             (Keep::Word(Auto::Auto), None) => {
                 let buffers = self.buffers();
                 let (range, first) = &chunks[0];
                 let (features, usage) = vlhub_torch_ext::metered(|| self.features(first, needs, seeds, range.start))?;
                 drop(features?);
-                put_back(buffers)?;
+                restore(buffers)?;
                 let fit = self.cache.budget() / u64::try_from(usage.live).unwrap_or(0).max(1);
                 tracing::info!(
                     "a chunk's graph takes {:.1} MiB: {} of {} are kept",
@@ -236,13 +243,13 @@ impl Engine {
                     fit.min(chunks.len() as u64),
                     chunks.len()
                 );
-                *self.fitting.insert(fit)
+                *self.graphs_that_fit.insert(fit)
             }
         };
         Ok(usize::try_from(wanted).unwrap_or(usize::MAX).min(chunks.len()))
     }
 
-    /// What towers keep besides parameters, and where it belongs.
+    /// Copies of the towers' buffers (running statistics), each with the buffer itself.
     fn buffers(&self) -> Vec<(Tensor, Tensor)> {
         self.towers.buffers.iter().map(|tensor| (tensor.copy(), tensor.shallow_clone())).collect()
     }
@@ -252,7 +259,7 @@ impl Engine {
         let _no_grad = tch::no_grad_guard();
         let buffers = self.buffers();
         let parts: Result<Vec<_>> = chunks.iter().map(|(range, chunk)| self.features(chunk, needs, seeds, range.start)).collect();
-        put_back(buffers)?;
+        restore(buffers)?;
         Features::cat(&parts?)
     }
 
@@ -269,7 +276,7 @@ impl Engine {
             .collect::<Result<_, _>>()?)
     }
 
-    /// What everyone's rows count for, term by term.
+    /// The weight of everyone's rows, term by term.
     fn totals(&self, batch: &Batch) -> Result<Vec<f64>> {
         let weight = |term: &Term| match term.scope {
             Scope::Sample => self.comm.sum_number(term.objective.weight(batch)),
@@ -295,13 +302,13 @@ impl Engine {
     }
 }
 
-fn put_back(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
+fn restore(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
     Ok(buffers.into_iter().try_for_each(|(before, mut tensor)| tensor.f_copy_(&before))?)
 }
 
 /// A non-finite step as an error, with what can be known about it.
-pub fn nonfinite(outcome: &Outcome, step: u64, keys: &[String]) -> Error {
+pub fn nonfinite(outcome: &StepOutcome, step: u64, keys: &[String]) -> Error {
     let parts: Vec<String> = outcome.numbers.losses.iter().map(|(key, loss)| format!("{key} {loss}")).collect();
     let shown: Vec<&str> = keys.iter().take(8).map(String::as_str).collect();
     Error::invalid(format!(

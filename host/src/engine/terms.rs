@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 use vlhub_core::{Batch, Error, Features, Need, Objective, Result, Scope};
 
-/// One objective of a run.
+/// A term of the loss: one objective of a run, and its weight.
 #[derive(Debug)]
 pub struct Term {
     /// Its key in the run file.
@@ -14,9 +14,9 @@ pub struct Term {
     pub weight: f64,
     /// The objective.
     pub objective: Box<dyn Objective>,
-    /// What it reads, asked once.
+    /// The needs of the objective, asked once.
     pub needs: Vec<Need>,
-    /// Whether it couples samples, asked once.
+    /// The scope of the objective, asked once.
     pub scope: Scope,
 }
 
@@ -25,7 +25,7 @@ pub struct Term {
 pub struct Numbers {
     /// Loss of each term, unweighted, by key.
     pub losses: Vec<(String, f64)>,
-    /// What objectives show beside their loss.
+    /// Metrics that objectives show beside their loss.
     pub metrics: Vec<(String, f64)>,
     /// Key of the term that shows a metric.
     owners: BTreeMap<String, String>,
@@ -68,23 +68,9 @@ impl Term {
     }
 }
 
-/// What terms of one scope read, or of all.
+/// The needs of the terms of one scope, or of all, one for each forward pass.
 pub fn needs(terms: &[Term], scope: Option<Scope>) -> Vec<Need> {
-    let mut needs: Vec<Need> = Vec::new();
-    for need in terms.iter().filter(|term| scope.is_none_or(|scope| scope == term.scope)).flat_map(|term| &term.needs) {
-        match needs.iter_mut().find(|known| known.same_forward(need)) {
-            Some(known) => known.tokens |= need.tokens,
-            None => needs.push(need.clone()),
-        }
-    }
-    needs.sort();
-    needs
-}
-
-/// `needs`, with tokens wherever `all` asks for them.
-pub fn with_tokens_of(needs: &[Need], all: &[Need]) -> Vec<Need> {
-    let asked = |need: &Need| all.iter().any(|other| other.tokens && other.same_forward(need));
-    needs.iter().map(|need| Need { tokens: need.tokens || asked(need), ..need.clone() }).collect()
+    Need::union(terms.iter().filter(|term| scope.is_none_or(|scope| scope == term.scope)).flat_map(|term| &term.needs))
 }
 
 /// The weighted sum of the terms that couple samples, over everyone's features. `None` when there are none.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor, nn};
-use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, InputSpec, Modality, Need, Noise, Result, Tower, Weights};
+use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Forward, InputSpec, Modality, Need, Noise, Result, Tower, Weights};
 
 use vlhub_sdk::nn::dropout;
 
+use super::batch_norm::FreezeStatistics;
 use super::groups::Groups;
-use super::head::Head;
+use super::head::ProjectionHead;
 use super::{seed_of, seed_of_name};
 use crate::data::views::ImageInput;
 use crate::failure::hint;
@@ -18,16 +19,18 @@ use crate::failure::hint;
 #[derive(Debug)]
 pub struct TowerNet {
     backbone: Box<dyn Backbone>,
-    projection: Head,
-    /// What goes in, asked once.
+    projection: ProjectionHead,
+    /// The input specification, asked once.
     pub input: InputSpec,
-    /// Where its parameters are: `visual.`, `text.` or nothing.
+    /// Prefix of its parameters: `visual.`, `text.` or nothing.
     prefix: String,
-    /// Nothing of the tower and its projection is trained: it runs as in evaluation, without a graph.
-    locked: bool,
-    /// Running statistics that stay as they are, by address.
-    kept: Option<Arc<BTreeSet<usize>>>,
-    /// Share of the pooled output that is zeroed before the projection while training.
+    /// Whether the whole tower and its projection are frozen: it runs as in evaluation, without a graph.
+    pub(super) locked: bool,
+    /// Which batch norms are to freeze their running statistics.
+    pub(super) freeze_statistics: FreezeStatistics,
+    /// Frozen running statistics, by address.
+    pub(super) kept: Option<Arc<BTreeSet<usize>>>,
+    /// Dropout: share of the pooled output that is zeroed before the projection while training.
     pub drop: f64,
 }
 
@@ -40,9 +43,9 @@ pub struct Towers {
     pub image: Option<TowerNet>,
     /// The text tower.
     pub text: Option<TowerNet>,
-    /// What the towers keep besides parameters, such as running statistics.
+    /// Buffers of the towers, such as running statistics.
     pub buffers: Vec<Tensor>,
-    /// What becomes of a picture before the image tower sees it.
+    /// Preprocessing of pictures for the image tower.
     pub pictures: Option<ImageInput>,
     /// Width of the joint space.
     pub embed: i64,
@@ -84,9 +87,18 @@ impl Towers {
             )));
         }
         let width = backbone.width();
-        let projection = Head::new(&path, backbone.projection(), width, self.embed).map_err(|error| error.within(&place))?;
+        let projection = ProjectionHead::new(&path, backbone.projection(), width, self.embed).map_err(|error| error.within(&place))?;
         self.refuse_renamed(&place)?;
-        Ok(TowerNet { backbone, projection, input, prefix, locked: false, kept: None, drop: 0.0 })
+        Ok(TowerNet {
+            backbone,
+            projection,
+            input,
+            prefix,
+            locked: false,
+            freeze_statistics: FreezeStatistics::default(),
+            kept: None,
+            drop: 0.0,
+        })
     }
 
     /// tch renames a variable that is created twice (`weight__3`); nothing would ever be loaded into it.
@@ -103,7 +115,7 @@ impl Towers {
         }
     }
 
-    /// What an objective may know of a tower.
+    /// A tower as objectives see it.
     pub fn about(&self, modality: Modality) -> Option<Tower> {
         self.net(modality).ok().map(|net| Tower { input: net.input.clone(), width: net.backbone.width() })
     }
@@ -197,23 +209,7 @@ impl Towers {
         self.freeze_under(modality, &stages)
     }
 
-    /// Leaves the running statistics of norms as they are whose weights are not trained.
-    ///
-    /// # Errors
-    /// When the run has no such tower.
-    pub fn keep_statistics(&mut self, modality: Modality) -> Result<()> {
-        let all = self.vars.variables();
-        let frozen = |name: &str| {
-            let weight = name.strip_suffix("running_mean").map(|place| format!("{place}weight"))?;
-            all.get(&weight).is_none_or(|weight| !weight.requires_grad()).then_some(())
-        };
-        let named = all.iter().filter(|(name, _)| self.owner(name) == Some(modality) && frozen(name).is_some());
-        let kept: BTreeSet<usize> = named.map(|(_, mean)| mean.data_ptr() as usize).collect();
-        self.net_mut(modality)?.kept = Some(Arc::new(kept));
-        Ok(())
-    }
-
-    fn net_mut(&mut self, modality: Modality) -> Result<&mut TowerNet> {
+    pub(super) fn net_mut(&mut self, modality: Modality) -> Result<&mut TowerNet> {
         let net = match modality {
             Modality::Image => &mut self.image,
             Modality::Text => &mut self.text,
@@ -254,7 +250,7 @@ impl Towers {
         Ok(())
     }
 
-    /// Runs one tower.
+    /// The forward pass of one tower, and its projection.
     pub fn encode(&self, modality: Modality, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Encoded> {
         let net = self.net(modality)?;
         let hidden = net.backbone.encode(input, tokens, noise).map_err(|error| error.within(format!("backbone.{modality}")))?;
@@ -267,17 +263,18 @@ impl Towers {
     /// # Errors
     /// A view that the batch lacks, or whatever the tower refuses.
     pub fn encode_need(&self, need: &Need, chunk: &Batch, seeds: Option<Seeds>, first: i64) -> Result<Encoded> {
-        let input = match need.modality {
-            Modality::Image => chunk.image(&need.view)?,
-            Modality::Text => chunk.text(&need.view)?,
+        let Need { forward, tokens } = need;
+        let input = match forward.modality {
+            Modality::Image => chunk.image(&forward.view)?,
+            Modality::Text => chunk.text(&forward.view)?,
         };
         // A locked tower is a function that training does not change: no dropout, no running statistics, no graph.
-        if self.net(need.modality)?.locked {
-            return tch::no_grad(|| self.encode(need.modality, input, need.tokens, None));
+        if self.net(forward.modality)?.locked {
+            return tch::no_grad(|| self.encode(forward.modality, input, *tokens, None));
         }
-        let kept = self.net(need.modality)?.kept.clone();
-        let noise = seeds.map(|seeds| seeds.noise(need, first, chunk.rows(), input.device()).keeping(kept));
-        self.encode(need.modality, input, need.tokens, noise.as_ref())
+        let kept = self.net(forward.modality)?.kept.clone();
+        let noise = seeds.map(|seeds| seeds.noise(forward, first, chunk.rows(), input.device()).keeping(kept));
+        self.encode(forward.modality, input, *tokens, noise.as_ref())
     }
 }
 
@@ -286,7 +283,7 @@ fn under(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Where the noise of a step comes from: a pure function of (seed, step, row of the global batch, view).
+/// The seeds of a step's random numbers: a pure function of (seed, step, row of the global batch, view).
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
     /// Of the run and the step.
@@ -296,9 +293,9 @@ pub struct Seeds {
 }
 
 impl Seeds {
-    fn noise(self, need: &Need, first: i64, rows: i64, device: Device) -> Noise {
-        let whose = if need.weights == Weights::Average { ".average" } else { "" };
-        let view = seed_of_name(&format!("{}.{}{whose}", need.modality, need.view));
+    fn noise(self, forward: &Forward, first: i64, rows: i64, device: Device) -> Noise {
+        let whose = if forward.weights == Weights::Average { ".average" } else { "" };
+        let view = seed_of_name(&format!("{}.{}{whose}", forward.modality, forward.view));
         let row = |index: i64| seed_of(&[self.step, view, (self.offset + first + index) as u64]) as i64;
         Noise::new(Tensor::from_slice(&(0..rows).map(row).collect::<Vec<_>>()).to_kind(Kind::Int64).to_device(device))
     }

@@ -23,6 +23,7 @@ mod zip;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use vlhub_core::{Error, Result};
 
@@ -40,8 +41,8 @@ pub(crate) type Checked<T> = std::result::Result<T, String>;
 /// What was read.
 #[derive(Debug)]
 pub struct WeightFile {
-    /// Tensors on the CPU under unique names, in the order of the file (safetensors: sorted), without `module.` before every name. Tensors
-    /// that share a storage in the file share memory here, and need not be contiguous: copy before writing into them.
+    /// Tensors on the CPU under unique names, those of the file, in its order (safetensors: sorted). Tensors that share a storage in the file
+    /// share memory here, and need not be contiguous: copy before writing into them.
     pub tensors: Vec<(String, Tensor)>,
     /// What kind of file it was.
     pub format: Format,
@@ -81,12 +82,51 @@ pub struct Extras {
     pub scaler: bool,
     /// The part of the file that the weights are from, such as `state_dict`; `None` if they were at its top.
     pub part: Option<String>,
+    /// Whether that part is a moving average.
+    pub average: bool,
     /// Other parts that hold weights, such as `state_dict_ema`; [`read_part`] reads them.
     pub others: Vec<String>,
     /// Entries among the weights that are no tensors (the first hundred).
     pub skipped: Vec<String>,
     /// Other numbers and texts at the top of a checkpoint, and the metadata of a safetensors file.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// The weights as they were trained, or their moving average.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightSet {
+    /// The moving average that a run kept of its weights (`[ema]`, timm's `state_dict_ema`).
+    Average,
+    /// The weights as the optimiser left them.
+    Raw,
+}
+
+impl WeightSet {
+    /// As it is written in options and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Average => "average",
+            Self::Raw => "raw",
+        }
+    }
+
+    /// From how it is written.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Average, Self::Raw].into_iter().find(|set| set.name() == name)
+    }
+}
+
+/// What of a file is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// The weights as they were trained (`state_dict`, `model_state_dict`, `model`, `module`, whichever is there first), else their average,
+    /// else the tensors at the top.
+    Any,
+    /// One of the two; an error if the file lacks it.
+    Set(WeightSet),
+    /// The part of a checkpoint of this name, such as `teacher`.
+    Part(&'a str),
 }
 
 /// How much a file may ask for.
@@ -166,44 +206,56 @@ impl<'a> Budget<'a> {
 /// # Errors
 /// The file, and what is wrong with it or what it is instead.
 pub fn read(path: &Path, limits: &Limits) -> Result<WeightFile> {
-    read_part(path, None, limits)
+    read_part(path, Wanted::Any, limits)
 }
 
-/// [`read`], from the part of a checkpoint that `part` names, such as `state_dict_ema` or `teacher`. Without a name: `state_dict`,
-/// `model_state_dict`, `model`, `state_dict_ema`, `model_ema`, whichever is there first, or the tensors at the top.
+/// [`read`], from a part of a checkpoint.
 ///
 /// # Errors
 /// As [`read`]; the part, if the file lacks it, and what it has.
-pub fn read_part(path: &Path, part: Option<&str>, limits: &Limits) -> Result<WeightFile> {
+pub fn read_part(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<WeightFile> {
     let mut budget = Budget::new(limits);
     if path.is_dir() {
-        return read_one(&shards::in_folder(path)?, part, &mut budget, true);
+        return read_one(&shards::in_folder(path)?, wanted, &mut budget, true);
     }
-    read_one(path, part, &mut budget, true)
+    read_one(path, wanted, &mut budget, true)
+}
+
+/// The metadata of a safetensors file, without its tensors; other files have none that can be read alone.
+///
+/// # Errors
+/// The file, and what is wrong with it.
+pub fn metadata(path: &Path, limits: &Limits) -> Result<BTreeMap<String, String>> {
+    let source = Source::open(path)?;
+    let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
+    match sniff::sniff(&source).map_err(bad)? {
+        Container::Safetensors => safetensors::metadata(&source, &Budget::new(limits)).map_err(bad),
+        _ => Ok(BTreeMap::new()),
+    }
 }
 
 /// Reads one file; with `index`, also the files that it is an index of.
-fn read_one(path: &Path, part: Option<&str>, budget: &mut Budget<'_>, index: bool) -> Result<WeightFile> {
+fn read_one(path: &Path, wanted: Wanted<'_>, budget: &mut Budget<'_>, index: bool) -> Result<WeightFile> {
     let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
     let source = Source::open(path)?;
     if index && sniff::sniff(&source).map_err(bad)? == Container::Json {
         let json = budget.header("the index", source.size()).and_then(|()| source.bytes(0, source.size())).map_err(bad)?;
-        return shards::read(path, &json, part, budget).map(|file| WeightFile { path: path.to_owned(), ..file });
+        return shards::read(path, &json, wanted, budget).map(|file| WeightFile { path: path.to_owned(), ..file });
     }
-    let (tensors, extras, format) = parse(&source, part, budget).map_err(bad)?;
+    let (tensors, extras, format) = parse(&source, wanted, budget).map_err(bad)?;
     Ok(WeightFile { tensors, format, extras, path: path.to_owned() })
 }
 
 /// Reads one file that is no index.
-fn parse(source: &Source<'_>, part: Option<&str>, budget: &mut Budget<'_>) -> Checked<torch::Content> {
+fn parse(source: &Source<'_>, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Checked<torch::Content> {
     let content = match sniff::sniff(source)? {
-        Container::Safetensors if part.is_some() => return Err("a safetensors file has no parts".into()),
+        Container::Safetensors if matches!(wanted, Wanted::Part(_)) => return Err("a safetensors file has no parts".into()),
         Container::Safetensors => {
             let (tensors, metadata) = safetensors::read(source, budget).map_err(|why| format!("not a valid safetensors file: {why}"))?;
             (tensors, Extras { metadata, ..Extras::default() }, Format::Safetensors)
         }
-        Container::Zip => torch::zip(source, part, budget)?,
-        Container::Pickles => torch::legacy(source, part, budget)?,
+        Container::Zip => torch::zip(source, wanted, budget)?,
+        Container::Pickles => torch::legacy(source, wanted, budget)?,
         Container::Json => return Err("a shard is itself an index, or another JSON file".into()),
     };
     let mut seen = BTreeSet::new();

@@ -95,18 +95,27 @@ impl<'de> Deserialize<'de> for Header {
 /// Tensors by name, and the metadata of the header.
 pub(crate) type Content = (Vec<(String, Tensor)>, BTreeMap<String, String>);
 
-/// Reads every tensor, sorted by name, and the metadata. Beside the tensors, the header and one piece are held in memory.
-pub(crate) fn read(source: &Source<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
+/// The header, and the byte at which the data begins.
+fn header(source: &Source<'_>, budget: &Budget<'_>) -> Checked<(Header, u64)> {
     let mut length = [0; 8];
     source.read(0, &mut length)?;
     let length = u64::from_le_bytes(length);
     budget.header("its header", length)?;
     let json = source.bytes(8, length)?;
-    let mut header: Header = serde_json::from_slice(&json).map_err(|error| format!("its header is not valid: {error}"))?;
-    drop(json);
+    let header = serde_json::from_slice(&json).map_err(|error| format!("its header is not valid: {error}"))?;
+    Ok((header, 8 + length))
+}
+
+/// The metadata of a header alone.
+pub(super) fn metadata(source: &Source<'_>, budget: &Budget<'_>) -> Checked<BTreeMap<String, String>> {
+    header(source, budget).map(|(header, _)| header.metadata)
+}
+
+/// Reads every tensor, sorted by name, and the metadata. Beside the tensors, the header and one piece are held in memory.
+pub(crate) fn read(source: &Source<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
+    let (mut header, data) = header(source, budget)?;
     budget.tensors(header.entries.len())?;
     header.entries.sort_by_key(|(_, entry)| entry.data_offsets);
-    let data = 8 + length;
     let mut end = 0;
     let mut tensors = Vec::with_capacity(header.entries.len());
     for (name, entry) in &header.entries {

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use vlhub_core::{Error, Result};
 
-use super::{Budget, Checked, Format, WeightFile};
+use super::{Budget, Checked, Format, Wanted, WeightFile};
 
 /// Names of weight files in a folder or a published repository, the preferred one first: open_clip's own order, then Hugging Face's, which
 /// takes safetensors before pickles and one file before shards.
 pub const FILES: &[&str] = &[
     "open_clip_model.safetensors",
+    "open_clip_model.safetensors.index.json",
     "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.bin.index.json",
     "open_clip_pytorch_model.pth",
     "model.safetensors",
     "model.safetensors.index.json",
@@ -71,13 +73,13 @@ fn shards(json: &[u8]) -> Checked<BTreeMap<String, BTreeSet<String>>> {
 }
 
 /// Reads every shard of an index.
-pub(super) fn read(path: &Path, json: &[u8], part: Option<&str>, budget: &mut Budget<'_>) -> Result<WeightFile> {
+pub(super) fn read(path: &Path, json: &[u8], wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Result<WeightFile> {
     let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
     let shards = shards(json).map_err(bad)?;
     let mut whole: Option<WeightFile> = None;
     let mut seen = BTreeSet::new();
     for (file, mut names) in shards {
-        let shard = super::read_one(&path.with_file_name(&file), part, budget, false)?;
+        let shard = super::read_one(&path.with_file_name(&file), wanted, budget, false)?;
         for (name, _) in &shard.tensors {
             names.remove(name);
             if !seen.insert(name.clone()) {

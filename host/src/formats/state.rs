@@ -2,20 +2,21 @@
 
 use super::values::{Id, Node, Pickle};
 use super::view::View;
-use super::{Budget, Checked, Extras};
+use super::{Budget, Checked, Extras, Wanted, WeightSet};
 
-/// Where training programs keep weights, in order of preference. open_clip looks at the first alone.
-const PARTS: &[&str] = &["state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema"];
-/// What data-parallel training and `torch.compile` put before every name.
-const PREFIXES: &[&str] = &["module.", "_orig_mod."];
+/// Where training programs keep weights as they are trained, in order of preference. open_clip looks at the first alone.
+const RAW: &[&str] = &["state_dict", "model_state_dict", "model", "module"];
+/// Where they keep their moving average: timm, then others.
+const AVERAGES: &[&str] = &["state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema"];
 /// Numbers that OpenAI's archives keep as tensors; open_clip drops them too.
 const OPENAI_NUMBERS: &[&str] = &["input_resolution", "context_length", "vocab_size"];
 
-/// Finds the named tensors of a pickle, and what else it tells. `part` names the part of the file that is wanted.
-pub(super) fn find(pickle: &Pickle<'_>, part: Option<&str>, budget: &mut Budget<'_>) -> Checked<(Vec<(String, View)>, Extras)> {
+/// Finds the named tensors of a pickle, and what else it tells.
+pub(super) fn find(pickle: &Pickle<'_>, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Checked<(Vec<(String, View)>, Extras)> {
     let mut extras = Extras::default();
     let root = pickle.root;
     let holder = match pickle.node(root) {
+        Node::Object { .. } if wanted == Wanted::Set(WeightSet::Average) => return Err(NO_AVERAGE.into()),
         Node::Object { .. } => {
             let mut views = tensors(pickle, root, budget, &mut extras)?;
             views.retain(|(name, _)| !OPENAI_NUMBERS.contains(&name.as_str()));
@@ -26,11 +27,21 @@ pub(super) fn find(pickle: &Pickle<'_>, part: Option<&str>, budget: &mut Budget<
     };
     let get = |wanted: &str| holder.iter().rev().find(|(key, _)| pickle.text(*key) == Some(wanted)).map(|(_, value)| *value);
     let is_dict = |id: &Id| matches!(pickle.node(*id), Node::Dict(entries) if !entries.is_empty());
-    let chosen = match part {
-        Some(part) => Some((part, get(part).filter(is_dict).ok_or_else(|| format!("it has no dict `{part}`; {}", holds(pickle, holder)))?)),
-        None => PARTS.iter().find_map(|part| get(part).filter(is_dict).map(|id| (*part, id))),
+    let first = |parts: &'static [&'static str]| parts.iter().find_map(|part| get(part).filter(is_dict).map(|id| (*part, id)));
+    let chosen = match wanted {
+        Wanted::Part(part) => {
+            Some((part, get(part).filter(is_dict).ok_or_else(|| format!("it has no dict `{part}`; {}", holds(pickle, holder)))?))
+        }
+        Wanted::Any => first(RAW).or_else(|| first(AVERAGES)),
+        Wanted::Set(WeightSet::Average) => Some(first(AVERAGES).ok_or_else(|| format!("{NO_AVERAGE}; {}", holds(pickle, holder)))?),
+        Wanted::Set(WeightSet::Raw) => match (first(RAW), first(AVERAGES)) {
+            (None, Some((part, _))) => return Err(format!("it has nothing but an average, `{part}`; {}", holds(pickle, holder))),
+            (raw, _) => raw,
+        },
     };
-    extras.others = PARTS.iter().filter(|part| get(part).as_ref().is_some_and(is_dict)).map(|part| (*part).to_owned()).collect();
+    extras.average = chosen.is_some_and(|(part, _)| AVERAGES.contains(&part));
+    let parts = RAW.iter().chain(AVERAGES).filter(|part| get(part).as_ref().is_some_and(is_dict));
+    extras.others = parts.map(|part| (*part).to_owned()).collect();
     extras.others.retain(|other| chosen.is_none_or(|(part, _)| part != other));
     extras.part = chosen.map(|(part, _)| part.to_owned());
     if chosen.is_some() {
@@ -60,9 +71,10 @@ pub(super) fn find(pickle: &Pickle<'_>, part: Option<&str>, budget: &mut Budget<
     if views.is_empty() {
         return Err(format!("no tensors were found in it; {}", holds(pickle, holder)));
     }
-    Ok((without_prefixes(views), extras))
+    Ok((views, extras))
 }
 
+const NO_AVERAGE: &str = "it holds no moving average of weights";
 const NAMELESS: &str = "the name of a tensor is no text, or one of more than 1000 bytes";
 
 fn unread(name: &str) -> String {
@@ -172,16 +184,4 @@ fn tensors(pickle: &Pickle<'_>, from: Id, budget: &mut Budget<'_>, extras: &mut 
         waiting.extend(below.into_iter().rev());
     }
     Ok(views)
-}
-
-/// Names without what stands before each of them.
-fn without_prefixes(mut views: Vec<(String, View)>) -> Vec<(String, View)> {
-    for prefix in PREFIXES {
-        if views.iter().all(|(name, _)| name.len() > prefix.len() && name.starts_with(prefix)) {
-            for (name, _) in &mut views {
-                name.drain(..prefix.len());
-            }
-        }
-    }
-    views
 }

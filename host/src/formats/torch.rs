@@ -10,7 +10,7 @@ use super::state;
 use super::values::{Node, Pickle};
 use super::view::{self, Dtype, Storages};
 use super::zip::Archive;
-use super::{Budget, Checked, Extras, Format};
+use super::{Budget, Checked, Extras, Format, Wanted};
 
 /// Operations that a pickle may take: each costs at most about a hundred bytes. A large model with its optimiser takes some 100,000.
 const OPERATIONS: usize = 4_000_000;
@@ -21,7 +21,7 @@ const MAGIC: &[u8] = &[0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x1
 pub(super) type Content = (Vec<(String, Tensor)>, Extras, Format);
 
 /// Reads a zip archive of PyTorch, or of TorchScript.
-pub(super) fn zip(source: &Source<'_>, part: Option<&str>, budget: &mut Budget<'_>) -> Checked<Content> {
+pub(super) fn zip(source: &Source<'_>, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
     let archive = Archive::open(source, budget.limits)?;
     let roots: Vec<_> =
         archive.names().filter_map(|name| name.strip_suffix("data.pkl").filter(|root| root.is_empty() || root.ends_with('/'))).collect();
@@ -47,7 +47,7 @@ pub(super) fn zip(source: &Source<'_>, part: Option<&str>, budget: &mut Budget<'
         Stop::Bad(why) => why,
         Stop::Cut => "its pickle is cut".into(),
     })?;
-    let (views, extras) = state::find(&pickle, part, budget)?;
+    let (views, extras) = state::find(&pickle, wanted, budget)?;
     drop(pickle);
     drop(bytes);
     let tensors = view::materialise(views, &Entries { archive, root }, budget)?;
@@ -69,13 +69,13 @@ impl Storages for Entries<'_> {
 }
 
 /// Reads a file of PyTorch before 1.6: five pickles, then the storages.
-pub(super) fn legacy(source: &Source<'_>, part: Option<&str>, budget: &mut Budget<'_>) -> Checked<Content> {
+pub(super) fn legacy(source: &Source<'_>, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
     // How long the pickles are is not written anywhere: more of the file is read until they end.
     let most = source.size().min(budget.limits.header);
     let mut window = most.min(1 << 20);
     loop {
         let bytes = source.bytes(0, window)?;
-        match legacy_head(&bytes, source.size(), part, budget) {
+        match legacy_head(&bytes, source.size(), wanted, budget) {
             Ok((views, extras, storages)) => {
                 drop(bytes);
                 let storages = Raw { source, places: places(source, storages)? };
@@ -97,7 +97,7 @@ struct Order {
 
 type Head = (Vec<(String, view::View)>, Extras, Order);
 
-fn legacy_head(bytes: &[u8], whole: u64, part: Option<&str>, budget: &mut Budget<'_>) -> Result<Head, Stop> {
+fn legacy_head(bytes: &[u8], whole: u64, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Result<Head, Stop> {
     let magic = pickle::read(bytes, 0, OPERATIONS)?;
     if !matches!(magic.node(magic.root), Node::Long(span) if magic.slice(*span) == MAGIC) {
         return Err("it is a pickle, but not one of PyTorch: save tensors with `torch.save` or as safetensors".to_owned().into());
@@ -122,7 +122,7 @@ fn legacy_head(bytes: &[u8], whole: u64, part: Option<&str>, budget: &mut Budget
     if (list.end as u64).checked_add(keys.len() as u64 * 8).is_none_or(|least| least > whole) {
         return Err("it is cut within its storages".to_owned().into());
     }
-    let (views, extras) = state::find(&object, part, budget)?;
+    let (views, extras) = state::find(&object, wanted, budget)?;
     Ok((views, extras, Order { at: list.end as u64, keys }))
 }
 

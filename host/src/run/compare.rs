@@ -38,6 +38,8 @@ pub struct RunRow {
     pub waiting_for_data: Option<f64>,
     /// Mean over the last tenth of the steps.
     pub final_loss: Option<f64>,
+    /// Which weights the suites measured: `raw` or `average`; none where nothing was measured, or the run is older than the choice.
+    pub measured_weights: Option<String>,
 }
 
 /// One option.
@@ -90,12 +92,13 @@ impl Comparison {
             samples_per_second: run.rate(),
             waiting_for_data: run.waiting(),
             final_loss: run.final_loss(),
+            measured_weights: run.measured_weights(),
         });
         let mut keys: Vec<&String> = data.iter().flat_map(|run| run.options.keys()).collect();
         keys.sort();
         keys.dedup();
         // Where a run is kept says nothing about it.
-        keys.retain(|key| !matches!(key.as_str(), "name" | "logs"));
+        keys.retain(|key| !matches!(key.as_str(), "name" | "logs" | "folder"));
         let options = keys
             .into_iter()
             .map(|key| OptionRow { key: key.clone(), values: data.iter().map(|run| run.options.get(key).cloned()).collect() });
@@ -159,7 +162,14 @@ impl Comparison {
             ("waiting for data", |run| run.waiting_for_data.map_or("–".into(), |share| format!("{:.1} %", 100.0 * share))),
             ("final loss", |run| shown(run.final_loss)),
         ];
-        facts.iter().map(|(name, fact)| std::iter::once((*name).to_owned()).chain(self.runs.iter().map(fact)).collect()).collect()
+        let mut rows: Vec<Vec<String>> =
+            facts.iter().map(|(name, fact)| std::iter::once((*name).to_owned()).chain(self.runs.iter().map(fact)).collect()).collect();
+        // Without an average, there is nothing to tell apart.
+        if self.runs.iter().any(|run| run.measured_weights.as_ref().is_some_and(|sets| sets.contains("average"))) {
+            let sets = self.runs.iter().map(|run| run.measured_weights.clone().unwrap_or_else(|| "–".into()));
+            rows.push(std::iter::once("measured weights".to_owned()).chain(sets).collect());
+        }
+        rows
     }
 
     fn config_rows(&self) -> Vec<Vec<String>> {

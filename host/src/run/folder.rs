@@ -11,6 +11,18 @@ use super::jsonl::{self, Jsonl};
 use super::matrix;
 use crate::checkpoint::{RunLock, Store};
 use crate::failure::{Failure, Outcome};
+use crate::formats::WeightSet;
+
+/// What was measured: the weights after so many steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measurement {
+    /// Steps that were taken.
+    pub step: u64,
+    /// Epochs that were completed.
+    pub epoch: u64,
+    /// Whether they are the moving average.
+    pub weights: WeightSet,
+}
 
 /// Whether a run may go on in a folder that is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,7 +170,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// The file and why it cannot be written.
-    pub fn write_eval(&self, name: &str, step: u64, epoch: u64, report: &Report) -> Result<()> {
+    pub fn write_eval(&self, name: &str, place: Measurement, report: &Report) -> Result<()> {
         if let Some(confusion) = &report.confusion {
             let folder = self.path.join("confusion_matrix");
             std::fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, error))?;
@@ -169,8 +181,9 @@ impl RunFolder {
         let chance: BTreeMap<_, _> = report.metrics.iter().filter_map(|metric| Some((&metric.name, metric.chance?))).collect();
         Jsonl::open(self.results())?.append(&json!({
             "name": name,
-            "step": step,
-            "epoch": epoch,
+            "step": place.step,
+            "epoch": place.epoch,
+            "weights": place.weights,
             "metrics": metrics,
             "chance": chance,
             "samples": report.samples,
@@ -268,7 +281,7 @@ mod tests {
         for number in 1..=5 {
             recorder.step(&step(number)).expect("it can be written");
         }
-        recorder.eval(&run, "zero/shot", 5, 1, &report).expect("it can be written");
+        recorder.eval(&run, "zero/shot", Measurement { step: 5, epoch: 1, weights: WeightSet::Raw }, &report).expect("it can be written");
         assert!(run.path().join("confusion_matrix/zero-shot.csv").exists());
         // Step 3 was the last one committed.
         let mut recorder = Recorder::open(&run, Progress::new(6, 8, 3), Some(3)).expect("it can be made");

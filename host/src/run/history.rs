@@ -44,6 +44,8 @@ pub struct Evaluation {
     pub metrics: BTreeMap<String, f64>,
     /// What guessing would get.
     pub chance: BTreeMap<String, f64>,
+    /// Which weights were measured: `raw` or `average`; runs that are older than the choice do not say.
+    pub weights: String,
     /// Samples measured.
     pub samples: u64,
     /// Samples that could not be used.
@@ -133,6 +135,14 @@ impl RunData {
         self.suites().into_iter().filter_map(|suite| self.results.iter().rev().find(|one| one.name == suite)).collect()
     }
 
+    /// Which weights the last evaluations measured: `raw`, `average`, or both.
+    pub fn measured_weights(&self) -> Option<String> {
+        let mut sets: Vec<&str> = self.finals().iter().map(|one| one.weights.as_str()).filter(|set| !set.is_empty()).collect();
+        sets.sort_unstable();
+        sets.dedup();
+        (!sets.is_empty()).then(|| sets.join(", "))
+    }
+
     /// Suites in the order in which they first ran.
     pub fn suites(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
@@ -165,6 +175,7 @@ fn evaluation(line: &Value) -> Evaluation {
         step: line.get("step").and_then(Value::as_u64).unwrap_or(0),
         metrics: numbers("metrics"),
         chance: numbers("chance"),
+        weights: line.get("weights").and_then(Value::as_str).unwrap_or_default().to_owned(),
         samples: line.get("samples").and_then(Value::as_u64).unwrap_or(0),
         skipped: texts("skipped"),
         notes: texts("notes"),

@@ -18,9 +18,11 @@ mod record;
 mod report;
 mod svg;
 pub mod tensorboard;
+mod terminal;
 
 pub use compare::{Comparison, compare, result_table};
 pub use console::{Progress, StepStats};
-pub use folder::{Resume, RunFolder, default_name};
+pub use folder::{Measurement, Resume, RunFolder, default_name};
 pub use record::Recorder;
 pub use report::write_report;
+pub use terminal::picture;

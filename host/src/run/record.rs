@@ -3,8 +3,8 @@
 use serde_json::json;
 use vlhub_core::{Report, Result};
 
-use super::RunFolder;
 use super::console::{Progress, StepStats};
+use super::folder::{Measurement, RunFolder};
 use super::jsonl::Jsonl;
 use super::tensorboard::EventWriter;
 
@@ -74,11 +74,11 @@ impl Recorder {
     ///
     /// # Errors
     /// The file and why it cannot be written.
-    pub fn eval(&mut self, run: &RunFolder, name: &str, step: u64, epoch: u64, report: &Report) -> Result<()> {
-        run.write_eval(name, step, epoch, report)?;
+    pub fn eval(&mut self, run: &RunFolder, name: &str, place: Measurement, report: &Report) -> Result<()> {
+        run.write_eval(name, place, report)?;
         let tag = |metric: &str| if metric.starts_with(name) { format!("val/{metric}") } else { format!("val/{name}-{metric}") };
         let tagged: Vec<_> = report.metrics.iter().map(|metric| (tag(&metric.name), metric.value)).collect();
-        self.events.scalars(epoch, &tagged)
+        self.events.scalars(place.epoch, &tagged)
     }
 
     /// For texts and pictures.

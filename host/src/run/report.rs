@@ -95,11 +95,12 @@ fn results(html: &mut Html, finals: &[&Evaluation]) {
                 one.samples.to_string(),
                 one.skipped.len().to_string(),
                 one.step.to_string(),
+                if one.weights.is_empty() { dash() } else { one.weights.clone() },
             ]
         })
     });
     html.el("div", &[("class", &"card")], |html| {
-        html.table(&["suite", "metric", "value", "chance", "value / chance", "samples", "skipped", "at step"], rows);
+        html.table(&["suite", "metric", "value", "chance", "value / chance", "samples", "skipped", "at step", "weights"], rows);
         for one in finals {
             for note in &one.notes {
                 html.leaf("p", &[("class", &"soft")], format!("{}: {note}", one.name));

@@ -4,6 +4,7 @@ pub mod initial_weights;
 pub mod parameters;
 mod teachers;
 mod tokenizer;
+mod trained_parts;
 mod views;
 
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
+pub use initial_weights::Loaded;
 pub use tokenizer::{tokenizer, tokenizer_file};
+pub use trained_parts::early_warnings;
 pub use views::{truncate, views};
 
 /// Towers and objectives of a run, with its weights to start from.
@@ -31,8 +34,15 @@ pub struct Session {
     pub terms: Vec<Term>,
     /// Turns texts into ids, when there is a text tower.
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
-    /// The logit scale of `pretrained`.
-    pub logit_scale: Option<Tensor>,
+    /// The weights that were loaded, those of the whole model first.
+    pub loaded: Vec<Loaded>,
+}
+
+impl Session {
+    /// The logit scale of the weights that were loaded.
+    pub fn logit_scale(&self) -> Option<&Tensor> {
+        self.loaded.first().and_then(|loaded| loaded.scale.as_ref())
+    }
 }
 
 /// Builds what a run file names, to be used. The same seed gives the same initial weights.
@@ -58,13 +68,11 @@ pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<Trainab
     for (about, towers) in &teachers {
         readonly::check_teacher(&about.name, &session.towers, towers)?;
     }
-    let averaged = session.terms.iter().flat_map(|term| &term.needs).any(|need| need.weights == Weights::Average);
-    let average = averaged.then(|| teachers::average(config, &session.towers)).transpose()?;
-    let mut lora = Vec::new();
-    for (modality, tower) in towers_of(config) {
-        if tower.training.lora.rank > 0 {
-            lora.extend(Adapter::attach(&session.towers, modality, &tower.training.lora)?);
-        }
+    let averaged = session.terms.iter().flat_map(|term| &term.needs).any(|need| need.forward.weights == Weights::Average);
+    let mut average = averaged.then(|| teachers::average(config, &session.towers)).transpose()?;
+    let lora = trained_parts::adapt(config, &mut session.towers)?;
+    if let Some(average) = &mut average {
+        average.normalise_like(&session.towers)?;
     }
     Ok(Trainable { session, readonly: ReadOnly { average, teachers }, lora })
 }
@@ -101,13 +109,24 @@ pub(crate) fn with_teachers(config: &RunConfig, teachers: &[Teacher]) -> Outcome
 /// # Errors
 /// As [`build`].
 pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Session> {
+    build_trained(config, device, None)
+}
+
+/// [`build_without_tokenizer`] for a model whose objectives are told of these teachers; without them, of those that `config` names.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_trained(config: &RunConfig, device: Device, teachers: Option<&[Teacher]>) -> Outcome<Session> {
     // A trained model needs no teacher; its objectives are told what it looked like.
     let sketch = |teacher: &TeacherConfig| {
         let sketched = vlhub_torch_ext::on_paper(|| on_shapes(&teacher.config).map(|session| teachers::describe(teacher, &session)));
         sketched.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
     };
-    let teachers = config.teachers.iter().map(sketch).collect::<Outcome<Vec<_>>>()?;
-    let mut session = build_weightless(config, device, &teachers)?;
+    let sketched = match teachers {
+        Some(teachers) => teachers.to_vec(),
+        None => config.teachers.iter().map(sketch).collect::<Outcome<Vec<_>>>()?,
+    };
+    let mut session = build_weightless(config, device, &sketched)?;
     initial_weights::load_named(config, &mut session)?;
     Ok(session)
 }
@@ -137,9 +156,9 @@ fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) ->
         let objective = term.chosen.config.build(&cx).map_err(|error| error.within(&place))?;
         towers.refuse_renamed(&place)?;
         for need in objective.needs() {
-            towers.net(need.modality).map_err(|error| error.within(&place))?;
+            towers.net(need.forward.modality).map_err(|error| error.within(&place))?;
         }
         terms.push(Term::new(&term.key, term.weight, objective));
     }
-    Ok(Session { towers, terms, tokenizer: None, logit_scale: None })
+    Ok(Session { towers, terms, tokenizer: None, loaded: Vec::new() })
 }

@@ -25,7 +25,7 @@ pub(super) fn describe(teacher: &TeacherConfig, session: &Session) -> Teacher {
         embed: teacher.config.top.embed,
         image: session.towers.about(Modality::Image),
         text: session.towers.about(Modality::Text),
-        log_scale: session.logit_scale.as_ref().map(|scale| scale.reshape([1i64]).double_value(&[0])),
+        log_scale: session.logit_scale().map(|scale| scale.reshape([1i64]).double_value(&[0])),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Training;
 use crate::device::TORCH;
+use crate::engine::batch_norm;
 use crate::session::parameters;
 
 impl Training<'_> {
@@ -21,8 +22,8 @@ impl Training<'_> {
             format!("{:.2} M parameters, {:.2} M trained", all as f64 / 1e6, open as f64 / 1e6),
         ];
         lines.extend(table.iter().map(|(group, count, trained)| format!("  {group:<24} {:>12} {:>12} trained", count, trained)));
-        let rows = self.engine.cache.rows;
-        let chunks = if rows > 0 && rows < self.config.train.batch as i64 { format!(", in chunks of {rows}") } else { String::new() };
+        let cache = &self.engine.cache;
+        let chunks = if cache.splits(self.config.train.batch) { format!(", in chunks of {}", cache.rows) } else { String::new() };
         lines.push(format!(
             "{} samples · batch {}{chunks} · {} steps an epoch · {} steps",
             self.loader.samples(),
@@ -30,13 +31,17 @@ impl Training<'_> {
             self.steps_per_epoch,
             self.total
         ));
-        if self.config.schedule.warmup >= self.total && self.total > 0 {
-            lines.push(format!(
-                "warning: schedule.warmup = {} is not shorter than the run of {} steps",
-                self.config.schedule.warmup, self.total
-            ));
-        }
         lines
+    }
+
+    /// What may not be meant as it is written, or does not do what it seems to.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = batch_norm::chunked(&self.engine.towers, &self.engine.cache, self.config.train.batch);
+        warnings.extend(batch_norm::unset(&self.engine.towers));
+        if self.config.schedule.warmup >= self.total && self.total > 0 {
+            warnings.push(format!("schedule.warmup = {} is not shorter than the run of {} steps", self.config.schedule.warmup, self.total));
+        }
+        warnings
     }
 
     /// Facts for the table at the top of the report.

@@ -128,7 +128,7 @@ impl<'a> Training<'a> {
             lora,
             cache: train.grad_cache.clone(),
             precision: train.precision,
-            fitting: None,
+            graphs_that_fit: None,
             seed: config.top.seed,
         };
         let this =

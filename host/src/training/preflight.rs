@@ -1,7 +1,7 @@
 //! What is refused before a run writes anything: data that cannot be used, views that nobody makes.
 
 use image::RgbImage;
-use vlhub_core::{Batch, InputSpec, Modality};
+use vlhub_core::{Batch, Forward, InputSpec, Modality};
 
 use crate::data;
 use crate::data::batch::{PixelRows, TokenRows, labels};
@@ -36,16 +36,12 @@ pub fn views_are_made(towers: &Towers, terms: &[Term], views: &Views, tokenizer:
         // What it says of blanks is no matter; of a real batch it will be asked again.
         let prepared = term.objective.prepare(&mut batch, &mut crate::data::philox::Philox::new([0; 4])).is_ok();
         let (images, texts) = batch.views();
-        for need in term.needs.iter().filter(|_| prepared) {
-            let there = if need.modality == Modality::Image { &images } else { &texts };
-            if !there.contains(&need.view.as_str()) {
+        for Forward { modality, view, .. } in term.needs.iter().map(|need| &need.forward).filter(|_| prepared) {
+            let there = if *modality == Modality::Image { &images } else { &texts };
+            if !there.contains(&view.as_str()) {
                 return Err(Failure::usage(format!(
-                    "objective.{}: it reads the {} view `{}`; add a table `[view.{}.{}]`. Views of this run: {}",
+                    "objective.{}: it reads the {modality} view `{view}`; add a table `[view.{modality}.{view}]`. Views of this run: {}",
                     term.key,
-                    need.modality,
-                    need.view,
-                    need.modality,
-                    need.view,
                     there.join(" ")
                 )));
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Resume, Training};
+use super::{Resume, Training, save};
 use crate::checkpoint::Store;
 use crate::config::document::{Document, flat};
 use crate::engine::ema::Ema;
@@ -16,11 +16,17 @@ impl Training<'_> {
     /// # Errors
     /// Exit status 4 when there is no checkpoint, or its options or data are others.
     pub fn resume(&mut self, store: &Store, resume: &Resume, allow_changed: bool) -> Outcome<Option<String>> {
-        let (path, rejected) = match resume {
+        let (path, rejected, state) = match resume {
             Resume::No => return Ok(None),
-            Resume::At(path) => (path.clone(), Vec::new()),
-            Resume::Latest | Resume::Auto => match store.latest().map_err(refused)? {
-                Some(found) => (found.path, found.rejected),
+            Resume::At(path) if !path.exists() => {
+                return Err(Failure::new(
+                    Failure::RESUME,
+                    format!("there is no checkpoint `{}`; those of this run are in {}", path.display(), store.dir().display()),
+                ));
+            }
+            Resume::At(path) => (path.clone(), Vec::new(), Store::load(path).map_err(refused)?),
+            Resume::Latest | Resume::Auto => match store.load_latest().map_err(refused)? {
+                Some((found, state)) => (found.path, found.rejected, state),
                 None if *resume == Resume::Auto => return Ok(None),
                 None => {
                     return Err(Failure::new(
@@ -30,16 +36,9 @@ impl Training<'_> {
                 }
             },
         };
-        if !path.exists() {
-            return Err(Failure::new(
-                Failure::RESUME,
-                format!("there is no checkpoint `{}`; those of this run are in {}", path.display(), store.dir().display()),
-            ));
-        }
-        let state = Store::load(&path).map_err(refused)?;
         let mut changes = Vec::new();
         if state.config_hash != self.config_hash() {
-            changes.push(format!("options differ:{}", difference(&state.config, &self.decisive())));
+            changes.push(format!("options differ:{}", difference(&decisive_of(&state.config), &self.decisive())));
         }
         if state.dataset != self.fingerprint {
             changes.push("the training data has changed".to_owned());
@@ -94,6 +93,11 @@ impl Training<'_> {
 
 fn refused(error: vlhub_core::Error) -> Failure {
     Failure::new(Failure::RESUME, error.to_string())
+}
+
+/// Of a checkpoint's options, those that decide what is computed; older checkpoints hold nothing else.
+fn decisive_of(config: &str) -> String {
+    Document::parse(config, "", PathBuf::new()).map(|document| save::decisive(document.tree)).unwrap_or_default()
 }
 
 /// Options that two TOML texts do not have in common, with both values.

@@ -14,7 +14,8 @@ use crate::engine::lora::Adapter;
 use crate::engine::{lsuv, step};
 use crate::evaluation::{EvalModel, suites};
 use crate::failure::{Failure, Outcome};
-use crate::run::StepStats;
+use crate::formats::WeightSet;
+use crate::run::{Measurement, StepStats};
 
 impl Training<'_> {
     /// Trains to the end, or until `stop` is set.
@@ -104,7 +105,7 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn stats(&self, done: u64, outcome: &step::Outcome, lr: f64, wait: Duration, whole: Duration) -> StepStats {
+    fn stats(&self, done: u64, outcome: &step::StepOutcome, lr: f64, wait: Duration, whole: Duration) -> StepStats {
         let mut metrics: Vec<(String, f64)> = outcome.numbers.losses.iter().map(|(key, loss)| (format!("{key}_loss"), *loss)).collect();
         metrics.extend(outcome.numbers.metrics.iter().cloned());
         metrics.push(("grad_norm".into(), outcome.grad_norm));
@@ -126,8 +127,8 @@ impl Training<'_> {
             return Ok(());
         }
         match self.engine.ema.as_ref().filter(|ema| ema.measures()) {
-            Some(ema) => ema.instead(|| self.measure_as_is(out, done, measured))?,
-            None => self.measure_as_is(out, done, measured),
+            Some(ema) => ema.instead(|| self.measure_as_is(out, done, measured, WeightSet::Average))?,
+            None => self.measure_as_is(out, done, measured, WeightSet::Raw),
         }
     }
 
@@ -141,16 +142,19 @@ impl Training<'_> {
         }
     }
 
-    fn measure_as_is(&self, out: &mut Output<'_>, done: u64, measured: &[String]) -> Outcome {
+    /// Measures the weights that the towers have now, which are those of `set`.
+    fn measure_as_is(&self, out: &mut Output<'_>, done: u64, measured: &[String], set: WeightSet) -> Outcome {
         let due = |suite: &SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
         for (suite, built) in self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite)) {
             let model = self.eval_model();
             match suites::evaluate(&suite.key, built.as_ref(), &model) {
                 Ok(Some(report)) => {
-                    tolerate(out.recorder.eval(out.folder, &suite.key, done, done / self.steps_per_epoch.max(1), &report));
+                    let place = Measurement { step: done, epoch: done / self.steps_per_epoch.max(1), weights: set };
+                    tolerate(out.recorder.eval(out.folder, &suite.key, place, &report));
                     let shown: Vec<String> =
                         report.metrics.iter().take(6).map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
-                    tracing::info!("{} after step {done}: {}", suite.key, shown.join(", "));
+                    let average = if set == WeightSet::Average { " (moving average)" } else { "" };
+                    tracing::info!("{} after step {done}{average}: {}", suite.key, shown.join(", "));
                 }
                 Ok(None) => tracing::warn!("eval.{} is skipped: the model lacks what it needs", suite.key),
                 // On the way a run goes on without the number; at the end there is nothing left to lose.

@@ -1,29 +1,23 @@
 //! Saving: what a checkpoint holds so that a run goes on to the bit, and which options decide what is computed.
 
+use serde_json::{Map, Value};
+
 use super::Training;
 use crate::checkpoint::{Progress as Place, State, Store};
+use crate::config::document::{FOLDER, to_toml};
 use crate::config::sections::TopConfig;
 use crate::config::train::TrainConfig;
 use crate::engine::ema::Ema;
 use crate::engine::precision::Precision;
 use crate::evaluation::class_names;
 use crate::failure::Outcome;
+use crate::identity::teachers;
 use crate::section::Section;
 
 impl Training<'_> {
     /// The options that decide what is computed, as TOML.
     pub(super) fn decisive(&self) -> String {
-        let mut tree = self.config.resolved.clone();
-        tree.remove("eval");
-        TopConfig::NEVER_DECIDE.iter().for_each(|key| drop(tree.remove(*key)));
-        if let Some(train) = tree.get_mut(TrainConfig::NAME).and_then(serde_json::Value::as_object_mut) {
-            TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));
-            // Runs that are older than the choice computed in float.
-            if train.get("precision").is_some_and(|precision| precision == Precision::Fp32.name()) {
-                train.remove("precision");
-            }
-        }
-        crate::config::document::to_toml(&tree)
+        decisive(self.config.resolved.clone())
     }
 
     pub(super) fn config_hash(&self) -> String {
@@ -35,6 +29,7 @@ impl Training<'_> {
         tensors.extend(self.engine.readonly.variables());
         tensors.extend(self.engine.ema.iter().flat_map(Ema::variables));
         tensors.extend(self.engine.optimizer.state());
+        let teachers: Vec<_> = self.engine.readonly.teachers.iter().map(|(about, _)| about.clone()).collect();
         let state = State {
             tensors,
             progress: Place {
@@ -44,11 +39,12 @@ impl Training<'_> {
                 seed: self.config.top.seed,
             },
             config_hash: self.config_hash(),
-            config: self.decisive(),
+            config: self.config.portable_toml(self.resolved()),
             dataset: self.fingerprint.clone(),
             extra: [
                 ("torch_threads".to_owned(), tch::get_num_threads().to_string()),
                 ("device".to_owned(), format!("{:?}", self.device)),
+                (teachers::KEY.to_owned(), teachers::to_json(&teachers)),
                 (class_names::KEY.to_owned(), class_names::to_text(&self.class_names)),
             ]
             .into(),
@@ -56,4 +52,21 @@ impl Training<'_> {
         store.save(&state)?;
         Ok(())
     }
+}
+
+/// Of complete options, those that decide what is computed.
+pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
+    // Where paths start says nothing about what lies there; the data has its fingerprint.
+    for key in ["eval", FOLDER] {
+        tree.remove(key);
+    }
+    TopConfig::NEVER_DECIDE.iter().for_each(|key| drop(tree.remove(*key)));
+    if let Some(train) = tree.get_mut(TrainConfig::NAME).and_then(Value::as_object_mut) {
+        TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));
+        // Runs that are older than the choice computed in float.
+        if train.get("precision").is_some_and(|precision| precision == Precision::Fp32.name()) {
+            train.remove("precision");
+        }
+    }
+    to_toml(&tree)
 }

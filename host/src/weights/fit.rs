@@ -6,7 +6,7 @@ use tch::Tensor;
 use vlhub_core::{InputSpec, Modality};
 
 use super::names::{Tensors, translate};
-use super::resize::resize;
+use super::resize::{Picture, resize};
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
@@ -30,18 +30,18 @@ pub struct Fitted {
     pub missing: Vec<String>,
     /// Parameters of objectives that the file lacks, as it may; they keep their initial values too.
     pub unfilled: Vec<String>,
-    /// Tensors of the file that the model lacks.
+    /// Tensors of the file that the model lacks, by their names in the file.
     pub unexpected: Vec<String>,
-    /// Position embeddings that were brought to another size: name, from, to.
-    pub resized: Vec<(String, Vec<i64>, Vec<i64>)>,
+    /// Position embeddings that were brought to another size: name, and from what to what.
+    pub resized: Vec<(String, String)>,
 }
 
-/// Copies a file's tensors into the model.
+/// Copies a file's tensors into the model. `pictures` is what the weights say of the height and width of their pictures.
 ///
 /// # Errors
 /// Unless `partial`: the missing, unexpected and misshapen names, some of each. Nothing is changed then. A file of which nothing fits is
 /// always an error.
-pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &str) -> Outcome<Fitted> {
+pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &str, pictures: Picture) -> Outcome<Fitted> {
     let variables: Vec<(String, Tensor)> = towers.variables().into_iter().filter(|(name, _)| part.holds(towers, name)).collect();
     let wanted: BTreeSet<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let text = if towers.custom_text { "text." } else { "" };
@@ -59,21 +59,22 @@ pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &s
             of.push(name.clone());
             continue;
         };
-        let (from, to) = (found.size(), variable.size());
-        if from == to {
-            copies.push((variable, found.shallow_clone()));
-        } else if found.numel() == 1 && variable.numel() == 1 {
+        let (from, to) = (found.tensor.size(), variable.size());
+        if let Some(resized) = resize(name, &found.tensor, &to, picture, pictures) {
+            copies.push((variable, resized.tensor));
+            fitted.resized.push((name.clone(), resized.how));
+        } else if from == to {
+            copies.push((variable, found.tensor.shallow_clone()));
+        } else if found.tensor.numel() == 1 && variable.numel() == 1 {
             // The logit scale is a number in some files and a list of one in others.
-            copies.push((variable, found.reshape(to.as_slice())));
-        } else if let Some(resized) = resize(name, found, &to, picture) {
-            copies.push((variable, resized));
-            fitted.resized.push((name.clone(), from, to));
+            copies.push((variable, found.tensor.reshape(to.as_slice())));
         } else {
-            misshapen.push(format!("`{name}` has shape {from:?} in the file and {to:?} in the model"));
+            let here = if found.from == *name { String::new() } else { format!(" (here `{name}`)") };
+            misshapen.push(format!("`{}`{here} has shape {from:?} in the file and {to:?} in the model", found.from));
         }
     }
-    fitted.unexpected =
-        file.keys().filter(|name| !wanted.contains(*name) && !is_aside(name) && part.expects(towers, name)).cloned().collect();
+    let unexpected = file.iter().filter(|(name, _)| !wanted.contains(*name) && !is_aside(name) && part.expects(towers, name));
+    fitted.unexpected = unexpected.map(|(_, found)| found.from.clone()).collect();
     fitted.loaded = copies.len();
     let complete = fitted.missing.is_empty() && misshapen.is_empty() && fitted.unexpected.is_empty();
     if copies.is_empty() || !(partial || complete) {
@@ -95,8 +96,8 @@ fn refusal(fitted: &Fitted, misshapen: &[String], tensors: usize, place: &str) -
     };
     let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
     let lists = [
-        some("missing in the file", &quoted(&fitted.missing)),
-        some("not in the model", &quoted(&fitted.unexpected)),
+        some("missing in the file (names of the model)", &quoted(&fitted.missing)),
+        some("not in the model (names of the file)", &quoted(&fitted.unexpected)),
         some("of another shape", misshapen),
     ];
     Failure::new(

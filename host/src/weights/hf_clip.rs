@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::names::Tensors;
+use super::names::{NamedTensor, Tensors};
 
 /// One step from transformers' name to ours.
 type Rule = (&'static str, &'static str);
@@ -48,19 +48,19 @@ const SIGLIP_IMAGE: &[Rule] = &[
 /// `CLIPModel`.
 pub(super) fn clip(tensors: &Tensors, text: &str) -> Tensors {
     let mut out = Tensors::new();
-    for (name, tensor) in joined(tensors) {
-        let (name, tensor) = if let Some(inside) = name.strip_prefix("vision_model.") {
-            (format!("visual.{}", block(inside, "transformer.resblocks", CLIP_BLOCK, CLIP_IMAGE)), tensor)
+    for (name, named) in joined(tensors) {
+        let (name, named) = if let Some(inside) = name.strip_prefix("vision_model.") {
+            (format!("visual.{}", block(inside, "transformer.resblocks", CLIP_BLOCK, CLIP_IMAGE)), named)
         } else if let Some(inside) = name.strip_prefix("text_model.") {
-            (format!("{text}{}", block(inside, "transformer.resblocks", CLIP_BLOCK, TEXT)), tensor)
+            (format!("{text}{}", block(inside, "transformer.resblocks", CLIP_BLOCK, TEXT)), named)
         } else if name == "visual_projection.weight" {
-            ("visual.proj".into(), tensor.transpose(0, 1))
+            ("visual.proj".into(), transposed(&named))
         } else if name == "text_projection.weight" {
-            (format!("{text}text_projection"), tensor.transpose(0, 1))
+            (format!("{text}text_projection"), transposed(&named))
         } else {
-            (name, tensor)
+            (name, named)
         };
-        out.insert(name, tensor);
+        out.insert(name, named);
     }
     out
 }
@@ -68,22 +68,22 @@ pub(super) fn clip(tensors: &Tensors, text: &str) -> Tensors {
 /// `SiglipModel`, whose image tower is timm's here.
 pub(super) fn siglip(tensors: &Tensors, text: &str) -> Tensors {
     let mut out = Tensors::new();
-    for (name, tensor) in joined(tensors) {
+    for (name, named) in joined(tensors) {
         if let Some(inside) = name.strip_prefix("vision_model.") {
             // The pooling keeps its queries apart from keys and values.
             if let Some(part) = inside.strip_prefix("head.attention.in_proj_") {
-                let width = tensor.size()[0] / 3;
-                out.insert(format!("visual.trunk.attn_pool.q.{part}"), tensor.narrow(0, 0, width));
-                out.insert(format!("visual.trunk.attn_pool.kv.{part}"), tensor.narrow(0, width, 2 * width));
+                let Some(width) = named.tensor.size().first().map(|rows| rows / 3) else { continue };
+                out.insert(format!("visual.trunk.attn_pool.q.{part}"), named.with(named.tensor.narrow(0, 0, width)));
+                out.insert(format!("visual.trunk.attn_pool.kv.{part}"), named.with(named.tensor.narrow(0, width, 2 * width)));
                 continue;
             }
             let name = block(inside, "blocks", TIMM_BLOCK, SIGLIP_IMAGE);
-            let tensor = if name == "pos_embed" { tensor.unsqueeze(0) } else { tensor };
-            out.insert(format!("visual.trunk.{name}"), tensor);
+            let named = if name == "pos_embed" { named.with(named.tensor.unsqueeze(0)) } else { named };
+            out.insert(format!("visual.trunk.{name}"), named);
         } else if let Some(inside) = name.strip_prefix("text_model.") {
-            out.insert(format!("{text}{}", block(inside, "transformer.resblocks", CLIP_BLOCK, TEXT)), tensor);
+            out.insert(format!("{text}{}", block(inside, "transformer.resblocks", CLIP_BLOCK, TEXT)), named);
         } else {
-            out.insert(name, tensor);
+            out.insert(name, named);
         }
     }
     out
@@ -101,23 +101,29 @@ fn block(inside: &str, blocks: &str, within: &[Rule], outside: &[Rule]) -> Strin
     }
 }
 
+/// A matrix transposed; what is no matrix is left to be refused by its shape.
+fn transposed(named: &NamedTensor) -> NamedTensor {
+    if named.tensor.dim() == 2 { named.with(named.tensor.transpose(0, 1)) } else { named.share() }
+}
+
 /// Queries, keys and values as one matrix, under `self_attn.in_proj_weight` and `…bias`; tables of positions, which are computed, left out.
 fn joined(tensors: &Tensors) -> Tensors {
     let mut out = Tensors::new();
-    for (name, tensor) in tensors {
+    for (name, named) in tensors {
         if name.ends_with("position_ids") || [".k_proj.", ".v_proj."].iter().any(|part| name.contains(part)) {
             continue;
         }
         let Some((path, kind)) = name.split_once(".q_proj.") else {
-            out.insert(name.clone(), tensor.shallow_clone());
+            out.insert(name.clone(), named.share());
             continue;
         };
         let others = ["k_proj", "v_proj"].map(|part| tensors.get(&format!("{path}.{part}.{kind}")));
         if let [Some(k), Some(v)] = others {
-            let same = k.size() == tensor.size() && v.size() == tensor.size();
-            let kinds = k.kind() == tensor.kind() && v.kind() == tensor.kind();
-            if same && kinds {
-                out.insert(format!("{path}.in_proj_{kind}"), Tensor::cat(&[tensor, k, v], 0));
+            let (q, k, v) = (&named.tensor, &k.tensor, &v.tensor);
+            let same = k.size() == q.size() && v.size() == q.size();
+            let kinds = k.kind() == q.kind() && v.kind() == q.kind();
+            if same && kinds && q.dim() > 0 {
+                out.insert(format!("{path}.in_proj_{kind}"), named.with(Tensor::cat(&[q, k, v], 0)));
             }
         }
     }

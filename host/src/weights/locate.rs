@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Outcome};
+use crate::formats::FILES;
 use crate::hub::{Cache, Source};
 use crate::models::pretrained;
 
@@ -25,7 +26,9 @@ pub const NAMES: &[&str] = &[
 pub fn locate(source: &str, base: &Path, model: &str) -> Outcome<PathBuf> {
     let failed = |why: String| Failure::new(Failure::RESUME, why);
     if let Some(published) = Source::parse(source) {
-        return published.first_of(base, NAMES).map_err(failed);
+        // On this disk, every name costs nothing to look for.
+        let names = if matches!(published, Source::Folder(_)) { FILES } else { NAMES };
+        return published.first_of(base, names).map_err(failed);
     }
     let path = base.join(source);
     if path.exists() {
@@ -59,7 +62,7 @@ pub fn checkpoint(path: &Path) -> Outcome<PathBuf> {
     if !path.exists() {
         return Err(missing("there is no such file or folder"));
     }
-    if NAMES.iter().any(|name| path.join(name).is_file()) {
+    if FILES.iter().any(|name| path.join(name).is_file()) {
         return Ok(path.to_path_buf());
     }
     let file = path.join("rank-0.safetensors");

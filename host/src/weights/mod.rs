@@ -5,3 +5,4 @@ mod hf_clip;
 pub mod locate;
 pub mod names;
 mod resize;
+pub mod which;

@@ -1,16 +1,14 @@
 //! The objective `align_uniform`.
 
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::nn::LogitScale;
+use vlhub_sdk::ops::unit;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pairs::{self, ViewPair};
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::tch;
-use vlhub_sdk::tch::nn::Init;
 
 use crate::terms::{align, uniformity};
 
-/// Names of an image view and of a text view.
-type Pair = (String, String);
-
-/// Draws pairs together and spreads all features evenly over the sphere (Wang and Isola, 2020, arXiv 2005.10242).
+/// Alignment and uniformity (Wang and Isola, 2020, arXiv 2005.10242): draws pairs together and spreads all features over the sphere.
 ///
 /// With unit features x of images and y of texts, `align_weight · mean ‖x_i − y_i‖^alpha + uniform_weight · (½ U(x) + ½ U(y))`, where
 /// `U(x) = log mean exp(−t ‖x_i − x_j‖²)` over all pairs of different rows. Uniformity is at most 0, and lower is more even; the log shows it
@@ -19,11 +17,11 @@ type Pair = (String, String);
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct AlignUniformConfig {
-    /// Of what distances are taken: `features`, or `logits`, which reproduces the Python VL Hub.
+    /// What distances are taken of: `features`, or `logits`, which reproduces the Python VL Hub.
     pub on: On,
-    /// Power of the distance of a pair, above 0.
+    /// Exponent α of the distance of a pair, above 0.
     pub alpha: f64,
-    /// How fast the repulsion of two rows fades with their squared distance, above 0.
+    /// Bandwidth t of the Gaussian potential exp(−t d²): how fast the repulsion of two rows fades, above 0.
     pub t: f64,
     /// Weight of alignment.
     pub align_weight: f64,
@@ -35,10 +33,10 @@ pub struct AlignUniformConfig {
     /// With `on = "logits"`: upper bound of the logit scale, kept after every step; its lower bound is 1.
     pub max_scale: f64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<ViewPair>,
 }
 
-/// Of what distances are taken.
+/// What distances are taken of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", rename_all = "lowercase")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -60,9 +58,9 @@ impl Default for AlignUniformConfig {
             t: 2.0,
             align_weight: 1.0,
             uniform_weight: 1.0,
-            init_log_scale: (1.0f64 / 0.07).ln(),
+            init_log_scale: LogitScale::clip_start(),
             max_scale: 100.0,
-            pairs: vec![("main".into(), "main".into())],
+            pairs: pairs::main_pair(),
         }
     }
 }
@@ -70,48 +68,28 @@ impl Default for AlignUniformConfig {
 impl AlignUniformConfig {
     /// Refuses options that cannot mean anything.
     fn check(&self, cx: &ObjectiveCx<'_>) -> Result<()> {
-        if self.pairs.is_empty() {
-            return Err(Error::Options("`pairs` is empty; name at least one pair, such as `[[\"main\", \"main\"]]`".into()));
-        }
+        let mut problems = OptionProblems::default();
+        problems.pairs(&self.pairs);
         for (name, value) in [("alpha", self.alpha), ("t", self.t)] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(Error::Options(format!("`{name}` is {value}; it must be a number above 0")));
-            }
+            problems.positive(name, value);
         }
         for (name, weight) in [("align_weight", self.align_weight), ("uniform_weight", self.uniform_weight)] {
-            if !(weight.is_finite() && weight >= 0.0) {
-                return Err(Error::Options(format!("`{name}` is {weight}; a weight is at least 0")));
-            }
+            problems.weight(name, weight);
         }
-        if self.align_weight == 0.0 && self.uniform_weight == 0.0 {
-            return Err(Error::Options("`align_weight` and `uniform_weight` are both 0; nothing would be trained".into()));
-        }
-        if !(self.max_scale.is_finite() && self.max_scale >= 1.0) {
-            return Err(Error::Options(format!(
-                "`max_scale` is {}; it must be at least 1, because the scale is kept in 1..=max_scale",
-                self.max_scale
-            )));
-        }
-        if !self.init_log_scale.is_finite() {
-            return Err(Error::Options(format!("`init_log_scale` is {}; it must be a finite number", self.init_log_scale)));
-        }
-        for (tower, what) in [(&cx.image, "image"), (&cx.text, "text")] {
-            if tower.is_none() {
-                return Err(Error::Options(format!("alignment needs an {what} tower; add `[backbone.{what}]` to the run")));
-            }
-        }
-        Ok(())
+        problems.ensure(self.align_weight != 0.0 || self.uniform_weight != 0.0, || {
+            "`align_weight` and `uniform_weight` are both 0; nothing would be trained".into()
+        });
+        problems.logit_scale(self.init_log_scale, self.max_scale);
+        problems.both_towers(cx, "alignment");
+        problems.finish()
     }
 }
 
 impl Config<dyn Objective> for AlignUniformConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
         self.check(cx)?;
-        let log_scale = match self.on {
-            On::Features => None,
-            On::Logits => Some(cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale))),
-        };
-        Ok(Box::new(AlignUniform { config: self.clone(), log_scale }))
+        let scale = (self.on == On::Logits).then(|| LogitScale::new(cx, self.init_log_scale, self.max_scale));
+        Ok(Box::new(AlignUniform { config: self.clone(), scale }))
     }
 }
 
@@ -119,7 +97,7 @@ impl Config<dyn Objective> for AlignUniformConfig {
 struct AlignUniform {
     config: AlignUniformConfig,
     /// Where distances are of logits.
-    log_scale: Option<Tensor>,
+    scale: Option<LogitScale>,
 }
 
 impl AlignUniform {
@@ -129,20 +107,12 @@ impl AlignUniform {
     /// - image, text: `[N, D]`, not normalised; returns `[3]`: alignment, uniformity of images, and of texts.
     fn of_pair(&self, image: &Tensor, text: &Tensor, features: &Features) -> Tensor {
         let (mut x, mut y) = (unit(image), unit(text));
-        if let Some(log_scale) = &self.log_scale {
-            let logits = log_scale.to_kind(Kind::Double).exp() * x.to_kind(Kind::Double).matmul(&y.to_kind(Kind::Double).tr());
+        if let Some(scale) = &self.scale {
+            let logits = scale.log().to_kind(Kind::Double).exp() * x.to_kind(Kind::Double).matmul(&y.to_kind(Kind::Double).tr());
             (x, y) = (logits.shallow_clone(), logits.tr());
         }
         let t = self.config.t;
         Tensor::stack(&[align(&x, &y, self.config.alpha, features), uniformity(&x, t, features), uniformity(&y, t, features)], 0)
-    }
-}
-
-/// Unit rows. Half precision has too few digits for distances of near rows, so it is widened first.
-fn unit(embed: &Tensor) -> Tensor {
-    match embed.kind() {
-        Kind::Half | Kind::BFloat16 => normalize(&embed.to_kind(Kind::Float)),
-        _ => normalize(embed),
     }
 }
 
@@ -152,10 +122,7 @@ impl Objective for AlignUniform {
     }
 
     fn needs(&self) -> Vec<Need> {
-        let mut needs: Vec<_> = self.config.pairs.iter().flat_map(|(image, text)| [Need::image(image), Need::text(text)]).collect();
-        needs.sort();
-        needs.dedup();
-        needs
+        pairs::needs(&self.config.pairs)
     }
 
     fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
@@ -170,17 +137,15 @@ impl Objective for AlignUniform {
         for (at, name) in ["align", "uniform_image", "uniform_text"].into_iter().enumerate() {
             loss = loss.with(name, terms.double_value(&[at as i64]));
         }
-        Ok(match &self.log_scale {
-            Some(log_scale) => loss.with("logit_scale", log_scale.exp().double_value(&[])),
+        Ok(match &self.scale {
+            Some(scale) => loss.with("logit_scale", scale.value()),
             None => loss,
         })
     }
 
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
-        if let Some(log_scale) = &mut self.log_scale {
-            tch::no_grad(|| {
-                let _ = log_scale.clamp_(0.0, self.config.max_scale.ln());
-            });
+        if let Some(scale) = &mut self.scale {
+            scale.clamp();
         }
         Ok(())
     }

@@ -3,21 +3,10 @@
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::serde_json::{self, Value};
 use vlhub_sdk::tch::nn::VarStore;
+use vlhub_sdk::testkit::golden::losses::{cases, close, encoded, float_waves, matrix, near, number, pair_features};
 use vlhub_sdk::testkit::{objective as laws, toy};
 
 use crate::{AlignUniformConfig, On};
-
-fn encoded(embed: &Tensor) -> Encoded {
-    Encoded { embed: embed.shallow_clone(), pooled: embed.shallow_clone(), tokens: None }
-}
-
-fn features(image: &Tensor, text: &Tensor) -> Features {
-    let rows = image.size()[0];
-    let mut features = Features::new(0..rows, rows);
-    features.insert(Modality::Image, "main", encoded(image));
-    features.insert(Modality::Text, "main", encoded(text));
-    features
-}
 
 fn build(store: &VarStore, config: &AlignUniformConfig) -> Result<Box<dyn Objective>> {
     config.build(&toy::objective_cx(store.root()))
@@ -25,50 +14,11 @@ fn build(store: &VarStore, config: &AlignUniformConfig) -> Result<Box<dyn Object
 
 fn loss(store: &VarStore, config: &AlignUniformConfig, image: &Tensor, text: &Tensor) -> Loss {
     let objective = build(store, config).expect("builds");
-    objective.loss(&features(image, text), &Batch::new(image.size()[0])).expect("a loss")
+    objective.loss(&pair_features(image, text), &Batch::new(image.size()[0])).expect("a loss")
 }
 
 fn shown(loss: &Loss, name: &str) -> f64 {
     loss.metrics.iter().find(|(known, _)| *known == name).expect("it is shown").1
-}
-
-#[track_caller]
-fn near(actual: f64, expected: f64, tolerance: f64, what: &str) {
-    let off = (actual - expected).abs();
-    assert!(off <= tolerance * expected.abs().max(1.0), "{what}: {actual} is not {expected}, off by {off:e}");
-}
-
-#[track_caller]
-fn close(actual: &Tensor, expected: &Tensor, tolerance: f64, what: &str) {
-    let off = (actual - expected).abs().max().double_value(&[]) / expected.abs().max().double_value(&[]);
-    assert!(off <= tolerance, "{what} is off by {off:e} of its largest entry");
-}
-
-/// `I[i][j] = sin(.5 + 1.3 i + .7 j)` and `T[i][j] = cos(.2 + .9 i + 1.1 j)`, 4 rows of 8.
-fn waves() -> (Tensor, Tensor) {
-    let wave = |f: &dyn Fn(f64, f64) -> f64| {
-        let values: Vec<f32> = (0..32).map(|at| f(f64::from(at / 8), f64::from(at % 8)) as f32).collect();
-        Tensor::from_slice(&values).view([4, 8])
-    };
-    (wave(&|i, j| (0.5 + 1.3 * i + 0.7 * j).sin()), wave(&|i, j| (0.2 + 0.9 * i + 1.1 * j).cos()))
-}
-
-fn cases(key: &str) -> Vec<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/align_uniform.json");
-    let text = std::fs::read_to_string(path).expect("tests/golden/align_uniform.py writes it");
-    let file: Value = serde_json::from_str(&text).expect("JSON");
-    let cases = file[key].as_array().expect("a list of cases").clone();
-    assert!(cases.len() >= 2, "the file has cases");
-    cases
-}
-
-fn number(case: &Value, key: &str) -> f64 {
-    case[key].as_f64().expect(key)
-}
-
-fn matrix(case: &Value, key: &str) -> Tensor {
-    let rows: Vec<Vec<f32>> = serde_json::from_value(case[key].clone()).expect(key);
-    Tensor::stack(&rows.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
 }
 
 /// Loss to 1e-5, gradients to 1e-4 of their largest entry.
@@ -92,7 +42,7 @@ fn check(case: &Value) -> Loss {
 
 #[test]
 fn on_features_it_equals_wang_and_isola() {
-    for case in cases("features") {
+    for case in cases(env!("CARGO_MANIFEST_DIR"), "align_uniform", "features") {
         let loss = check(&case);
         for name in ["align", "uniform_image", "uniform_text"] {
             near(shown(&loss, name), number(&case, name), 1e-5, name);
@@ -103,7 +53,7 @@ fn on_features_it_equals_wang_and_isola() {
 #[test]
 fn on_logits_it_equals_vl_hub_and_does_not_underflow() {
     let mut underflowed = 0;
-    for case in cases("logits") {
+    for case in cases(env!("CARGO_MANIFEST_DIR"), "align_uniform", "logits") {
         let loss = check(&case);
         match case["single"].as_str() {
             Some("-inf") => {
@@ -118,7 +68,7 @@ fn on_logits_it_equals_vl_hub_and_does_not_underflow() {
 
 #[test]
 fn equals_the_worked_example() {
-    let (image, text) = waves();
+    let (image, text) = float_waves();
     let on = |on| loss(&VarStore::new(Device::Cpu), &AlignUniformConfig { on, ..AlignUniformConfig::default() }, &image, &text);
     for (loss, expected) in [
         (on(On::Features), [2.496484278719409, -3.4555280779024313, -2.1831226220575055, -0.3228410712605594]),
@@ -161,7 +111,7 @@ fn equal_rows_and_single_rows_have_finite_gradients() {
 
 #[test]
 fn several_pairs_are_averaged() {
-    let (image, text) = waves();
+    let (image, text) = float_waves();
     let of = |image: &Tensor, text: &Tensor| {
         let config = AlignUniformConfig::default();
         loss(&VarStore::new(Device::Cpu), &config, image, text).value()
@@ -170,7 +120,7 @@ fn several_pairs_are_averaged() {
     let store = VarStore::new(Device::Cpu);
     let objective = build(&store, &AlignUniformConfig { pairs, ..AlignUniformConfig::default() }).expect("builds");
     assert_eq!(objective.needs(), [Need::image("main"), Need::text("eda"), Need::text("main")], "one forward for each view");
-    let mut features = features(&image, &text);
+    let mut features = pair_features(&image, &text);
     features.insert(Modality::Text, "eda", encoded(&image));
     let loss = objective.loss(&features, &Batch::new(4)).expect("a loss").value();
     near(loss, (of(&image, &text) + of(&image, &image)) / 2.0, 1e-6, "the mean over the two pairs");

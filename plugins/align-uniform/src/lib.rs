@@ -1,4 +1,4 @@
-//! Alignment and uniformity (Wang and Isola, 2020, arXiv 2005.10242): what contrast does to features, written down without contrast.
+//! Alignment and uniformity of features (Wang and Isola, 2020, arXiv 2005.10242): the two effects of a contrastive loss, as terms of their own.
 //!
 //! `align_uniform` draws pairs together and spreads each side over the sphere. It reads the joint embedding of pairs of views and answers for
 //! the rows in `features.own()`: so it is exact under gradient caching and over several processes.

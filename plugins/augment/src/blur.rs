@@ -1,11 +1,10 @@
-//! Pictures out of focus.
+//! Random Gaussian blur.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-use crate::options;
-
-/// Blurs now and then, by a random width.
+/// Random Gaussian blur: blurs with a probability, by a random width.
 ///
 /// The same bytes as Pillow's `GaussianBlur`, with which SimCLR, MoCo and SLIP were reproduced.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -14,7 +13,7 @@ use crate::options;
 pub struct BlurConfig {
     /// Smallest and largest standard deviation, in pixels of the image as it arrives, 0 to 100.
     pub sigma: [f64; 2],
-    /// How often, 0 to 1.
+    /// Probability, 0 to 1.
     pub p: f64,
 }
 
@@ -26,8 +25,10 @@ impl Default for BlurConfig {
 
 impl Config<dyn Augmentation> for BlurConfig {
     fn build(&self, _cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        options::range("sigma", self.sigma, 0.0, 100.0)?;
-        options::probability("p", self.p)?;
+        let mut problems = OptionProblems::default();
+        problems.range("sigma", self.sigma, [0.0, 100.0]);
+        problems.probability("p", self.p);
+        problems.finish()?;
         Ok(Box::new(Blur(self.clone())))
     }
 }
@@ -49,13 +50,15 @@ register!(dyn Augmentation, "blur", BlurConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
     #[test]
     fn it_is_the_blur_of_the_drawn_width() {
         let image = toy::picture(20, 11);
-        let mut rng = toy::Rng::new(1);
+        let mut rng = SplitMix64(1);
         for sigma in [0.0, 0.7, 2.5] {
             let out = toy::build(&BlurConfig { sigma: [sigma, sigma], p: 1.0 }).apply(image.clone(), &mut rng).expect("it applies");
             assert_eq!(out, pixels::gaussian_blur(&image, sigma), "sigma {sigma}");

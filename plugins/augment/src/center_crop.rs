@@ -1,18 +1,18 @@
-//! What models are evaluated on.
+//! Resize and centre crop: the transform of evaluation.
 
 use vlhub_sdk::pixels::{self, Filter, Fit};
 use vlhub_sdk::prelude::*;
 
-/// Resizes and cuts out the centre, as open_clip does for evaluation.
+/// Resize and centre crop, as open_clip does for evaluation.
 ///
 /// The same bytes as open_clip's transform with Pillow 12.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct CenterCropConfig {
-    /// Which side fits: `shortest` cuts off what juts out, `longest` fills up with black, `squash` changes the proportions.
+    /// Resize mode, which side fits: `shortest` cuts off what juts out, `longest` fills up with black, `squash` changes the proportions.
     pub mode: Fit,
-    /// Weights of neighbouring pixels. `shortest` to a size that is not square is always bicubic, as in open_clip.
+    /// Interpolation filter: weights of neighbouring pixels. `shortest` to a size that is not square is always bicubic, as in open_clip.
     pub filter: Filter,
 }
 
@@ -39,6 +39,8 @@ register!(dyn Augmentation, "center_crop", CenterCropConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
@@ -46,7 +48,7 @@ mod tests {
     fn the_default_is_the_evaluation_transform() {
         for (width, height) in [(31, 17), (17, 31), (1, 1), (1, 4000), (24, 16)] {
             let image = toy::picture(width, height);
-            let out = toy::build(&CenterCropConfig::default()).apply(image.clone(), &mut toy::Rng::new(1)).expect("it applies");
+            let out = toy::build(&CenterCropConfig::default()).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
             assert_eq!(out, pixels::eval_transform(&image, toy::CX.size), "{width}x{height}");
             assert_eq!(out.dimensions(), (24, 16), "{width}x{height}");
         }
@@ -57,7 +59,7 @@ mod tests {
         let image = RgbImage::from_pixel(100, 10, vlhub_sdk::image::Rgb([255; 3]));
         for (mode, corner) in [(Fit::Shortest, 255), (Fit::Longest, 0), (Fit::Squash, 255)] {
             let config = CenterCropConfig { mode, ..CenterCropConfig::default() };
-            let out = toy::build(&config).apply(image.clone(), &mut toy::Rng::new(1)).expect("it applies");
+            let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
             assert_eq!(out.get_pixel(0, 0).0[0], corner, "{mode:?}");
         }
     }

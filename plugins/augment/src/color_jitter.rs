@@ -1,26 +1,25 @@
-//! Other light, other colours.
+//! Colour jitter.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-use crate::options;
-
-/// Changes brightness, contrast, saturation and hue, in random order.
+/// Colour jitter: changes brightness, contrast, saturation and hue, in random order.
 ///
 /// The draws of torchvision's `ColorJitter` and the bytes of its Pillow backend. The defaults are SimCLR's as SLIP uses them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct ColorJitterConfig {
-    /// The factor is drawn from 1 ± this, but never under 0; 0 leaves the brightness alone.
+    /// Brightness jitter: the factor is drawn from 1 ± this, but never under 0; 0 leaves the brightness alone.
     pub brightness: f64,
-    /// As for brightness.
+    /// Contrast jitter, as for brightness.
     pub contrast: f64,
-    /// As for brightness.
+    /// Saturation jitter, as for brightness.
     pub saturation: f64,
-    /// The hue turns by a share of the circle drawn from 0 ± this, at most 0.5; 0 leaves it alone.
+    /// Hue jitter: the hue turns by a share of the circle drawn from 0 ± this, at most 0.5; 0 leaves it alone.
     pub hue: f64,
-    /// How often, 0 to 1.
+    /// Probability, 0 to 1.
     pub p: f64,
 }
 
@@ -32,11 +31,13 @@ impl Default for ColorJitterConfig {
 
 impl Config<dyn Augmentation> for ColorJitterConfig {
     fn build(&self, _cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
+        let mut problems = OptionProblems::default();
         for (option, value) in [("brightness", self.brightness), ("contrast", self.contrast), ("saturation", self.saturation)] {
-            options::number(option, value, 0.0, 100.0)?;
+            problems.within(option, value, [0.0, 100.0]);
         }
-        options::number("hue", self.hue, 0.0, 0.5)?;
-        options::probability("p", self.p)?;
+        problems.within("hue", self.hue, [0.0, 0.5]);
+        problems.probability("p", self.p);
+        problems.finish()?;
         Ok(Box::new(ColorJitter(self.clone())))
     }
 }
@@ -72,6 +73,8 @@ register!(dyn Augmentation, "color_jitter", ColorJitterConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
@@ -80,15 +83,15 @@ mod tests {
     #[test]
     fn what_is_switched_off_changes_nothing() {
         let image = toy::picture(9, 9);
-        assert_eq!(toy::build(&OFF).apply(image.clone(), &mut toy::Rng::new(1)).expect("it applies"), image);
+        assert_eq!(toy::build(&OFF).apply(image.clone(), &mut SplitMix64(1)).expect("it applies"), image);
         let never = ColorJitterConfig { p: 0.0, ..ColorJitterConfig::default() };
-        assert_eq!(toy::build(&never).apply(image.clone(), &mut toy::Rng::new(1)).expect("it applies"), image);
+        assert_eq!(toy::build(&never).apply(image.clone(), &mut SplitMix64(1)).expect("it applies"), image);
     }
 
     #[test]
     fn brightness_is_spread_evenly_around_one() {
         let image = RgbImage::from_pixel(1, 1, vlhub_sdk::image::Rgb([100; 3]));
-        let (jitter, mut rng) = (toy::build(&ColorJitterConfig { brightness: 0.4, ..OFF }), toy::Rng::new(1));
+        let (jitter, mut rng) = (toy::build(&ColorJitterConfig { brightness: 0.4, ..OFF }), SplitMix64(1));
         let values: Vec<u8> = (0..2000).map(|_| jitter.apply(image.clone(), &mut rng).expect("it applies").get_pixel(0, 0).0[0]).collect();
         assert!(values.iter().all(|value| (60..=140).contains(value)), "0.6 to 1.4 times 100");
         let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / 2000.0;
@@ -103,8 +106,8 @@ mod tests {
         let jitter = toy::build(&ColorJitterConfig { brightness: 0.4, contrast: 0.4, ..OFF });
         let (mut first, mut second) = (0, 0);
         for seed in 0..64 {
-            let out = jitter.apply(image.clone(), &mut toy::Rng::new(seed)).expect("it applies");
-            let mut rng = toy::Rng::new(seed);
+            let out = jitter.apply(image.clone(), &mut SplitMix64(seed)).expect("it applies");
+            let mut rng = SplitMix64(seed);
             let mut order = [0, 1, 2, 3];
             random::chance(&mut rng, 1.0);
             random::shuffle(&mut rng, &mut order);

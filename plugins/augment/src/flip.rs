@@ -1,18 +1,17 @@
-//! Mirror images.
+//! Random horizontal flip.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-use crate::options;
-
-/// Mirrors left and right now and then.
+/// Random horizontal flip: mirrors left and right with a probability.
 ///
 /// Captions that say left or right no longer tell the truth afterwards.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct FlipConfig {
-    /// How often, 0 to 1.
+    /// Probability, 0 to 1.
     pub p: f64,
 }
 
@@ -24,7 +23,9 @@ impl Default for FlipConfig {
 
 impl Config<dyn Augmentation> for FlipConfig {
     fn build(&self, _cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        options::probability("p", self.p)?;
+        let mut problems = OptionProblems::default();
+        problems.probability("p", self.p);
+        problems.finish()?;
         Ok(Box::new(Flip { p: self.p }))
     }
 }
@@ -44,6 +45,8 @@ register!(dyn Augmentation, "flip", FlipConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
@@ -54,7 +57,7 @@ mod tests {
         assert_ne!(image, mirrored);
         assert_eq!(pixels::flip(&mirrored), image, "twice is not at all");
         for (p, low, high) in [(0.0, 0, 0), (0.3, 250, 350), (1.0, 1000, 1000)] {
-            let (flip, mut rng) = (toy::build(&FlipConfig { p }), toy::Rng::new(1));
+            let (flip, mut rng) = (toy::build(&FlipConfig { p }), SplitMix64(1));
             let count = (0..1000).filter(|_| flip.apply(image.clone(), &mut rng).expect("it applies") == mirrored).count();
             assert!((low..=high).contains(&count), "p {p}: {count} of 1000");
         }

@@ -1,16 +1,15 @@
-//! Pictures without colour.
+//! Random greyscale.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-use crate::options;
-
-/// Takes the colour away now and then.
+/// Random greyscale: takes the colour away with a probability.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct GreyscaleConfig {
-    /// How often, 0 to 1. 0.2 in SimCLR (<https://arxiv.org/abs/2002.05709>).
+    /// Probability, 0 to 1. 0.2 in SimCLR (<https://arxiv.org/abs/2002.05709>).
     pub p: f64,
 }
 
@@ -22,7 +21,9 @@ impl Default for GreyscaleConfig {
 
 impl Config<dyn Augmentation> for GreyscaleConfig {
     fn build(&self, _cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        options::probability("p", self.p)?;
+        let mut problems = OptionProblems::default();
+        problems.probability("p", self.p);
+        problems.finish()?;
         Ok(Box::new(Greyscale { p: self.p }))
     }
 }
@@ -42,13 +43,15 @@ register!(dyn Augmentation, "greyscale", GreyscaleConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
     #[test]
     fn it_takes_the_colour_as_often_as_asked() {
         let image = toy::picture(5, 3);
-        let (grey, mut rng) = (toy::build(&GreyscaleConfig::default()), toy::Rng::new(1));
+        let (grey, mut rng) = (toy::build(&GreyscaleConfig::default()), SplitMix64(1));
         let count = (0..1000).filter(|_| grey.apply(image.clone(), &mut rng).expect("it applies") != image).count();
         assert!((150..=250).contains(&count), "{count} of 1000 for p 0.2");
         let always = toy::build(&GreyscaleConfig { p: 1.0 }).apply(image.clone(), &mut rng).expect("it applies");

@@ -6,7 +6,6 @@ mod center_crop;
 mod color_jitter;
 mod flip;
 mod greyscale;
-mod options;
 mod random_resized_crop;
 mod resize;
 mod simclr;

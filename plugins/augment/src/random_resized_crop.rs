@@ -1,23 +1,22 @@
-//! A part of the picture, as large as the picture was.
+//! Random resized crop.
 
-use vlhub_sdk::pixels::{self, Filter};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{self, Filter, Region};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random;
 
-use crate::options;
-
-/// Cuts out a random part and resizes it to what the tower reads.
+/// Random resized crop: cuts out a random part and resizes it to what the tower reads.
 ///
 /// Draws area and proportions like torchvision; the defaults are open_clip's for training.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct RandomResizedCropConfig {
-    /// Smallest and largest share of the picture's area, above 0 to 1.
+    /// Area of the crop: smallest and largest share of the picture's area, above 0 to 1.
     pub scale: [f64; 2],
-    /// Smallest and largest width per height, 0.01 to 100. Drawn evenly in its logarithm.
+    /// Aspect ratio of the crop: smallest and largest width per height, 0.01 to 100. Drawn evenly in its logarithm.
     pub ratio: [f64; 2],
-    /// Weights of neighbouring pixels.
+    /// Interpolation filter: weights of neighbouring pixels.
     pub filter: Filter,
 }
 
@@ -29,8 +28,10 @@ impl Default for RandomResizedCropConfig {
 
 impl Config<dyn Augmentation> for RandomResizedCropConfig {
     fn build(&self, cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        options::range("scale", self.scale, f64::MIN_POSITIVE, 1.0)?;
-        options::range("ratio", self.ratio, 0.01, 100.0)?;
+        let mut problems = OptionProblems::default();
+        problems.range("scale", self.scale, [f64::MIN_POSITIVE, 1.0]);
+        problems.range("ratio", self.ratio, [0.01, 100.0]);
+        problems.finish()?;
         Ok(Box::new(RandomResizedCrop { options: self.clone(), size: cx.size }))
     }
 }
@@ -75,22 +76,20 @@ impl Augmentation for RandomResizedCrop {
         let region = self.draw(image.dimensions(), rng);
         Ok(pixels::resized_crop(&image, region, self.size.1, self.size.0, self.options.filter))
     }
-
-    fn region(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Region> {
-        Some(self.draw(size, rng))
-    }
 }
 
 register!(dyn Augmentation, "random_resized_crop", RandomResizedCropConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
     fn regions(config: &RandomResizedCropConfig, size: (u32, u32), count: usize) -> Vec<Region> {
-        let (crop, mut rng) = (toy::build(config), toy::Rng::new(3));
-        (0..count).map(|_| crop.region(size, &mut rng).expect("it starts with a crop")).collect()
+        let (crop, mut rng) = (RandomResizedCrop { options: config.clone(), size: toy::CX.size }, SplitMix64(3));
+        (0..count).map(|_| crop.draw(size, &mut rng)).collect()
     }
 
     #[test]
@@ -128,13 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn region_is_the_part_that_apply_resizes() {
+    fn the_region_that_is_drawn_is_cut_out_and_resized() {
         for (width, height) in [(64, 40), (1, 1), (1, 4000), (4000, 1), (3, 2)] {
             let image = toy::picture(width, height);
-            let crop = toy::build(&RandomResizedCropConfig { scale: [0.2, 0.8], ..RandomResizedCropConfig::default() });
+            let options = RandomResizedCropConfig { scale: [0.2, 0.8], ..RandomResizedCropConfig::default() };
+            let crop = RandomResizedCrop { options, size: toy::CX.size };
             for seed in 0..20 {
-                let region = crop.region((width, height), &mut toy::Rng::new(seed)).expect("it starts with a crop");
-                let out = crop.apply(image.clone(), &mut toy::Rng::new(seed)).expect("it applies");
+                let region = crop.draw((width, height), &mut SplitMix64(seed));
+                let out = crop.apply(image.clone(), &mut SplitMix64(seed)).expect("it applies");
                 let wanted = pixels::resize(&pixels::crop(&image, region), 24, 16, Filter::Bicubic);
                 assert_eq!(out, wanted, "{width}x{height}, seed {seed}: {region:?}");
             }

@@ -1,9 +1,9 @@
-//! One size for all pictures.
+//! Resize.
 
 use vlhub_sdk::pixels::{self, Filter};
 use vlhub_sdk::prelude::*;
 
-/// Stretches every picture to one size, whatever its proportions.
+/// Resize: stretches every picture to one size, whatever its proportions.
 ///
 /// Equal to Pillow's resize. `center_crop` keeps the proportions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -14,7 +14,7 @@ pub struct ResizeConfig {
     pub height: u32,
     /// Width in pixels. 0: what the tower reads.
     pub width: u32,
-    /// Weights of neighbouring pixels.
+    /// Interpolation filter: weights of neighbouring pixels.
     pub filter: Filter,
 }
 
@@ -42,6 +42,8 @@ register!(dyn Augmentation, "resize", ResizeConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
@@ -53,7 +55,7 @@ mod tests {
             (ResizeConfig { width: 9, ..ResizeConfig::default() }, 9, 16),
             (ResizeConfig { height: 40, width: 3, filter: Filter::Bilinear }, 3, 40),
         ] {
-            let out = toy::build(&config).apply(image.clone(), &mut toy::Rng::new(1)).expect("it applies");
+            let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
             assert_eq!(out, pixels::resize(&image, width, height, config.filter), "{config:?}");
         }
     }

@@ -1,5 +1,6 @@
 //! The augmentation of SimCLR.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
 use crate::blur::BlurConfig;
@@ -16,17 +17,17 @@ use crate::random_resized_crop::RandomResizedCropConfig;
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct SimclrConfig {
-    /// Smallest and largest share of the picture's area that the crop keeps, above 0 to 1.
+    /// Area of the crop: smallest and largest share of the picture's area that the crop keeps, above 0 to 1.
     pub scale: [f64; 2],
     /// Strength of the colour jitter: times 0.4 for brightness, contrast and saturation, times 0.1 for hue; 0 to 5.
     pub strength: f64,
-    /// How often the colours are jittered, 0 to 1.
+    /// Probability of the colour jitter, 0 to 1.
     pub jitter: f64,
-    /// How often the colour is taken away, 0 to 1.
+    /// Probability of greyscale, 0 to 1.
     pub grey: f64,
-    /// How often the picture is blurred, 0 to 1.
+    /// Probability of the blur, 0 to 1.
     pub blur: f64,
-    /// How often it is mirrored, 0 to 1.
+    /// Probability of the flip, 0 to 1.
     pub flip: f64,
 }
 
@@ -38,10 +39,12 @@ impl Default for SimclrConfig {
 
 impl Config<dyn Augmentation> for SimclrConfig {
     fn build(&self, cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        crate::options::number("strength", self.strength, 0.0, 5.0)?;
+        let mut problems = OptionProblems::default();
+        problems.within("strength", self.strength, [0.0, 5.0]);
         for (option, value) in [("jitter", self.jitter), ("grey", self.grey), ("blur", self.blur), ("flip", self.flip)] {
-            crate::options::probability(option, value)?;
+            problems.probability(option, value);
         }
+        problems.finish()?;
         let width = 0.4 * self.strength;
         let jitter = ColorJitterConfig { brightness: width, contrast: width, saturation: width, hue: 0.1 * self.strength, p: self.jitter };
         Ok(Box::new(Simclr {
@@ -65,16 +68,14 @@ impl Augmentation for Simclr {
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
         self.steps.iter().try_fold(image, |image, step| step.apply(image, rng))
     }
-
-    fn region(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Region> {
-        self.steps.first()?.region(size, rng)
-    }
 }
 
 register!(dyn Augmentation, "simclr", SimclrConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
@@ -83,12 +84,12 @@ mod tests {
         let simclr = toy::build(&SimclrConfig::default());
         for (width, height) in [(64, 48), (1, 4000), (4000, 1)] {
             let image = toy::picture(width, height);
-            let view = |seed| simclr.apply(image.clone(), &mut toy::Rng::new(seed)).expect("it applies");
+            let view = |seed| simclr.apply(image.clone(), &mut SplitMix64(seed)).expect("it applies");
             assert_eq!(view(1), view(1), "{width}x{height}");
             assert_ne!(view(1), view(2), "{width}x{height}");
             assert_eq!(view(3).dimensions(), (24, 16), "{width}x{height}");
         }
-        assert_eq!(simclr.apply(toy::picture(1, 1), &mut toy::Rng::new(1)).expect("it applies").dimensions(), (24, 16));
+        assert_eq!(simclr.apply(toy::picture(1, 1), &mut SplitMix64(1)).expect("it applies").dimensions(), (24, 16));
     }
 
     #[test]
@@ -96,10 +97,8 @@ mod tests {
         let config = SimclrConfig { jitter: 0.0, grey: 0.0, blur: 0.0, flip: 0.0, ..SimclrConfig::default() };
         let crop = RandomResizedCropConfig { scale: [0.08, 1.0], ..RandomResizedCropConfig::default() };
         let image = toy::picture(50, 60);
-        let out = toy::build(&config).apply(image.clone(), &mut toy::Rng::new(5)).expect("it applies");
-        assert_eq!(out, toy::build(&crop).apply(image, &mut toy::Rng::new(5)).expect("it applies"));
-        let regions = [toy::build(&config), toy::build(&crop)].map(|it| it.region((50, 60), &mut toy::Rng::new(5)));
-        assert_eq!(regions[0], regions[1]);
+        let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(5)).expect("it applies");
+        assert_eq!(out, toy::build(&crop).apply(image, &mut SplitMix64(5)).expect("it applies"));
     }
 
     #[test]

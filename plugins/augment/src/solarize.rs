@@ -1,18 +1,17 @@
-//! Overexposed pictures.
+//! Random solarisation.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{pixels, random};
 
-use crate::options;
-
-/// Inverts the bright pixels now and then.
+/// Random solarisation: inverts the bright pixels with a probability.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct SolarizeConfig {
-    /// Values from this one on are inverted, 0 to 255.
+    /// Threshold: values from this one on are inverted, 0 to 255.
     pub threshold: u8,
-    /// How often, 0 to 1. 0.2 for one of the two views in BYOL (<https://arxiv.org/abs/2006.07733>).
+    /// Probability, 0 to 1. 0.2 for one of the two views in BYOL (<https://arxiv.org/abs/2006.07733>).
     pub p: f64,
 }
 
@@ -24,7 +23,9 @@ impl Default for SolarizeConfig {
 
 impl Config<dyn Augmentation> for SolarizeConfig {
     fn build(&self, _cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        options::probability("p", self.p)?;
+        let mut problems = OptionProblems::default();
+        problems.probability("p", self.p);
+        problems.finish()?;
         Ok(Box::new(Solarize { threshold: self.threshold, p: self.p }))
     }
 }
@@ -45,13 +46,15 @@ register!(dyn Augmentation, "solarize", SolarizeConfig);
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
     use super::*;
     use crate::toy;
 
     #[test]
     fn it_inverts_from_the_threshold_on() {
         let image = toy::picture(9, 7);
-        let mut rng = toy::Rng::new(1);
+        let mut rng = SplitMix64(1);
         for threshold in [0, 100, 255] {
             let out = toy::build(&SolarizeConfig { threshold, p: 1.0 }).apply(image.clone(), &mut rng).expect("it applies");
             for (before, after) in image.as_raw().iter().zip(out.as_raw()) {

@@ -1,11 +1,11 @@
-//! One caption out of several.
+//! A choice of one caption out of several.
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random::below;
 
 use crate::with_texts;
 
-/// Leaves one of several captions.
+/// Chooses one of several captions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]

@@ -4,7 +4,7 @@ use vlhub_sdk::prelude::*;
 
 use crate::map_texts;
 
-/// Writes captions in small letters.
+/// Lower-cases captions.
 ///
 /// CLIP's tokenizer does that by itself; others tell the case apart.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -1,4 +1,4 @@
-//! The shift cipher of VL Hub: captions that a model can learn from, but not from what it knew of their words.
+//! The shift cipher of VL Hub: rotated letters, with which pretrained knowledge of words is of no use.
 
 use vlhub_sdk::prelude::*;
 
@@ -9,14 +9,14 @@ use crate::map_texts;
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct ShiftCipherConfig {
-    /// By how many letters; negative numbers turn back.
+    /// Shift, in letters; negative numbers turn back.
     pub k: i64,
-    /// What happens to letters outside the 26 of ASCII: `none` leaves them, `vlhub` maps them into the 26 as the Python VL Hub did, which cannot be
-    /// undone.
+    /// What happens to letters outside the 26 of ASCII: `none` leaves them, `vlhub` maps them into the 26 as the Python VL Hub did, which
+    /// cannot be undone.
     pub compat: Compat,
 }
 
-/// Whose numbers are to be reproduced.
+/// Compatibility: whose numbers are to be reproduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", rename_all = "lowercase")]
 #[schemars(crate = "vlhub_sdk::schemars")]

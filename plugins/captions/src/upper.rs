@@ -4,7 +4,7 @@ use vlhub_sdk::prelude::*;
 
 use crate::map_texts;
 
-/// Writes captions in capital letters.
+/// Upper-cases captions.
 ///
 /// CLIP's tokenizer undoes it; others tell the case apart.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -107,7 +107,7 @@ fn losses_and_gradients_equal_the_references() {
         if let Some(share) = case["lambda"].as_f64() {
             Mix { share, patch: None }.apply(&config, &labels, &mut batch).expect("mixes");
         }
-        let view = objective.needs()[0].view.clone();
+        let view = objective.needs()[0].forward.view.clone();
         let loss = objective.loss(&features(&view, &pooled), &batch).expect("a loss");
         close(loss.value(), number(&case["loss"]), 1e-5, &origin);
         loss.total.backward();

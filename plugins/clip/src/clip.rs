@@ -1,18 +1,19 @@
 //! The softmax loss.
 
+use vlhub_sdk::nn::LogitScale;
+use vlhub_sdk::pairs::{self, UnitFeatures, ViewPair};
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::tch::nn::Init;
 
 use crate::extra::Extra;
-use crate::pairs::{self, Pair, Units};
+use crate::options;
 use crate::positives::{Groups, Positives};
 use crate::similarity;
 use crate::softmax::{Softmax, Weights};
 
 /// Symmetric InfoNCE over the whole batch (CLIP, Radford et al., 2021).
 ///
-/// With unit features I and T and the learnt scale s, `image_weight · CE(s I Tᵀ) + text_weight · CE(s T Iᵀ)`, where each row's right answer is
-/// its own pair. The weights are not normalised. The options below change one thing each, and go together.
+/// With unit features I and T and the learnt scale s, `image_weight · CE(s I Tᵀ) + text_weight · CE(s T Iᵀ)`, where each row's right answer
+/// is its own pair. The weights are not normalised. The options below change one thing each, and go together.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -26,27 +27,27 @@ pub struct ClipConfig {
     /// Weight of the text-to-image half: each text chooses among all images.
     pub text_weight: f64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<ViewPair>,
     /// Which other rows' pairs are right answers too: `pairs` (none), `labels` (of rows with a common class label) or `texts` (of rows with
     /// equal token ids). The target is spread evenly over a row's right answers.
     pub positives: Positives,
-    /// Take the right answers out of the denominator (decoupled contrastive learning, Yeh et al., 2021, arXiv 2110.06848). The loss may then be
-    /// negative.
+    /// Decoupled contrastive learning (Yeh et al., 2021, arXiv 2110.06848): take the right answers out of the denominator. The loss may
+    /// then be negative.
     pub dcl: bool,
     /// Let images choose texts in a joint space of their own, with two more projections of the pooled features (as in CLOOB, Fürst et al.,
     /// 2021, arXiv 2110.11316). Evaluation does not use it.
     pub extra_projections: bool,
     /// Weight of the mean squared difference between the cosines among images and those among their texts (Sim-reg, arXiv 2309.08773).
     pub sim_reg_weight: f64,
-    /// Rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its square; 0
-    /// makes the whole matrix.
+    /// Tile size: rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its
+    /// square; 0 makes the whole matrix.
     pub tile: i64,
 }
 
 impl Default for ClipConfig {
     fn default() -> Self {
         Self {
-            init_log_scale: (1.0f64 / 0.07).ln(),
+            init_log_scale: LogitScale::clip_start(),
             max_scale: 100.0,
             image_weight: 0.5,
             text_weight: 0.5,
@@ -62,27 +63,24 @@ impl Default for ClipConfig {
 
 impl Config<dyn Objective> for ClipConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        pairs::check(&self.pairs, self.init_log_scale, self.max_scale, self.tile, cx)?;
-        for (name, weight) in
-            [("image_weight", self.image_weight), ("text_weight", self.text_weight), ("sim_reg_weight", self.sim_reg_weight)]
-        {
-            if !(weight.is_finite() && weight >= 0.0) {
-                return Err(Error::Options(format!("`{name}` is {weight}; a weight is at least 0")));
-            }
-        }
-        if self.image_weight == 0.0 && self.text_weight == 0.0 {
-            return Err(Error::Options("`image_weight` and `text_weight` are both 0; nothing would be contrasted".into()));
-        }
+        let mut problems = options::problems(&self.pairs, self.init_log_scale, self.max_scale, self.tile, cx);
+        problems.weight("image_weight", self.image_weight);
+        problems.weight("text_weight", self.text_weight);
+        problems.weight("sim_reg_weight", self.sim_reg_weight);
+        problems.ensure(self.image_weight != 0.0 || self.text_weight != 0.0, || {
+            "`image_weight` and `text_weight` are both 0; nothing would be contrasted".into()
+        });
+        problems.finish()?;
         let extra = if self.extra_projections { Some(Extra::new(cx)?) } else { None };
-        let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
-        Ok(Box::new(Clip { config: self.clone(), log_scale, extra }))
+        let scale = LogitScale::new(cx, self.init_log_scale, self.max_scale);
+        Ok(Box::new(Clip { config: self.clone(), scale, extra }))
     }
 }
 
 #[derive(Debug)]
 struct Clip {
     config: ClipConfig,
-    log_scale: Tensor,
+    scale: LogitScale,
     extra: Option<Extra>,
 }
 
@@ -93,7 +91,7 @@ impl Clip {
     /// The sum over the own rows as anchors, a scalar; `extra` is the space in which images choose, if that is another one.
     fn sum_over_own(&self, (image, text): Both<'_>, extra: Option<Both<'_>>, groups: &Groups, own: std::ops::Range<i64>) -> Tensor {
         let ClipConfig { image_weight, text_weight, dcl, sim_reg_weight, tile, .. } = self.config;
-        let softmax = Softmax { log_scale: &self.log_scale, own: own.clone(), groups, decoupled: dcl, tile };
+        let softmax = Softmax { log_scale: self.scale.log(), own: own.clone(), groups, decoupled: dcl, tile };
         let contrast = match extra {
             None => softmax.sum_over_own(image, text, Weights { image: image_weight, text: text_weight }),
             Some((extra_image, extra_text)) => {
@@ -124,18 +122,18 @@ impl Objective for Clip {
 
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
         let pairs = &self.config.pairs;
-        let units = Units::of_embeds(pairs, features)?;
+        let units = UnitFeatures::of_embeds(pairs, features)?;
         let extra = self.extra.as_ref().map(|extra| extra.units(pairs, features)).transpose()?;
         let sum = pairs::mean(pairs, |pair| {
             let both = units.of(pair);
             let groups = self.config.positives.groups(batch, &pair.1, features.total(), both.0.device())?;
             Ok(self.sum_over_own(both, extra.as_ref().map(|extra| extra.of(pair)), &groups, features.own()))
         })?;
-        Ok(Loss::from(sum / features.total() as f64).with("logit_scale", self.log_scale.exp().double_value(&[])))
+        Ok(Loss::from(sum / features.total() as f64).with("logit_scale", self.scale.value()))
     }
 
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
-        pairs::clamp_scale(&mut self.log_scale, self.config.max_scale);
+        self.scale.clamp();
         Ok(())
     }
 }
@@ -145,12 +143,13 @@ register!(dyn Objective, "clip", ClipConfig);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::golden::{self, Close, Setting};
+    use crate::golden::{self, Setting};
     use vlhub_sdk::tch::nn::VarStore;
+    use vlhub_sdk::testkit::golden::losses::{encoded, float_waves, near, pair_features};
 
     #[test]
     fn equals_the_worked_example_of_the_paper_formula() {
-        let (image, text) = golden::waves();
+        let (image, text) = float_waves();
         for (config, expected, why) in [
             (ClipConfig::default(), 10.192463785155875, "the mean of both directions"),
             (ClipConfig { image_weight: 1.0, text_weight: 0.0, ..Default::default() }, 9.79157764215083, "images choose texts"),
@@ -160,16 +159,16 @@ mod tests {
         ] {
             let store = VarStore::new(Device::Cpu);
             let loss = Setting::new(&store).loss(&config, &image, &text);
-            loss.value().close(expected, 1e-5, why);
+            near(loss.value(), expected, 1e-5, why);
         }
     }
 
     #[test]
     fn the_gradient_of_the_log_scale_equals_the_worked_example() {
-        let (image, text) = golden::waves();
+        let (image, text) = float_waves();
         let store = VarStore::new(Device::Cpu);
         Setting::new(&store).loss(&ClipConfig::default(), &image, &text).total.backward();
-        store.variables()["logit_scale"].grad().double_value(&[]).close(10.03730126246814, 1e-4, "d loss / d log s");
+        near(store.variables()["logit_scale"].grad().double_value(&[]), 10.03730126246814, 1e-4, "d loss / d log s");
     }
 
     #[test]
@@ -183,17 +182,17 @@ mod tests {
 
     #[test]
     fn several_pairs_are_averaged() {
-        let (image, text) = golden::waves();
+        let (image, text) = float_waves();
         let store = VarStore::new(Device::Cpu);
         let pairs = [("main", "main"), ("main", "eda")].map(|(image, text)| (image.to_owned(), text.to_owned())).to_vec();
         let objective = ClipConfig { pairs, ..Default::default() }.build(&Setting::new(&store).cx()).expect("builds");
         assert_eq!(objective.needs(), [Need::image("main"), Need::text("eda"), Need::text("main")], "one forward for each view");
-        let mut features = golden::features(&image, &text);
-        features.insert(vlhub_sdk::Modality::Text, "eda", golden::encoded(&image));
+        let mut features = pair_features(&image, &text);
+        features.insert(vlhub_sdk::Modality::Text, "eda", encoded(&image));
         let loss = objective.loss(&features, &Batch::new(4)).expect("a loss").value();
         let store = VarStore::new(Device::Cpu);
         let same = Setting::new(&store).loss(&ClipConfig::default(), &image, &image).value();
-        loss.close((10.192463785155875 + same) / 2.0, 1e-5, "the mean over the two pairs");
+        near(loss, (10.192463785155875 + same) / 2.0, 1e-5, "the mean over the two pairs");
     }
 
     #[test]
@@ -203,7 +202,7 @@ mod tests {
             let config = ClipConfig { init_log_scale: start, ..Default::default() };
             let mut objective = config.build(&Setting::new(&store).cx()).expect("builds");
             objective.after_step(&Features::new(0..0, 0), 1.0).expect("clamps");
-            store.variables()["logit_scale"].double_value(&[]).close(end, 1e-6, why);
+            near(store.variables()["logit_scale"].double_value(&[]), end, 1e-6, why);
         }
     }
 
@@ -215,7 +214,7 @@ mod tests {
             config.build(&setting.cx()).expect("builds");
         }
         assert_eq!(store.variables().keys().collect::<Vec<_>>(), ["logit_scale"], "one parameter under the published name");
-        store.variables()["logit_scale"].double_value(&[]).close((1.0f64 / 0.07).ln(), 1e-6, "the first one decides its start");
+        near(store.variables()["logit_scale"].double_value(&[]), (1.0f64 / 0.07).ln(), 1e-6, "the first one decides its start");
     }
 
     #[test]

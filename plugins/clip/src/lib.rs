@@ -10,7 +10,7 @@ mod clip;
 mod extra;
 #[cfg(test)]
 mod golden;
-mod pairs;
+mod options;
 mod positives;
 mod siglip;
 mod sigmoid;

@@ -1,4 +1,4 @@
-//! Which pairs of rows belong together.
+//! Positives: which pairs of rows belong together.
 
 use std::ops::Range;
 

@@ -1,9 +1,10 @@
 //! The sigmoid loss.
 
+use vlhub_sdk::nn::{Init, LogitScale};
+use vlhub_sdk::pairs::{self, UnitFeatures, ViewPair};
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::tch::nn::Init;
 
-use crate::pairs::{self, Pair, Units};
+use crate::options;
 use crate::positives::Positives;
 use crate::sigmoid::Sigmoid;
 
@@ -19,15 +20,16 @@ pub struct SiglipConfig {
     pub init_log_scale: f64,
     /// Logit bias at the start: about −10 makes the first guess "no", which is nearly always right.
     pub init_bias: f64,
-    /// Upper bound of the logit scale, kept after every step; its lower bound is 1. The paper has none; open_clip trains SigLIP with this one.
+    /// Upper bound of the logit scale, kept after every step; its lower bound is 1. The paper has none; open_clip trains SigLIP with this
+    /// one.
     pub max_scale: f64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<ViewPair>,
     /// Which other rows' texts belong to an image too: `pairs` (none), `labels` (those of rows with a common class label) or `texts` (those
     /// with equal token ids).
     pub positives: Positives,
-    /// Rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its square; 0
-    /// makes the whole matrix.
+    /// Tile size: rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its
+    /// square; 0 makes the whole matrix.
     pub tile: i64,
 }
 
@@ -46,20 +48,19 @@ impl Default for SiglipConfig {
 
 impl Config<dyn Objective> for SiglipConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        pairs::check(&self.pairs, self.init_log_scale, self.max_scale, self.tile, cx)?;
-        if !self.init_bias.is_finite() {
-            return Err(Error::Options(format!("`init_bias` is {}; it must be a finite number", self.init_bias)));
-        }
-        let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
+        let mut problems = options::problems(&self.pairs, self.init_log_scale, self.max_scale, self.tile, cx);
+        problems.finite("init_bias", self.init_bias);
+        problems.finish()?;
+        let scale = LogitScale::new(cx, self.init_log_scale, self.max_scale);
         let bias = cx.shared.entry("logit_bias").or_var(&[], Init::Const(self.init_bias));
-        Ok(Box::new(Siglip { config: self.clone(), log_scale, bias }))
+        Ok(Box::new(Siglip { config: self.clone(), scale, bias }))
     }
 }
 
 #[derive(Debug)]
 struct Siglip {
     config: SiglipConfig,
-    log_scale: Tensor,
+    scale: LogitScale,
     bias: Tensor,
 }
 
@@ -74,20 +75,20 @@ impl Objective for Siglip {
 
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Loss> {
         let SiglipConfig { pairs, positives, tile, .. } = &self.config;
-        let units = Units::of_embeds(pairs, features)?;
+        let units = UnitFeatures::of_embeds(pairs, features)?;
         let sum = pairs::mean(pairs, |pair| {
             let (image, text) = units.of(pair);
             let groups = &positives.groups(batch, &pair.1, features.total(), image.device())?;
-            let sigmoid = Sigmoid { log_scale: &self.log_scale, bias: &self.bias, own: features.own(), groups, tile: *tile };
+            let sigmoid = Sigmoid { log_scale: self.scale.log(), bias: &self.bias, own: features.own(), groups, tile: *tile };
             Ok(sigmoid.sum_over_own(image, text))
         })?;
         Ok(Loss::from(sum / features.total() as f64)
-            .with("logit_scale", self.log_scale.exp().double_value(&[]))
+            .with("logit_scale", self.scale.value())
             .with("logit_bias", self.bias.double_value(&[])))
     }
 
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
-        pairs::clamp_scale(&mut self.log_scale, self.config.max_scale);
+        self.scale.clamp();
         Ok(())
     }
 }
@@ -97,19 +98,20 @@ register!(dyn Objective, "siglip", SiglipConfig);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::golden::{self, Close, Setting};
+    use crate::golden::{self, Setting};
     use vlhub_sdk::tch::nn::VarStore;
+    use vlhub_sdk::testkit::golden::losses::{float_waves, near};
 
     #[test]
     fn equals_the_worked_example_of_the_paper_formula() {
-        let (image, text) = golden::waves();
+        let (image, text) = float_waves();
         for (scale, bias, expected, why) in [
             (10.0f64, -10.0, 12.491922876731799, "the paper's start"),
             (1.0 / 0.07, 0.0, 13.427157841594854, "CLIP's start without a bias"),
         ] {
             let store = VarStore::new(Device::Cpu);
             let config = SiglipConfig { init_log_scale: scale.ln(), init_bias: bias, ..Default::default() };
-            Setting::new(&store).loss(&config, &image, &text).value().close(expected, 1e-5, why);
+            near(Setting::new(&store).loss(&config, &image, &text).value(), expected, 1e-5, why);
         }
     }
 
@@ -138,7 +140,7 @@ mod tests {
         let config = SiglipConfig { init_log_scale: 7.0, init_bias: -30.0, ..Default::default() };
         let mut objective = config.build(&Setting::new(&store).cx()).expect("builds");
         objective.after_step(&Features::new(0..0, 0), 1.0).expect("clamps");
-        store.variables()["logit_scale"].double_value(&[]).close(100f64.ln(), 1e-6, "the bound of open_clip");
-        store.variables()["logit_bias"].double_value(&[]).close(-30.0, 1e-6, "free");
+        near(store.variables()["logit_scale"].double_value(&[]), 100f64.ln(), 1e-6, "the bound of open_clip");
+        near(store.variables()["logit_bias"].double_value(&[]), -30.0, 1e-6, "free");
     }
 }

@@ -1,4 +1,4 @@
-//! Similarities inside of each modality, which should agree (Sim-reg, arXiv 2309.08773).
+//! Similarity regularisation (Sim-reg, arXiv 2309.08773): similarities inside of each modality should agree.
 
 use std::ops::Range;
 

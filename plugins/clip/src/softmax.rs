@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use vlhub_sdk::ops::diagonal_cross_entropy_sum;
 use vlhub_sdk::prelude::*;
 
 use crate::positives::Groups;
@@ -62,20 +63,14 @@ impl Softmax<'_> {
     }
 
     /// Sum of the losses along `dim` of logits whose own pairs lie on the diagonal that starts in column `own.start`.
-    ///
-    /// A log-sum-exp minus the right logit would keep one matrix less, but at a scale of 100 it rounds to 1e-5, which is as large as the loss
-    /// of pairs that a trained model tells apart: their gradients would be off by per cents. The log-softmax subtracts the largest logit first
-    /// and is exact there.
     fn losses(&self, logits: &Tensor, dim: i64, others: Option<&Tensor>) -> Tensor {
         if self.decoupled {
             return self.decoupled(logits, dim, others);
         }
+        let Some(others) = others else { return diagonal_cross_entropy_sum(logits, dim, self.own.start) };
         let log_probs = logits.log_softmax(dim, logits.kind());
-        let own = log_probs.diagonal(self.own.start, 0, 1);
-        -match others {
-            None => own.sum(logits.kind()),
-            Some(others) => ((own + sum_where(&log_probs, others, dim)) / right_answers(others, dim, logits.kind())).sum(logits.kind()),
-        }
+        let right = log_probs.diagonal(self.own.start, 0, 1) + sum_where(&log_probs, others, dim);
+        -(right / right_answers(others, dim, logits.kind())).sum(logits.kind())
     }
 
     /// As [`Softmax::losses`], with a denominator of wrong answers alone. It may be negative. An anchor without a wrong answer has nothing to

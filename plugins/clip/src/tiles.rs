@@ -1,4 +1,4 @@
-//! What losses without the N × N matrix share.
+//! Tiles: what losses without the N × N matrix share.
 
 use std::ops::Range;
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::nn::VarStore;
+use vlhub_sdk::testkit::golden::losses::{encoded, float_waves, near, pair_features};
 use vlhub_sdk::testkit::objective as laws;
 use vlhub_sdk::{Tower, serde_json, tch};
 
-use crate::golden::{self, Close, Setting};
+use crate::golden::Setting;
 use crate::{ClipConfig, Positives, SiglipConfig};
 
 #[derive(Deserialize)]
@@ -104,7 +105,7 @@ fn check(what: &str, config: &impl Config<dyn Objective>, inputs: &BTreeMap<Stri
     features.insert(Modality::Image, "main", encoded("image", "image_pooled"));
     features.insert(Modality::Text, "main", encoded("text", "text_pooled"));
     let loss = objective.loss(&features, batch).expect("a loss");
-    loss.value().close(expected.0, 1e-5, what);
+    near(loss.value(), expected.0, 1e-5, what);
     loss.total.backward();
     for (name, gradient) in expected.1 {
         let gradient = match gradient.as_f64() {
@@ -170,7 +171,7 @@ fn the_loss_is_right_where_that_of_x_clip_leaves_its_range() {
         let what = format!("{}, dcl {}", case.name, case.dcl);
         let theirs: f64 = case.x_clip.parse().expect("a number, `inf` or `nan`");
         match case.name.as_str() {
-            "inside" => theirs.close(case.right, 1e-5, &what),
+            "inside" => near(theirs, case.right, 1e-5, &what),
             "overflow" => assert!(!theirs.is_finite(), "{what}: the defect is still pinned: {theirs}"),
             _ => assert!((theirs - case.right).abs() > 1.0 && (case.x_clip_double - case.right).abs() > 1.0, "{what}: {theirs}"),
         }
@@ -179,7 +180,7 @@ fn the_loss_is_right_where_that_of_x_clip_leaves_its_range() {
             let config = ClipConfig { init_log_scale: case.log_scale, dcl: case.dcl, tile, ..Default::default() };
             let (image, text) = (matrix(&case.image).set_requires_grad(true), matrix(&case.text).set_requires_grad(true));
             let loss = Setting::new(&store).loss(&config, &image, &text);
-            loss.value().close(case.right, 1e-5, &what);
+            near(loss.value(), case.right, 1e-5, &what);
             loss.total.backward();
             assert_eq!(image.grad().isfinite().all().int64_value(&[]), 1, "{what}: the gradient is finite");
         }
@@ -188,14 +189,14 @@ fn the_loss_is_right_where_that_of_x_clip_leaves_its_range() {
 
 #[test]
 fn equals_the_worked_examples_of_x_clip() {
-    let (image, text) = golden::waves();
+    let (image, text) = float_waves();
     for tile in [0, 3] {
         let e = ClipConfig { init_log_scale: 1.0, tile, ..Default::default() };
         for (config, expected, why) in
             [(e.clone(), 2.4306831539211053, "InfoNCE"), (ClipConfig { dcl: true, ..e.clone() }, 2.3022998111016166, "decoupled")]
         {
             let store = VarStore::new(Device::Cpu);
-            Setting::new(&store).loss(&config, &image, &text).value().close(expected, 1e-5, why);
+            near(Setting::new(&store).loss(&config, &image, &text).value(), expected, 1e-5, why);
         }
 
         // The second space of the example: images shifted by 0.1 times the column, texts in reverse.
@@ -209,8 +210,8 @@ fn equals_the_worked_examples_of_x_clip() {
         let shifted = normalize(&image) + Tensor::arange(8, (Kind::Float, Device::Cpu)) * 0.1;
         let mut features = Features::new(0..4, 4);
         features.insert(Modality::Image, "main", Encoded { embed: image.shallow_clone(), pooled: shifted, tokens: None });
-        features.insert(Modality::Text, "main", golden::encoded(&text));
-        objective.loss(&features, &Batch::new(4)).expect("a loss").value().close(1.99529885456394, 1e-5, "a second space");
+        features.insert(Modality::Text, "main", encoded(&text));
+        near(objective.loss(&features, &Batch::new(4)).expect("a loss").value(), 1.99529885456394, 1e-5, "a second space");
     }
 }
 
@@ -228,10 +229,10 @@ fn the_extra_projections_are_as_wide_as_the_towers_and_the_joint_space() {
 
 #[test]
 fn labels_that_are_asked_for_must_be_there() {
-    let (image, text) = golden::waves();
+    let (image, text) = float_waves();
     let store = VarStore::new(Device::Cpu);
     let objective = ClipConfig { positives: Positives::Labels, ..Default::default() }.build(&Setting::new(&store).cx()).expect("builds");
-    let error = objective.loss(&golden::features(&image, &text), &Batch::new(4)).expect_err("no labels").to_string();
+    let error = objective.loss(&pair_features(&image, &text), &Batch::new(4)).expect_err("no labels").to_string();
     assert!(error.contains("needs data with classes"), "{error}");
 }
 
@@ -256,7 +257,7 @@ fn the_variants_keep_the_laws_of_objectives() {
     ];
     for (name, config) in configs {
         let laws = [
-            ("builds_twice", laws::builds_twice as fn(&laws::Options) -> _),
+            ("builds_twice", laws::builds_twice as fn(&laws::ObjectiveOptions) -> _),
             ("needs", laws::needs),
             ("finite", laws::finite),
             ("gradients", laws::gradients),

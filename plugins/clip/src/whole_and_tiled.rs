@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
+use vlhub_sdk::testkit::golden::losses::near;
 use vlhub_sdk::testkit::toy::randn;
 
-use crate::golden::Close;
 use crate::positives::{Groups, Positives};
 use crate::sigmoid::Sigmoid;
 use crate::similarity;
@@ -60,7 +60,7 @@ fn check(inputs: &[Tensor], what: &str, loss: impl Fn(&[Tensor], &Range<i64>, i6
             for (kind, for_values, for_gradients) in [(Kind::Double, 1e-9, 1e-8), (Kind::Float, 1e-6, 1e-5)] {
                 let what = format!("{what}, rows {own:?}, tile {tile}, {kind:?}");
                 let (value, gradients) = outcome(inputs, kind, |leaves| loss(leaves, own, tile));
-                value.close(whole.0, for_values, &what);
+                near(value, whole.0, for_values, &what);
                 for (at, (ours, expected)) in gradients.iter().zip(&whole.1).enumerate() {
                     let off = largest(&(ours - expected));
                     assert!(
@@ -107,7 +107,8 @@ fn similarities() {
     check(&inputs(ROWS, 0.0, 1.0), "similarities", |leaves, own, tile| similarity::sum_over_own(&leaves[0], &leaves[1], own, tile));
 }
 
-/// Pairs that are told apart with a loss of 1e-9 and less: one minus a probability has no digit left, the probabilities of the others have all.
+/// Pairs that are told apart with a loss of 1e-9 and less: one minus a probability has no digit left, the probabilities of the others have
+/// all.
 #[test]
 fn what_a_trained_model_still_learns_is_exact() {
     let inputs = inputs(ROWS, 100f64.ln(), 3.0);

@@ -2,6 +2,7 @@
 
 use vlhub_sdk::nn::Activation;
 use vlhub_sdk::ops::cross_entropy_sum;
+use vlhub_sdk::options::{OptionProblems, both_towers};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{Captioner, Captioning, TextSide, Tower};
 
@@ -11,7 +12,7 @@ use crate::writer::Writer;
 /// The view that is captioned, and the view of its captions.
 const VIEW: &str = "main";
 
-/// Predicts each token of a caption from those before it and the image's tokens (CoCa, Yu et al., 2022, arXiv 2205.01917).
+/// Captioning loss: predicts each token of a caption from those before it and the image's tokens (CoCa, Yu et al., 2022, arXiv 2205.01917).
 ///
 /// The loss is the mean cross-entropy over all tokens but the start and the padding. A word whose id is also the padding's (CLIP's `!`) counts
 /// where it stands inside a text; open_clip leaves it out. The decoder reads the tokens of the text tower, which
@@ -21,9 +22,9 @@ const VIEW: &str = "main";
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct CaptionConfig {
-    /// Longest caption in tokens, start and end included; the text tower's by default.
+    /// Context length: the longest caption, in tokens, start and end included; the text tower's by default.
     pub context: Option<i64>,
-    /// Number of token ids; the text tower's by default.
+    /// Vocabulary size; the text tower's by default.
     pub vocab: Option<i64>,
     /// Width of a token; the text tower's by default, and it can be no other.
     pub width: Option<i64>,
@@ -33,9 +34,9 @@ pub struct CaptionConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Use x·σ(1.702 x) instead of GELU.
+    /// QuickGELU: use x·σ(1.702 x) instead of GELU.
     pub quick_gelu: bool,
-    /// Id that fills up short captions, before or behind which nothing is predicted; the text tower's by default.
+    /// Padding id, which fills up short captions, before or behind which nothing is predicted; the text tower's by default.
     pub pad: Option<i64>,
     /// Id with which a written caption starts; the tokenizer's by default.
     pub start: Option<i64>,
@@ -69,38 +70,28 @@ impl CaptionConfig {
         let (width, heads) = (self.width.unwrap_or(text.width), self.heads);
         let (context, vocab, pad) = (self.context.unwrap_or(context), self.vocab.unwrap_or(vocab), self.pad.unwrap_or(pad));
         let mlp_width = (width as f64 * self.mlp_ratio) as i64;
-        let mut problems = Vec::new();
-        let least = [("context", context, 2), ("vocab", vocab, 2), ("width", width, 1), ("layers", self.layers, 1), ("heads", heads, 1)];
-        for (name, value, least) in least {
-            if value < least {
-                problems.push(format!("`{name}` = {value} must be at least {least}"));
-            }
-        }
-        if heads > 0 && width % heads != 0 {
-            problems.push(format!("`heads` = {heads} does not divide `width` = {width}"));
-        }
-        if mlp_width < 1 {
-            problems.push(format!("`mlp_ratio` = {} leaves no width inside the MLP", self.mlp_ratio));
-        }
+        let mut problems = OptionProblems::default();
+        problems.at_least("context", context, 2);
+        problems.at_least("vocab", vocab, 2);
+        problems.at_least_one(&[("width", width), ("layers", self.layers), ("heads", heads)]);
+        problems.divides(("heads", heads), ("width", width));
+        problems.mlp_ratio("mlp_ratio", width, self.mlp_ratio);
         for (name, id) in [("pad", Some(pad)), ("start", self.start), ("end", self.end)] {
             if let Some(id) = id.filter(|id| !(0..vocab).contains(id)) {
                 problems.push(format!("`{name}` = {id} is outside of the vocabulary 0..{vocab}"));
             }
         }
-        if image.width != width {
-            problems.push(format!(
+        problems.ensure(image.width == width, || {
+            format!(
                 "the image tower's tokens have width {} and the decoder has `width` = {width}; give the image tower `attentional_pool = true` and \
                  the run `embed = {width}`, or towers of one width",
                 image.width
-            ));
-        }
-        if text.width != width {
-            problems
-                .push(format!("the text tower's tokens have width {} and the decoder has `width` = {width}; make them equal", text.width));
-        }
-        if !problems.is_empty() {
-            return Err(Error::Options(problems.join("; ")));
-        }
+            )
+        });
+        problems.ensure(text.width == width, || {
+            format!("the text tower's tokens have width {} and the decoder has `width` = {width}; make them equal", text.width)
+        });
+        problems.finish()?;
         let activation = if self.quick_gelu { Activation::QuickGelu } else { Activation::Gelu };
         Ok((Sizes { width, layers: self.layers, heads, mlp_width, vocab, activation }, context, pad))
     }
@@ -108,10 +99,7 @@ impl CaptionConfig {
 
 impl Config<dyn Objective> for CaptionConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        let lacks = |what: &str| Error::Options(format!("captioning needs an {what} tower; add `[backbone.{what}]` to the run"));
-        let image = cx.image.as_ref().ok_or_else(|| lacks("image"))?;
-        let text =
-            cx.text.as_ref().ok_or_else(|| Error::Options("captioning needs a text tower; add `[backbone.text]` to the run".into()))?;
+        let (image, text) = both_towers(cx, "captioning")?;
         let (sizes, context, pad) = self.resolve(image, text)?;
         let decoder = Decoder::new(&cx.shared.sub("text_decoder"), &sizes)?;
         Ok(Box::new(Caption { decoder, context, vocab: sizes.vocab, pad, start: self.start, end: self.end }))

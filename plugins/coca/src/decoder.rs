@@ -70,7 +70,7 @@ impl Decoder {
     /// When a name is taken, or the heads do not divide the width.
     pub fn new(path: &Path<'_>, sizes: &Sizes) -> Result<Self> {
         let Sizes { width, layers, heads, mlp_width, vocab, activation } = *sizes;
-        let config = BlockConfig { width, heads, mlp_width, activation, dropout: 0.0, start: Start::Clip { layers } };
+        let config = BlockConfig { width, heads, mlp_width, activation, start: Start::Clip { layers }, ..BlockConfig::default() };
         let (own, cross) = (path.sub("resblocks"), path.sub("cross_attn"));
         let block = |layer| Ok((Block::new(&own.sub(layer), &config)?, CrossBlock::new(&cross.sub(layer), &config, layers)?));
         let projection: Init = normal((width as f64).powf(-0.5));

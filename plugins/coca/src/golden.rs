@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::nn::VarStore;
+use vlhub_sdk::testkit::golden::losses::read;
 use vlhub_sdk::testkit::golden::{fill, numbers};
 use vlhub_sdk::{Captioning, Decoding, TextSide, Tower, serde_json};
 
@@ -47,9 +48,7 @@ struct Generated {
 }
 
 fn file() -> File {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/coca.json");
-    let text = std::fs::read_to_string(path).expect("tests/golden/coca.py writes it");
-    serde_json::from_str(&text).expect("the cases")
+    read(env!("CARGO_MANIFEST_DIR"), "coca")
 }
 
 fn table(name: &str, shape: &[i64]) -> Tensor {

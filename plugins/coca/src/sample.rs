@@ -1,30 +1,10 @@
-//! Captions token by token: the likeliest, or drawn.
+//! Greedy decoding and sampling of captions.
 
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::random::uniform;
+use vlhub_sdk::random::{SplitMix64, uniform};
 use vlhub_sdk::{Captioning, Decoding};
 
 use crate::writer::Writer;
-
-/// A generator whose numbers depend on its seed alone (SplitMix64, Steele et al., 2014).
-struct Draws(u64);
-
-impl RngCore for Draws {
-    fn next_u32(&mut self) -> u32 {
-        (self.next_u64() >> 32) as u32
-    }
-    fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-    fn fill_bytes(&mut self, into: &mut [u8]) {
-        for chunk in into.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next_u64().to_le_bytes()[..chunk.len()]);
-        }
-    }
-}
 
 /// A caption for each image. As in open_clip, a caption also ends with padding, and the last of `longest` tokens is the end token.
 ///
@@ -33,7 +13,7 @@ impl RngCore for Draws {
 pub(crate) fn captions(writer: &Writer<'_>, seeds: &[u64], how: &Captioning) -> Result<Vec<Vec<i64>>> {
     let end = writer.text.end;
     let mut captions = vec![vec![writer.text.start]; seeds.len()];
-    let mut draws: Vec<Draws> = seeds.iter().map(|seed| Draws(*seed)).collect();
+    let mut draws: Vec<SplitMix64> = seeds.iter().map(|seed| SplitMix64(*seed)).collect();
     let mut open: Vec<usize> = (0..captions.len()).collect();
     for length in 1..how.longest {
         if length + 1 == how.longest {
@@ -116,7 +96,7 @@ mod tests {
     /// How often each of four ids is drawn.
     fn shares(temperature: f64, top_k: usize, top_p: f64) -> [f64; 4] {
         let logits = [0.1f32.ln(), 0.4f32.ln(), 0.2f32.ln(), 0.3f32.ln()];
-        let mut rng = Draws(7);
+        let mut rng = SplitMix64(7);
         let mut counts = [0.0; 4];
         for _ in 0..20_000 {
             counts[draw(&logits, temperature, top_k, top_p, &mut rng)] += 1.0 / 20_000.0;

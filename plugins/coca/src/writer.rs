@@ -1,5 +1,6 @@
-//! What every way of writing captions shares: checks, the next token's logits, and the matrix of ids at the end.
+//! Caption generation: what every decoding method shares, that is checks, the next token's logits, and the matrix of ids at the end.
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{Captioning, Decoding, TextSide};
 
@@ -37,7 +38,7 @@ impl Writer<'_> {
     }
 
     fn check(&self, how: &Captioning, context: i64) -> Result<()> {
-        let mut problems = Vec::new();
+        let mut problems = OptionProblems::default();
         let Captioning { longest, shortest, repetition_penalty, .. } = *how;
         if !(2..=context).contains(&longest) {
             problems.push(format!("captions of at most {longest} tokens; the decoder writes 2 to {context}"));
@@ -74,11 +75,11 @@ impl Writer<'_> {
                 problems.push(format!("the {what} token {id} is outside of the decoder's vocabulary 0..{}", self.vocab));
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(Error::Options(problems.join("; "))) }
+        problems.finish()
     }
 
-    /// Logits of the token that follows each of `rows`: pairs of an image and a text so far, all of one length. Neither the end of a text that
-    /// is too short is possible, nor is a token as likely that the text already has, when repetition is penalised.
+    /// Logits of the token that follows each of `rows`: pairs of an image and a text so far, all of one length. Neither the end of a text
+    /// that is too short is possible, nor is a token as likely that the text already has, when repetition is penalised.
     ///
     /// # Errors
     /// What the text tower refuses.

@@ -2,9 +2,11 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, LayerNorm, Path, drop_path, normal, parameter};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
-use crate::tower::{Common, Pictures, Pool, Problems, Trunk, conv, places};
+use crate::tower::{Common, Pictures, Pool, Trunk, conv, places};
 
 /// Pixels between neighbouring places of the last map: the stem's 4, and three times 2.
 const REDUCTION: i64 = 32;
@@ -22,17 +24,17 @@ pub struct ConvNextConfig {
     pub depths: [i64; 4],
     /// Channels of each stage.
     pub dims: [i64; 4],
-    /// Put a global response norm into each MLP, as V2 does.
+    /// Global response normalisation in each MLP, as in V2.
     pub use_grn: bool,
-    /// What the gain of each branch (layer scale) starts at; 0 leaves the gains out, as V2 does.
+    /// Layer scale: what the gain of each branch starts at; 0 leaves the gains out, as V2 does.
     pub ls_init_value: f64,
     /// Keep the MLPs' weights in the shape of 1 × 1 convolutions, as timm's smallest networks do; the numbers are the same.
     pub conv_mlp: bool,
     /// ε of all layer norms.
     pub norm_eps: f64,
-    /// How the places of the last map become one vector.
+    /// Pooling: how the places of the last map become one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
@@ -45,7 +47,7 @@ pub struct ConvNextConfig {
 }
 
 impl Default for ConvNextConfig {
-    /// For a CPU and seconds: 64 px, 5 blocks of 16 to 128 channels; 0.27 million parameters.
+    /// A model for a CPU and seconds: 64 px, 5 blocks of 16 to 128 channels; 0.27 million parameters.
     fn default() -> Self {
         Self {
             image_size: 64,
@@ -59,8 +61,8 @@ impl Default for ConvNextConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -94,13 +96,13 @@ impl ConvNextConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(REDUCTION, &mut problems);
         problems.ensure(self.pool != Pool::AbsAttn, || "`pool` = \"abs_attn\" does not go with ConvNeXt's norm behind the pool".into());
         for (name, values) in [("depths", self.depths), ("dims", self.dims)] {
             problems.ensure(values.iter().all(|value| *value >= 1), || format!("`{name}` = {values:?} must be at least 1 each"));
         }
-        problems.ensure(self.norm_eps > 0.0, || format!("`norm_eps` = {} must be above 0", self.norm_eps));
+        problems.positive("norm_eps", self.norm_eps);
         problems.finish()
     }
 }

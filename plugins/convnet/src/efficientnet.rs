@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{ConvConfig, Path};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::mbconv::{Block, ConvNorm, Stage, Style, divisible};
-use crate::tower::{Common, Pictures, Pool, Problems, Trunk, places};
+use crate::tower::{Common, Pictures, Pool, Trunk, places};
 
 /// Stages of inverted residuals, scaled in width and depth together (EfficientNet, arXiv 1905.11946; V2, arXiv 2104.00298).
 ///
@@ -32,9 +34,9 @@ pub struct EfficientNetConfig {
     pub same_padding: bool,
     /// ε of all batch norms.
     pub bn_eps: f64,
-    /// How the places of the last map become one vector.
+    /// Pooling: how the places of the last map become one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
@@ -118,7 +120,7 @@ const V2_XL: &[&str] = &[
 ];
 
 impl Default for EfficientNetConfig {
-    /// For a CPU and seconds: 64 px, one block of each type, 128 channels at the end; 0.04 million parameters.
+    /// A model for a CPU and seconds: 64 px, one block of each type, 128 channels at the end; 0.04 million parameters.
     fn default() -> Self {
         let stages = ["cn_r1_k3_s1_e1_c16_skip", "ds_r1_k3_s2_e1_c16_se0.25", "er_r1_k3_s2_e4_c24", "ir_r2_k5_s2_e4_c32_se0.25"];
         Self {
@@ -134,8 +136,8 @@ impl Default for EfficientNetConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -184,7 +186,7 @@ impl EfficientNetConfig {
     /// # Errors
     /// Everything that is wrong with the options, at once.
     fn stages(&self) -> Result<Vec<Stage>> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(1, &mut problems);
         if self.pool == Pool::AbsAttn {
             let width = self.channels(self.num_features);
@@ -195,12 +197,10 @@ impl EfficientNetConfig {
                 format!("`pool` = \"abs_attn\" has heads of width 64, which do not divide the last map's {width} channels")
             });
         }
-        for (name, value) in [("stem_size", self.stem_size), ("num_features", self.num_features)] {
-            problems.ensure(value >= 1, || format!("`{name}` = {value} must be at least 1"));
-        }
+        problems.at_least_one(&[("stem_size", self.stem_size), ("num_features", self.num_features)]);
         let multipliers = [("channel_multiplier", self.channel_multiplier), ("depth_multiplier", self.depth_multiplier)];
         for (name, value) in multipliers.into_iter().chain([("bn_eps", self.bn_eps)]) {
-            problems.ensure(value > 0.0, || format!("`{name}` = {value} must be above 0"));
+            problems.positive(name, value);
         }
         problems.ensure(!self.arch_def.is_empty(), || "`arch_def` has no stage".into());
         let mut stages = Vec::new();
@@ -211,7 +211,7 @@ impl EfficientNetConfig {
                     channels: self.channels(stage.channels),
                     ..stage
                 }),
-                Err(why) => problems.ensure(false, || format!("the stage `{text}` of `arch_def` cannot be read: {why}")),
+                Err(why) => problems.push(format!("the stage `{text}` of `arch_def` cannot be read: {why}")),
             }
         }
         problems.finish().map(|()| stages)

@@ -2,9 +2,11 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Linear, Path, drop_path, normal, parameter};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
-use crate::tower::{Common, Pictures, Pool, Problems, Trunk, conv, places};
+use crate::tower::{Common, Pictures, Pool, Trunk, conv, places};
 
 /// Patches that a linear map mixes, and an MLP of each patch; affine maps instead of norms (ResMLP, arXiv 2105.03404).
 ///
@@ -24,9 +26,9 @@ pub struct ResMlpConfig {
     pub layers: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// What the gain of each branch (layer scale) starts at.
+    /// Layer scale: what the gain of each branch starts at.
     pub init_values: f64,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
@@ -39,7 +41,7 @@ pub struct ResMlpConfig {
 }
 
 impl Default for ResMlpConfig {
-    /// For a CPU and seconds: 32 px in 8 px patches, width 64, 4 blocks; 0.15 million parameters.
+    /// A model for a CPU and seconds: 32 px in 8 px patches, width 64, 4 blocks; 0.15 million parameters.
     fn default() -> Self {
         Self {
             image_size: 32,
@@ -51,8 +53,8 @@ impl Default for ResMlpConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -80,14 +82,11 @@ impl ResMlpConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(1, &mut problems);
-        for (name, value) in [("patch_size", self.patch_size), ("width", self.width), ("layers", self.layers)] {
-            problems.ensure(value >= 1, || format!("`{name}` = {value} must be at least 1"));
-        }
-        let (side, patch) = (self.image_size, self.patch_size);
-        problems.ensure(patch < 1 || side % patch == 0, || format!("`patch_size` = {patch} does not divide `image_size` = {side}"));
-        problems.ensure(self.mlp_width() >= 1, || format!("`mlp_ratio` = {} leaves no width inside the MLP", self.mlp_ratio));
+        problems.at_least_one(&[("patch_size", self.patch_size), ("width", self.width), ("layers", self.layers)]);
+        problems.divides(("patch_size", self.patch_size), ("image_size", self.image_size));
+        problems.mlp_ratio("mlp_ratio", self.width, self.mlp_ratio);
         problems.finish()
     }
 }

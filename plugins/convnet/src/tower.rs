@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 
 use vlhub_sdk::nn::timm::{AttentionPool, Proj};
-use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Path};
+use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Path, check_pictures};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::no_grad;
 
-/// How the places of the last map become one vector: timm's `global_pool`.
+/// Pooling: how the places of the last map become one vector: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -85,11 +86,7 @@ impl Backbone for Tower {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        let (size, side) = (input.size(), self.pictures.side);
-        if !input.is_floating_point() || size.len() != 4 || size[1..] != [3, side, side] {
-            let kind = input.kind();
-            return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {side}, {side}], not {kind:?} {size:?}")));
-        }
+        check_pictures(input, [self.pictures.side; 2])?;
         let values = self.trunk.features(input, noise);
         if tokens && values.size()[2] != self.width {
             return Err(Error::invalid(format!(
@@ -103,11 +100,7 @@ impl Backbone for Tower {
             Some(attention) => attention.forward(&values.transpose(1, 2).unsqueeze(-1)),
             None => self.trunk.head(self.pool.forward(&values)),
         };
-        let tokens = tokens.then(|| {
-            let size = values.size();
-            Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, values.device())), values }
-        });
-        Ok(Hidden { pooled, tokens })
+        Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(values)) })
     }
 
     fn stages(&self) -> Vec<String> {
@@ -167,28 +160,10 @@ impl Common {
     }
 
     /// Adds what is wrong with them. A picture below `least` pixels has no place left in the last map.
-    pub fn check(&self, least: i64, problems: &mut Problems) {
+    pub fn check(&self, least: i64, problems: &mut OptionProblems) {
         let Pictures { side, std, .. } = self.pictures;
-        problems.ensure(side >= least, || format!("`image_size` = {side} must be at least {least}"));
-        let share = self.drop_path;
-        problems.ensure((0.0..1.0).contains(&share), || format!("`drop_path` = {share} must be at least 0 and below 1"));
-        problems.ensure(std.iter().all(|std| *std > 0.0), || format!("`std` = {std:?} must be above 0 in each channel"));
-    }
-}
-
-/// Everything that is wrong with a table of options, to be told at once.
-#[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
-
-impl Problems {
-    /// Adds the problem unless all is well.
-    pub fn ensure(&mut self, well: bool, problem: impl FnOnce() -> String) {
-        if !well {
-            self.0.push(problem());
-        }
-    }
-
-    pub fn finish(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Options(self.0.join("; "))) }
+        problems.at_least("image_size", side, least);
+        problems.share("drop_path", self.drop_path);
+        problems.std(std);
     }
 }

@@ -5,7 +5,7 @@ use vlhub_sdk::random::{below, chance, shuffle};
 
 use crate::synonyms::Synonyms;
 
-/// Changes a few words of each caption: Easy Data Augmentation (Wei and Zou, 2019, arXiv 1901.11196), as DeCLIP (arXiv 2110.05208) uses it.
+/// Text augmentation that changes a few words of each caption: Easy Data Augmentation (Wei and Zou, 2019, arXiv 1901.11196), as DeCLIP (arXiv 2110.05208) uses it.
 ///
 /// Each text gets one of the operations, drawn with equal chance. Words are what stands between white space, and are joined by single
 /// spaces. A text never loses its last word; one that has none is left out, and a caption without any text is dropped.
@@ -24,7 +24,7 @@ pub struct EdaConfig {
     pub synonyms: Option<String>,
 }
 
-/// What may happen to a text.
+/// An operation on the words of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", rename_all = "lowercase")]
 #[schemars(crate = "vlhub_sdk::schemars")]

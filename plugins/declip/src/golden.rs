@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use vlhub_sdk::nn::Path;
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
+use vlhub_sdk::tch;
 use vlhub_sdk::tch::nn::VarStore;
+use vlhub_sdk::testkit::golden::losses::{encoded, read};
 use vlhub_sdk::testkit::golden::{fill, numbers};
 use vlhub_sdk::testkit::toy::{self, WIDTH};
-use vlhub_sdk::{serde_json, tch};
 
 use crate::{MlmConfig, NearestConfig, SimsiamConfig};
 
@@ -59,9 +60,7 @@ struct Step {
 }
 
 fn file() -> File {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/declip.json");
-    let text = std::fs::read_to_string(path).expect("tests/golden/declip.py writes it");
-    serde_json::from_str(&text).expect("the cases")
+    read(env!("CARGO_MANIFEST_DIR"), "declip")
 }
 
 fn cx(store: &VarStore) -> ObjectiveCx<'_> {
@@ -71,10 +70,6 @@ fn cx(store: &VarStore) -> ObjectiveCx<'_> {
 
 fn table(name: &str, shape: &[i64]) -> Tensor {
     Tensor::from_slice(&numbers(name, shape.iter().product::<i64>() as usize)).view(shape).set_requires_grad(true)
-}
-
-fn encoded(embed: &Tensor) -> Encoded {
-    Encoded { embed: embed.shallow_clone(), pooled: embed.shallow_clone(), tokens: None }
 }
 
 #[track_caller]

@@ -16,14 +16,4 @@ mod synonyms;
 
 pub use {eda::EdaConfig, mlm::MlmConfig, nearest::NearestConfig, simsiam::SimsiamConfig};
 
-use vlhub_sdk::prelude::*;
-
 vlhub_sdk::export!();
-
-/// At least single precision: half has too few digits for sums and norms.
-fn wide(x: &Tensor) -> Tensor {
-    match x.kind() {
-        Kind::Half | Kind::BFloat16 => x.to_kind(Kind::Float),
-        _ => x.shallow_clone(),
-    }
-}

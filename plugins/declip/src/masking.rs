@@ -1,29 +1,29 @@
-//! Which tokens of a text are hidden, and behind what.
+//! Masking of texts: which tokens are predicted, and what replaces them.
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random::{below, uniform};
 
-/// What stands in the labels where nothing is predicted.
+/// The label of tokens that are not predicted.
 pub(crate) const IGNORED: i64 = -1;
 
-/// How texts are masked.
+/// The masking of texts.
 #[derive(Clone, Debug)]
 pub(crate) struct Masking {
-    /// Share of the tokens of a text that is predicted.
+    /// Masking ratio: share of the tokens of a text that is predicted.
     pub share: f64,
-    /// Of these, the share that becomes another token.
+    /// Of these, the share that is replaced by a random token.
     pub random: f64,
-    /// Of these, the share that stays.
+    /// Of these, the share that is left as it is.
     pub keep: f64,
-    /// What the others become.
+    /// Mask id, which replaces the others.
     pub mask_id: i64,
-    /// Fills up short texts.
+    /// Padding id.
     pub pad: i64,
-    /// Number of ids.
+    /// Vocabulary size.
     pub vocab: i64,
-    /// Texts begin with a token that says so.
+    /// Whether texts begin with a start token.
     pub start: bool,
-    /// Texts end with a token that says so.
+    /// Whether texts end with an end token.
     pub end: bool,
 }
 

@@ -1,14 +1,14 @@
 //! The objective `mlm`.
 
 use vlhub_sdk::nn::{Linear, default_bound};
-use vlhub_sdk::ops::cross_entropy_sum;
+use vlhub_sdk::ops::{cross_entropy_sum, wide};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
 use crate::masking::{IGNORED, Masking};
-use crate::wide;
 
-/// Predicts masked words of a caption from the tokens of the text tower (BERT, arXiv 1810.04805; in DeCLIP, arXiv 2110.05208).
+/// Masked language modelling: predicts masked words of a caption from the tokens of the text tower (BERT, arXiv 1810.04805; in DeCLIP, arXiv 2110.05208).
 ///
 /// A second view of the text is made, in which some tokens are replaced. A linear map turns the tower's token at each such place into
 /// logits over the vocabulary, and the loss is the mean cross-entropy over all these places. Each text loses `mask` of its tokens, rounded,
@@ -19,7 +19,7 @@ use crate::wide;
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct MlmConfig {
-    /// Share of a text's tokens that is predicted, above 0 and at most 1. Start, end and padding do not count.
+    /// Masking ratio: share of a text's tokens that is predicted, above 0 and at most 1. Start, end and padding do not count.
     pub mask: f64,
     /// Of the predicted tokens, the share that becomes a random token, and not the mask: any but padding, mask, start and end.
     pub random: f64,
@@ -52,34 +52,18 @@ impl MlmConfig {
             return Err(Error::Options("the text tower reads no texts".into()));
         };
         let Self { mask, random, keep, mask_id, start, end, .. } = *self;
-        let mut problems = Vec::new();
-        if !(mask > 0.0 && mask <= 1.0) {
-            problems.push(format!("`mask` = {mask} is a share, above 0 and at most 1"));
-        }
-        for (name, share) in [("random", random), ("keep", keep)] {
-            if !(0.0..=1.0).contains(&share) {
-                problems.push(format!("`{name}` = {share} is a share, from 0 to 1"));
-            }
-        }
-        if random + keep > 1.0 {
-            problems.push(format!("`random` = {random} and `keep` = {keep} are more than 1 together"));
-        }
-        if !(0..vocab).contains(&mask_id) {
-            problems
-                .push(format!("`mask_id` = {mask_id} is outside of the text tower's vocabulary 0..{vocab}; enlarge `backbone.text.vocab`"));
-        }
-        if mask_id == pad {
-            problems.push(format!("`mask_id` = {mask_id} is the padding"));
-        }
-        if vocab < 5 {
-            problems.push(format!("a vocabulary of {vocab} ids has no room for padding, mask, start, end and a word"));
-        }
-        if self.view == self.from {
-            problems.push(format!("`view` = `{}` would replace the view that it is made `from`", self.view));
-        }
-        if !problems.is_empty() {
-            return Err(Error::Options(problems.join("; ")));
-        }
+        let mut problems = OptionProblems::default();
+        problems.ensure(mask > 0.0 && mask <= 1.0, || format!("`mask` = {mask} is a share, above 0 and at most 1"));
+        problems.probability("random", random);
+        problems.probability("keep", keep);
+        problems.ensure(random + keep <= 1.0, || format!("`random` = {random} and `keep` = {keep} are more than 1 together"));
+        problems.ensure((0..vocab).contains(&mask_id), || {
+            format!("`mask_id` = {mask_id} is outside of the text tower's vocabulary 0..{vocab}; enlarge `backbone.text.vocab`")
+        });
+        problems.ensure(mask_id != pad, || format!("`mask_id` = {mask_id} is the padding"));
+        problems.ensure(vocab >= 5, || format!("a vocabulary of {vocab} ids has no room for padding, mask, start, end and a word"));
+        problems.ensure(self.view != self.from, || format!("`view` = `{}` would replace the view that it is made `from`", self.view));
+        problems.finish()?;
         Ok(Masking { share: mask, random, keep, mask_id, pad, vocab, start, end })
     }
 }

@@ -2,15 +2,14 @@
 
 mod queue;
 
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::nn::LogitScale;
+use vlhub_sdk::ops::{diagonal_cross_entropy_sum, unit};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::tch;
-use vlhub_sdk::tch::nn::Init;
 
 use self::queue::Queue;
-use crate::wide;
 
-/// Pairs each image with the nearest neighbour of its text among texts of earlier steps (DeCLIP, arXiv 2110.05208; NNCLR, arXiv
+/// Nearest-neighbour contrast: pairs each image with the nearest neighbour of its text among texts of earlier steps (DeCLIP, arXiv 2110.05208; NNCLR, arXiv
 /// 2104.14548).
 ///
 /// With unit image features I, the neighbours U of the texts and the learnt scale s, the loss is `CE(s I Uᵀ)`: each image chooses among the
@@ -26,7 +25,7 @@ pub struct NearestConfig {
     pub images: Vec<String>,
     /// Text views. All of them enter the queue, the last one first.
     pub texts: Vec<String>,
-    /// How many texts the queue holds. It starts with random ones.
+    /// Queue size: how many texts it holds. It starts with random ones.
     pub queue: i64,
     /// Let each neighbour choose among the images too, and take the mean of both directions. DeCLIP does not.
     pub both: bool,
@@ -39,36 +38,22 @@ pub struct NearestConfig {
 impl Default for NearestConfig {
     fn default() -> Self {
         let main = || vec![String::from("main")];
-        Self { images: main(), texts: main(), queue: 65_536, both: false, init_log_scale: (1.0f64 / 0.07).ln(), max_scale: 100.0 }
+        Self { images: main(), texts: main(), queue: 65_536, both: false, init_log_scale: LogitScale::clip_start(), max_scale: 100.0 }
     }
 }
 
 impl NearestConfig {
     fn check(&self, cx: &ObjectiveCx<'_>) -> Result<()> {
-        let mut problems = Vec::new();
+        let mut problems = OptionProblems::default();
         for (name, views) in [("images", &self.images), ("texts", &self.texts)] {
-            if views.is_empty() {
-                problems.push(format!("`{name}` is empty; name at least one view, such as `main`"));
-            }
-            if views.iter().enumerate().any(|(at, view)| views[..at].contains(view)) {
-                problems.push(format!("`{name}` names a view twice"));
-            }
+            problems.ensure(!views.is_empty(), || format!("`{name}` is empty; name at least one view, such as `main`"));
+            let twice = views.iter().enumerate().any(|(at, view)| views[..at].contains(view));
+            problems.ensure(!twice, || format!("`{name}` names a view twice"));
         }
-        if self.queue < 1 {
-            problems.push(format!("`queue` = {} must be at least 1", self.queue));
-        }
-        if !self.init_log_scale.is_finite() {
-            problems.push(format!("`init_log_scale` = {} must be a finite number", self.init_log_scale));
-        }
-        if !(self.max_scale.is_finite() && self.max_scale >= 1.0) {
-            problems.push(format!("`max_scale` = {} must be at least 1, because the scale is kept in 1..=max_scale", self.max_scale));
-        }
-        for (tower, what) in [(&cx.image, "image"), (&cx.text, "text")] {
-            if tower.is_none() {
-                problems.push(format!("images and texts are compared, and the run has no `[backbone.{what}]`"));
-            }
-        }
-        if problems.is_empty() { Ok(()) } else { Err(Error::Options(problems.join("; "))) }
+        problems.at_least_one(&[("queue", self.queue)]);
+        problems.logit_scale(self.init_log_scale, self.max_scale);
+        problems.both_towers(cx, "a comparison of images with texts");
+        problems.finish()
     }
 }
 
@@ -76,27 +61,16 @@ impl Config<dyn Objective> for NearestConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
         self.check(cx)?;
         let queue = Queue::new(&cx.path, self.queue, cx.embed)?;
-        let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
-        Ok(Box::new(Nearest { config: self.clone(), log_scale, queue }))
+        let scale = LogitScale::new(cx, self.init_log_scale, self.max_scale);
+        Ok(Box::new(Nearest { config: self.clone(), scale, queue }))
     }
 }
 
 #[derive(Debug)]
 struct Nearest {
     config: NearestConfig,
-    log_scale: Tensor,
+    scale: LogitScale,
     queue: Queue,
-}
-
-/// Unit rows, in at least single precision.
-fn unit(embed: &Tensor) -> Tensor {
-    normalize(&wide(embed))
-}
-
-/// Sum of the cross-entropies of the rows, whose right answers lie on a diagonal that starts in column `offset`. The log-softmax subtracts
-/// the largest logit first and is exact where the right one is nearly alone.
-fn cross_entropy(logits: &Tensor, offset: i64) -> Tensor {
-    -logits.log_softmax(1, logits.kind()).diagonal(offset, 0, 1).sum(logits.kind())
 }
 
 impl Objective for Nearest {
@@ -109,20 +83,20 @@ impl Objective for Nearest {
     }
 
     fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
-        let scale = self.log_scale.exp();
+        let scale = self.scale.exp();
         let images = self.config.images.iter().map(|view| Ok(unit(&features.image(view)?.embed))).collect::<Result<Vec<_>>>()?;
         let start = features.own().start;
-        let mut sum = Tensor::zeros([], (Kind::Float, self.log_scale.device()));
+        let mut sum = Tensor::zeros([], (Kind::Float, self.scale.log().device()));
         let mut similarity = 0.0;
         for view in &self.config.texts {
             let (neighbours, cosines) = self.queue.neighbours(&unit(&features.text(view)?.embed.detach()));
             similarity += cosines.mean(Kind::Float).double_value(&[]);
             for image in &images {
                 let logits = &scale * features.own_rows(image).matmul(&neighbours.tr());
-                let mut one = cross_entropy(&logits, start);
+                let mut one = diagonal_cross_entropy_sum(&logits, 1, start);
                 if self.config.both {
                     let logits = &scale * features.own_rows(&neighbours).matmul(&image.tr());
-                    one = (one + cross_entropy(&logits, start)) / 2.0;
+                    one = (one + diagonal_cross_entropy_sum(&logits, 1, start)) / 2.0;
                 }
                 sum += one;
             }
@@ -135,9 +109,7 @@ impl Objective for Nearest {
     }
 
     fn after_step(&mut self, seen: &Features, _progress: f64) -> Result<()> {
-        tch::no_grad(|| {
-            let _ = self.log_scale.clamp_(0.0, self.config.max_scale.ln());
-        });
+        self.scale.clamp();
         for view in self.config.texts.iter().rev() {
             self.queue.push(&unit(&seen.text(view)?.embed));
         }
@@ -221,7 +193,7 @@ mod tests {
             };
             let image = unit(&features.image("main").expect("asked for").embed);
             let logits = neighbours.matmul(&image.tr()) / 0.07;
-            let other = cross_entropy(&logits, 0).double_value(&[]) / toy::ROWS as f64;
+            let other = diagonal_cross_entropy_sum(&logits, 1, 0).double_value(&[]) / toy::ROWS as f64;
             (objective.loss(&features, &Batch::new(toy::ROWS)).expect("a loss").value(), other)
         };
         let ((one, other), (mean, _)) = (value(false), value(true));

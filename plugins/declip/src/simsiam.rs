@@ -1,13 +1,12 @@
 //! The objective `simsiam`.
 
 use vlhub_sdk::nn::Projector;
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::ops::{normalize, wide};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
-use crate::wide;
-
-/// Predicts one picture of an image from another one, without negatives (SimSiam, Chen and He, 2020, arXiv 2011.10566; in DeCLIP, arXiv
+/// Siamese prediction of one view of a picture from another one, without negatives (SimSiam, Chen and He, 2020, arXiv 2011.10566; in DeCLIP, arXiv
 /// 2110.05208).
 ///
 /// With z the projection of a picture's features and p the prediction from z, the loss is `−(cos(p₁, z₂) + cos(p₂, z₁)) / 2`, averaged over
@@ -50,16 +49,13 @@ impl Default for SimsiamConfig {
 
 impl Config<dyn Objective> for SimsiamConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        let lacks = || Error::Options("two pictures of one image need an image tower; add `[backbone.image]` to the run".into());
-        let tower = cx.image.as_ref().ok_or_else(lacks)?;
-        for (name, width) in [("hidden", self.hidden), ("out", self.out), ("bottleneck", self.bottleneck)] {
-            if width < 1 {
-                return Err(Error::Options(format!("`{name}` = {width} must be at least 1")));
-            }
-        }
-        if self.views.0 == self.views.1 {
-            return Err(Error::Options(format!("`views` are `{}` twice; a picture says nothing about itself", self.views.0)));
-        }
+        let (first, second) = &self.views;
+        let mut problems = OptionProblems::default();
+        problems.at_least_one(&[("hidden", self.hidden), ("out", self.out), ("bottleneck", self.bottleneck)]);
+        problems.ensure(first != second, || format!("`views` are `{first}` twice; a picture says nothing about itself"));
+        problems.finish()?;
+        let no_tower = || Error::Options("two pictures of one image need an image tower; add `[backbone.image]` to the run".into());
+        let tower = cx.image.as_ref().ok_or_else(no_tower)?;
         let input = if self.on == On::Embed { cx.embed } else { tower.width };
         Ok(Box::new(Simsiam {
             projector: Projector::new(&cx.path.sub("projector"), &[input, self.hidden, self.hidden, self.out], true)?,
@@ -124,12 +120,7 @@ mod tests {
 
     #[test]
     fn equals_the_worked_example() {
-        let wave = |f: &dyn Fn(f64, f64) -> f64| {
-            let values: Vec<f64> = (0..32).map(|at| f(f64::from(at / 8), f64::from(at % 8))).collect();
-            Tensor::from_slice(&values).view([4, 8])
-        };
-        let p1 = wave(&|i, j| (0.5 + 1.3 * i + 0.7 * j).sin());
-        let p2 = wave(&|i, j| (0.2 + 0.9 * i + 1.1 * j).cos());
+        let (p1, p2) = vlhub_sdk::testkit::golden::losses::waves();
         let (z1, z2) = (p1.flip([1]), p2.flip([1]));
         let loss = -(cosines(&p1, &z2) + cosines(&p2, &z1)).mean(Kind::Double).double_value(&[]) / 2.0;
         assert!((loss - -0.07027534845487).abs() < 1e-12, "DeCLIP's form: {loss}");

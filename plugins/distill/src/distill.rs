@@ -1,18 +1,16 @@
 //! The objective `distill`.
 
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::nn::LogitScale;
+use vlhub_sdk::ops::unit;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pairs::{self, ViewPair};
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::tch;
-use vlhub_sdk::tch::nn::Init;
 
-/// Names of an image view and of a text view.
-type Pair = (String, String);
-
-/// Chooses among the texts and images of a batch as a teacher does (open_clip's `DistillClipLoss` without its contrastive part).
+/// Knowledge distillation: chooses among the texts and images of a batch as a teacher does (open_clip's `DistillClipLoss` without its contrastive part).
 ///
-/// With unit features I and T and the scale s of each model, Z = s I Tᵀ, and the rows of the whole batch as anchors, the loss is the mean over
-/// the rows i and both directions of `−Σⱼ softmax(Zᵢⱼ of the teacher) · log softmax(Zᵢⱼ)`. Nothing flows back into the teacher, whose joint space
-/// may have another width. open_clip trains with `[objective.clip]` beside it, each with the weight 1.
+/// With unit features I and T and the scale s of each model, Z = s I Tᵀ, and the rows of the whole batch as anchors, the loss is the mean
+/// over the rows i and both directions of `−Σⱼ softmax(Zᵢⱼ of the teacher) · log softmax(Zᵢⱼ)`. Nothing flows back into the teacher, whose
+/// joint space may have another width. open_clip trains with `[objective.clip]` beside it, each with the weight 1.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -26,7 +24,7 @@ pub struct DistillConfig {
     /// Upper bound of the logit scale, kept after every step; its lower bound is 1.
     pub max_scale: f64,
     /// Pairs of an image view and a text view, which the teacher reads too; the loss is the mean over them.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<ViewPair>,
 }
 
 impl Default for DistillConfig {
@@ -34,9 +32,9 @@ impl Default for DistillConfig {
         Self {
             teacher: "teacher".into(),
             teacher_log_scale: None,
-            init_log_scale: (1.0f64 / 0.07).ln(),
+            init_log_scale: LogitScale::clip_start(),
             max_scale: 100.0,
-            pairs: vec![("main".into(), "main".into())],
+            pairs: pairs::main_pair(),
         }
     }
 }
@@ -44,34 +42,24 @@ impl Default for DistillConfig {
 impl DistillConfig {
     /// Everything that is wrong, before a parameter is made.
     fn check(&self, cx: &ObjectiveCx<'_>) -> Result<()> {
-        let mut problems = Vec::new();
-        if self.pairs.is_empty() {
-            problems.push("`pairs` is empty; name at least one pair, such as `[[\"main\", \"main\"]]`".to_owned());
+        let mut problems = OptionProblems::default();
+        problems.pairs(&self.pairs);
+        problems.logit_scale(self.init_log_scale, self.max_scale);
+        if let Some(log_scale) = self.teacher_log_scale {
+            problems.finite("teacher_log_scale", log_scale);
         }
-        if !(self.max_scale.is_finite() && self.max_scale >= 1.0) {
-            problems.push(format!("`max_scale` is {}; it must be at least 1, because the scale is kept in 1..=max_scale", self.max_scale));
-        }
-        for (name, value) in [("init_log_scale", Some(self.init_log_scale)), ("teacher_log_scale", self.teacher_log_scale)] {
-            if let Some(value) = value.filter(|value| !value.is_finite()) {
-                problems.push(format!("`{name}` is {value}; it must be a finite number"));
-            }
-        }
-        for (tower, what) in [(&cx.image, "image"), (&cx.text, "text")] {
-            if tower.is_none() {
-                problems.push(format!("distillation needs the model's {what} tower; add `[backbone.{what}]` to the run"));
-            }
-        }
+        problems.both_towers(cx, "distillation");
         match cx.teacher(&self.teacher) {
             Ok(teacher) => {
                 for (tower, what) in [(&teacher.image, "image"), (&teacher.text, "text")] {
-                    if tower.is_none() {
-                        problems.push(format!("the teacher `{}` has no {what} tower; take a model with both towers", self.teacher));
-                    }
+                    problems.ensure(tower.is_some(), || {
+                        format!("the teacher `{}` has no {what} tower; take a model with both towers", self.teacher)
+                    });
                 }
             }
             Err(error) => problems.push(format!("`teacher`: {error}")),
         }
-        if problems.is_empty() { Ok(()) } else { Err(Error::Options(problems.join("; "))) }
+        problems.finish()
     }
 }
 
@@ -79,15 +67,15 @@ impl Config<dyn Objective> for DistillConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
         self.check(cx)?;
         let teacher_log_scale = self.teacher_log_scale.or(cx.teacher(&self.teacher)?.log_scale);
-        let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
-        Ok(Box::new(Distill { config: self.clone(), log_scale, teacher_log_scale }))
+        let scale = LogitScale::new(cx, self.init_log_scale, self.max_scale);
+        Ok(Box::new(Distill { config: self.clone(), scale, teacher_log_scale }))
     }
 }
 
 #[derive(Debug)]
 struct Distill {
     config: DistillConfig,
-    log_scale: Tensor,
+    scale: LogitScale,
     teacher_log_scale: Option<f64>,
 }
 
@@ -117,12 +105,12 @@ impl Distill {
     }
 
     /// The student's features, or the teacher's, whose graph is cut off.
-    fn side(&self, features: &Features, pair: &Pair, teacher: bool) -> Result<Side> {
-        let (image, text) = (Need::image(&pair.0), Need::text(&pair.1));
+    fn side(&self, features: &Features, pair: &ViewPair, teacher: bool) -> Result<Side> {
+        let (image, text) = (Forward::image(&pair.0), Forward::text(&pair.1));
         if !teacher {
-            return Ok(Side { image: unit(features, &image)?, text: unit(features, &text)?, scale: self.log_scale.exp() });
+            return Ok(Side { image: of(features, &image)?, text: of(features, &text)?, scale: self.scale.exp() });
         }
-        let of_teacher = |need: Need| Ok::<_, Error>(unit(features, &need.from_teacher(&self.config.teacher))?.detach());
+        let of_teacher = |forward: Forward| Ok::<_, Error>(of(features, &forward.from_teacher(&self.config.teacher))?.detach());
         let (image, text) = (of_teacher(image)?, of_teacher(text)?);
         let scale = Tensor::from(self.teacher_scale()?).to_kind(image.kind()).to_device(image.device());
         Ok(Side { image, text, scale })
@@ -148,13 +136,9 @@ fn cross_entropy(teacher: &Tensor, student: &Tensor, dim: i64) -> Tensor {
     -(teacher.softmax(dim, teacher.kind()) * student.log_softmax(dim, student.kind())).sum(student.kind())
 }
 
-/// Unit rows. Half precision has too few digits for a scale of 100 times a cosine, so it is widened first.
-fn unit(features: &Features, need: &Need) -> Result<Tensor> {
-    let embed = &features.get(need)?.embed;
-    Ok(match embed.kind() {
-        Kind::Half | Kind::BFloat16 => normalize(&embed.to_kind(Kind::Float)),
-        _ => normalize(embed),
-    })
+/// Unit rows of the embeddings of a forward pass, `[N, D]`.
+fn of(features: &Features, forward: &Forward) -> Result<Tensor> {
+    Ok(unit(&features.get(forward)?.embed))
 }
 
 impl Objective for Distill {
@@ -164,10 +148,8 @@ impl Objective for Distill {
 
     fn needs(&self) -> Vec<Need> {
         let of_both = |need: Need| [need.clone(), need.from_teacher(&self.config.teacher)];
-        let views = self.config.pairs.iter().flat_map(|(image, text)| [Need::image(image), Need::text(text)]);
-        let mut needs: Vec<_> = views.flat_map(of_both).collect();
+        let mut needs: Vec<_> = pairs::needs(&self.config.pairs).into_iter().flat_map(of_both).collect();
         needs.sort();
-        needs.dedup();
         needs
     }
 
@@ -177,20 +159,17 @@ impl Objective for Distill {
     }
 
     fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
-        let of_pair = |pair: &Pair| {
+        let of_pair = |pair: &ViewPair| {
             let (student, teacher) = (self.side(features, pair, false)?, self.side(features, pair, true)?);
             Ok(sum_over_own(&student, &teacher, features))
         };
         let sums = self.config.pairs.iter().map(of_pair).collect::<Result<Vec<_>>>()?;
         let loss = Tensor::stack(&sums, 0).mean(None::<Kind>) / features.total() as f64;
-        Ok(Loss::from(loss).with("logit_scale", self.log_scale.exp().double_value(&[])))
+        Ok(Loss::from(loss).with("logit_scale", self.scale.value()))
     }
 
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
-        let bound = self.config.max_scale.ln();
-        tch::no_grad(|| {
-            let _ = self.log_scale.clamp_(0.0, bound);
-        });
+        self.scale.clamp();
         Ok(())
     }
 }

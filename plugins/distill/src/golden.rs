@@ -2,21 +2,16 @@
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::nn::VarStore;
-use vlhub_sdk::{Teacher, Tower, serde_json};
+use vlhub_sdk::testkit::golden::losses::{cases, close, encoded, float_waves, matrix, near, number};
+use vlhub_sdk::{Teacher, Tower};
 
 use crate::DistillConfig;
 
-/// Loss to 1e-5, gradients to 1e-4 of their largest entry.
-#[track_caller]
-fn close(actual: f64, expected: f64, tolerance: f64, why: &str) {
-    let allowed = tolerance * expected.abs().max(1.0);
-    assert!((actual - expected).abs() <= allowed, "{why}: {actual} is not {expected} within {allowed:e}");
-}
-
 fn tower(image: bool) -> Tower {
-    let input = match image {
-        true => InputSpec::Image { size: (4, 4), mean: [0.0; 3], std: [1.0; 3] },
-        false => InputSpec::Text { context: 5, vocab: 10, pad: 0, truncates: false },
+    let input = if image {
+        InputSpec::Image { size: (4, 4), mean: [0.0; 3], std: [1.0; 3] }
+    } else {
+        InputSpec::Text { context: 5, vocab: 10, pad: 0, truncates: false }
     };
     Tower { input, width: 8 }
 }
@@ -32,18 +27,14 @@ fn config() -> DistillConfig {
     DistillConfig { teacher: "big".into(), ..Default::default() }
 }
 
-fn encoded(embed: &Tensor) -> Encoded {
-    Encoded { embed: embed.shallow_clone(), pooled: embed.shallow_clone(), tokens: None }
-}
-
 /// Features of the view `main`: the student's image and text, then the teacher's.
 fn features(of: [&Tensor; 4]) -> Features {
     let rows = of[0].size()[0];
     let mut features = Features::new(0..rows, rows);
-    let needs = [Need::image("main"), Need::text("main")];
+    let forwards = [Forward::image("main"), Forward::text("main")];
     for (at, embed) in of.into_iter().enumerate() {
-        let need = needs[at % 2].clone();
-        features.insert_for(&if at < 2 { need } else { need.from_teacher("big") }, encoded(embed));
+        let forward = forwards[at % 2].clone();
+        features.insert_for(if at < 2 { forward } else { forward.from_teacher("big") }, encoded(embed));
     }
     features
 }
@@ -53,14 +44,9 @@ fn loss(config: &DistillConfig, store: &VarStore, teacher_log_scale: Option<f64>
     objective.loss(&features(of).only(&objective.needs(), "distill"), &Batch::new(of[0].size()[0]))
 }
 
-/// `I[i][j] = sin(.5 + 1.3 i + .7 j)` and `T[i][j] = cos(.2 + .9 i + 1.1 j)`, 4 rows of 8, and a teacher of their signed squares: the worked
-/// example of the reference specification.
+/// The inputs of the worked example, and a teacher of their signed squares.
 fn waves() -> [Tensor; 4] {
-    let wave = |f: &dyn Fn(f64, f64) -> f64| {
-        let values: Vec<f32> = (0..32).map(|at| f(f64::from(at / 8), f64::from(at % 8)) as f32).collect();
-        Tensor::from_slice(&values).view([4, 8])
-    };
-    let (image, text) = (wave(&|i, j| (0.5 + 1.3 * i + 0.7 * j).sin()), wave(&|i, j| (0.2 + 0.9 * i + 1.1 * j).cos()));
+    let (image, text) = float_waves();
     let (teacher_image, teacher_text) = (&image * image.abs(), &text * text.abs());
     [image, text, teacher_image, teacher_text]
 }
@@ -76,34 +62,26 @@ fn equals_the_worked_example() {
         let store = VarStore::new(Device::Cpu);
         let config = DistillConfig { teacher_log_scale: options, ..config() };
         let found = loss(&config, &store, of_weights, [&image, &text, &teacher_image, &teacher_text]).expect("a loss");
-        close(found.value(), 0.108714859526072, 1e-5, why);
+        near(found.value(), 0.108714859526072, 1e-5, why);
     }
 }
 
+/// Loss to 1e-5, gradients to 1e-4 of their largest entry.
 #[test]
 fn loss_and_gradients_equal_open_clip() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/distill.json");
-    let text = std::fs::read_to_string(file).expect("tests/golden/distill.py writes it");
-    let golden: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let cases = golden["cases"].as_array().expect("a list of cases");
+    let cases = cases(env!("CARGO_MANIFEST_DIR"), "distill", "cases");
     assert_eq!(cases.len(), 4);
-    for case in cases {
-        let origin = format!("{} of {}", case["name"], golden["origin"]);
-        let matrix = |key: &str| {
-            let rows: Vec<Vec<f32>> = serde_json::from_value(case[key].clone()).expect(key);
-            Tensor::stack(&rows.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
-        };
-        let number = |key: &str| case[key].as_f64().expect(key);
-        let leaves = ["image", "text", "teacher_image", "teacher_text"].map(|key| matrix(key).set_requires_grad(true));
+    for case in &cases {
+        let origin = format!("{} of open_clip", case["name"]);
+        let number = |key: &str| number(case, key);
+        let leaves = ["image", "text", "teacher_image", "teacher_text"].map(|key| matrix(case, key).set_requires_grad(true));
         let store = VarStore::new(Device::Cpu);
         let config = DistillConfig { init_log_scale: number("logit_scale"), ..config() };
         let found = loss(&config, &store, Some(number("teacher_log_scale")), leaves.each_ref()).expect("a loss");
-        close(found.value(), number("loss"), 1e-5, &origin);
+        near(found.value(), number("loss"), 1e-5, &origin);
         found.total.backward();
         for (leaf, key) in leaves.iter().zip(["image_grad", "text_grad"]) {
-            let expected = matrix(key);
-            let worst = (leaf.grad() - &expected).abs().max().double_value(&[]) / expected.abs().max().double_value(&[]);
-            assert!(worst <= 1e-4, "{origin}: {key} is off by {worst:e} of its largest entry");
+            close(&leaf.grad(), &matrix(case, key), 1e-4, &format!("{origin}: {key}"));
         }
         let slope = store.variables()["logit_scale"].grad().double_value(&[]);
         let wanted = number("logit_scale_grad");
@@ -159,11 +137,11 @@ fn several_pairs_are_averaged_and_the_teacher_reads_them_all() {
     assert_eq!(objective.needs(), needs, "one forward for each view and model");
     let mut all = features([&image, &text, &teacher_image, &teacher_text]);
     all.insert(Modality::Text, "eda", encoded(&image));
-    all.insert_for(&Need::text("eda").from_teacher("big"), encoded(&teacher_image));
+    all.insert_for(Forward::text("eda").from_teacher("big"), encoded(&teacher_image));
     let both = objective.loss(&all, &Batch::new(4)).expect("a loss").value();
     let one = |of: [&Tensor; 4]| loss(&config(), &VarStore::new(Device::Cpu), Some(1.5), of).expect("a loss").value();
     let (first, second) = (one([&image, &text, &teacher_image, &teacher_text]), one([&image, &image, &teacher_image, &teacher_image]));
-    close(both, (first + second) / 2.0, 1e-5, "the mean over the two pairs");
+    near(both, (first + second) / 2.0, 1e-5, "the mean over the two pairs");
 }
 
 #[test]
@@ -173,7 +151,7 @@ fn the_scale_is_shared_and_stays_between_one_and_its_bound() {
         let mut objective = DistillConfig { init_log_scale: start, ..config() }.build(&cx(&store, Some(1.0))).expect("builds");
         objective.after_step(&Features::new(0..0, 0), 1.0).expect("clamps");
         assert_eq!(store.variables().keys().collect::<Vec<_>>(), ["logit_scale"], "the name of published checkpoints, and nothing else");
-        close(store.variables()["logit_scale"].double_value(&[]), end, 1e-6, why);
+        near(store.variables()["logit_scale"].double_value(&[]), end, 1e-6, why);
     }
 }
 

@@ -35,9 +35,8 @@ enum Maps {
 impl Maps {
     fn new(path: &Path<'_>, config: &EvaConfig) -> Result<Self> {
         let (width, bias, start) = (config.width, config.qkv_bias, normal(0.02));
-        let map = |name: &str, output: i64, bias: bool| match bias {
-            true => linear(&path.sub(name), width, output, 0.02),
-            false => Linear::without_bias(&path.sub(name), width, output, start),
+        let map = |name: &str, output: i64, bias: bool| {
+            if bias { linear(&path.sub(name), width, output, 0.02) } else { Linear::without_bias(&path.sub(name), width, output, start) }
         };
         let key_bias = bias && config.attn_type == AttnType::Rope;
         Ok(match (config.qkv_fused, config.attn_type) {

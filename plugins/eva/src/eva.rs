@@ -1,6 +1,6 @@
 //! The tower.
 
-use vlhub_sdk::nn::{Conv2d, ConvConfig, LayerNorm, Path, normal, parameter};
+use vlhub_sdk::nn::{Conv2d, ConvConfig, LayerNorm, Path, check_pictures, normal, parameter};
 use vlhub_sdk::prelude::*;
 
 use crate::block::Block;
@@ -56,10 +56,7 @@ impl Eva {
         Ok(Self {
             patch_embed: Conv2d::new(&path.sub("patch_embed").sub("proj"), patch)?,
             prefix,
-            pos_embed: match config.use_abs_pos_emb {
-                true => Some(parameter(path, "pos_embed", &[1, positions, width], normal(0.02))?),
-                false => None,
-            },
+            pos_embed: config.use_abs_pos_emb.then(|| parameter(path, "pos_embed", &[1, positions, width], normal(0.02))).transpose()?,
             rope: config.use_rot_pos_emb.then(|| Rope::new(&config)),
             norm_pre: norm(config.use_pre_transformer_norm, "norm_pre")?,
             blocks: (0..config.layers).map(|layer| Block::new(&blocks.sub(layer), &config, layer)).collect::<Result<_>>()?,
@@ -109,15 +106,6 @@ impl Eva {
         };
         self.fc_norm.as_ref().map_or_else(|| pooled.shallow_clone(), |norm| norm.forward(&pooled))
     }
-
-    fn check(&self, images: &Tensor) -> Result<()> {
-        let (size, side) = (images.size(), self.config.image_size);
-        if !images.is_floating_point() || size.len() != 4 || size[1..] != [3, side, side] {
-            let kind = images.kind();
-            return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {side}, {side}], not {kind:?} {size:?}")));
-        }
-        Ok(())
-    }
 }
 
 impl Backbone for Eva {
@@ -131,7 +119,7 @@ impl Backbone for Eva {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        self.check(input)?;
+        check_pictures(input, [self.config.image_size; 2])?;
         let x = self.embed(input);
         let (x, kept) = match noise {
             Some(noise) if self.config.patch_dropout > 0.0 => {
@@ -146,11 +134,7 @@ impl Backbone for Eva {
         let x = norm(&self.norm, x);
         let patches = x.narrow(1, self.config.prefix(), x.size()[1] - self.config.prefix());
         let pooled = self.pool(&x, &patches);
-        let tokens = tokens.then(|| {
-            let size = patches.size();
-            Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, patches.device())), values: patches }
-        });
-        Ok(Hidden { pooled, tokens })
+        Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(patches)) })
     }
 
     fn stages(&self) -> Vec<String> {

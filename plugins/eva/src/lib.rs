@@ -11,7 +11,6 @@ pub mod eva;
 pub mod options;
 pub mod pool;
 mod presets;
-mod problems;
 pub mod rope;
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{LayerNorm, Path};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
-
-use crate::problems::Problems;
 
 /// Vision transformer with the parts that EVA (arXiv 2211.07636), EVA-02 (arXiv 2303.11331) and the Perception Encoder (arXiv 2504.13181)
 /// add to it, as timm's `Eva`.
@@ -27,7 +27,7 @@ pub struct EvaConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Put a gate into the MLP: SiLU of one map times another (SwiGLU, arXiv 2002.05202).
+    /// SwiGLU MLP (arXiv 2002.05202): a gate, SiLU of one map times another.
     pub swiglu_mlp: bool,
     /// Layer norm inside the MLP.
     pub scale_mlp: bool,
@@ -39,17 +39,17 @@ pub struct EvaConfig {
     pub qkv_fused: bool,
     /// Which of timm's attention layers the blocks have.
     pub attn_type: AttnType,
-    /// Where the factors of a learned scale of each branch start (layer scale, arXiv 2103.17239); none without a value.
+    /// Layer scale (arXiv 2103.17239): where the factors of a learned scale of each branch start; none without a value.
     pub init_values: Option<f64>,
     /// Whether there is a class token.
     pub class_token: bool,
-    /// Number of further learned tokens (registers, arXiv 2309.16588).
+    /// Number of register tokens, further learned ones (arXiv 2309.16588).
     pub num_reg_tokens: i64,
     /// Leave class and register tokens without a learned position.
     pub no_embed_class: bool,
-    /// Add a learned position to each token.
+    /// Absolute position embedding: add a learned position to each token.
     pub use_abs_pos_emb: bool,
-    /// Turn queries and keys by the place of their patch (RoFormer, arXiv 2104.09864).
+    /// Rotary position embedding (RoFormer, arXiv 2104.09864): turn queries and keys by the place of their patch.
     pub use_rot_pos_emb: bool,
     /// Height and width of the map, in patches, over whose coordinates a map of any size is stretched; 0 leaves coordinates as they are.
     pub ref_feat_shape: i64,
@@ -59,7 +59,7 @@ pub struct EvaConfig {
     pub rope_grid_indexing: GridIndexing,
     /// The slowest pair of channels turns about this many times slower than the fastest.
     pub rope_temperature: f64,
-    /// Normalise after each branch instead of before it.
+    /// Post-norm: normalise after each branch instead of before it.
     pub use_post_norm: bool,
     /// Layer norm before the first block; the patches' map has no bias then.
     pub use_pre_transformer_norm: bool,
@@ -71,17 +71,18 @@ pub struct EvaConfig {
     pub attn_pool_num_heads: Option<i64>,
     /// Width inside its MLP, as a multiple of `width`; without a value, `mlp_ratio`.
     pub attn_pool_mlp_ratio: Option<f64>,
-    /// Added to the variance in each layer norm.
+    /// ε of the layer norms, added to the variance.
     pub norm_eps: f64,
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
-    /// Share of the patches that is left out of each picture while training (FLIP, arXiv 2212.00794); 0 keeps all.
+    /// Patch dropout: share of the patches that is left out of each picture while training (FLIP, arXiv 2212.00794); 0 keeps all.
     pub patch_dropout: f64,
-    /// Probability of leaving out a branch of the last block for a row while training; less in earlier blocks (arXiv 1603.09382).
+    /// Stochastic depth (arXiv 1603.09382): probability of leaving out a branch of the last block for a row while training; less in earlier
+    /// blocks.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -111,7 +112,7 @@ pub enum GridIndexing {
     Xy,
 }
 
-/// Where the pooled output comes from: timm's `global_pool`.
+/// Pooling: where the pooled output comes from: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -173,8 +174,8 @@ impl EvaConfig {
             proj_bias: false,
             patch_dropout: 0.0,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 
@@ -210,33 +211,34 @@ impl EvaConfig {
     /// Everything that is wrong, at once.
     pub(crate) fn check(&self) -> Result<()> {
         let Self { image_size, patch_size, width, layers, heads, mlp_ratio, norm_eps, rope_temperature, .. } = *self;
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         let sizes = [("image_size", image_size), ("patch_size", patch_size), ("width", width), ("layers", layers), ("heads", heads)];
         problems.at_least_one(&sizes);
         problems.at_least_one(&[("attn_pool_num_heads", self.pool_heads())]);
         problems.divides(("patch_size", patch_size), ("image_size", image_size));
         problems.divides(("heads", heads), ("width", width));
-        for (name, value) in [("num_reg_tokens", self.num_reg_tokens), ("ref_feat_shape", self.ref_feat_shape)] {
-            problems.add(value < 0, || format!("`{name}` = {value} must be at least 0"));
-        }
-        problems.add(self.mlp_width() < 1, || format!("`mlp_ratio` = {mlp_ratio} leaves no width inside the MLP"));
-        problems.add(norm_eps <= 0.0, || format!("`norm_eps` = {norm_eps} must be above 0"));
-        problems.add(rope_temperature <= 0.0, || format!("`rope_temperature` = {rope_temperature} must be above 0"));
-        problems.add(self.use_rot_pos_emb && heads > 0 && width % heads == 0 && width / heads % 4 != 0, || {
+        problems.at_least("num_reg_tokens", self.num_reg_tokens, 0);
+        problems.at_least("ref_feat_shape", self.ref_feat_shape, 0);
+        problems.mlp_ratio("mlp_ratio", width, mlp_ratio);
+        problems.positive("norm_eps", norm_eps);
+        problems.positive("rope_temperature", rope_temperature);
+        problems.ensure(!self.use_rot_pos_emb || heads < 1 || width % heads != 0 || width / heads % 4 == 0, || {
             format!("heads of `width` / `heads` = {} channels have no rotary positions: it must be a multiple of 4", width / heads)
         });
-        problems.add(self.pool == Pool::Token && !self.class_token, || {
+        problems.ensure(self.pool != Pool::Token || self.class_token, || {
             "`pool` = \"token\" reads the class token, which `class_token` = false leaves out".into()
         });
-        problems.add(self.use_post_norm && self.init_values.is_some(), || {
+        problems.ensure(!self.use_post_norm || self.init_values.is_none(), || {
             "`init_values` scales branches of blocks that normalise first; leave it out with `use_post_norm`".into()
         });
         if self.pool == Pool::Map {
             problems.divides(("attn_pool_num_heads", self.pool_heads()), ("width", width));
             let ratio = self.attn_pool_mlp_ratio.unwrap_or(mlp_ratio);
-            problems.add(width as f64 * ratio < 1.0, || format!("`attn_pool_mlp_ratio` = {ratio} leaves no width inside the pool's MLP"));
+            problems
+                .ensure(width as f64 * ratio >= 1.0, || format!("`attn_pool_mlp_ratio` = {ratio} leaves no width inside the pool's MLP"));
         }
-        problems.share(&[("patch_dropout", self.patch_dropout), ("drop_path", self.drop_path)]);
+        problems.share("patch_dropout", self.patch_dropout);
+        problems.share("drop_path", self.drop_path);
         problems.std(self.std);
         problems.finish()
     }

@@ -1,4 +1,4 @@
-//! Pooling by attention.
+//! Attention pooling.
 
 use vlhub_sdk::nn::{LayerNorm, Linear, Path, normal, parameter};
 use vlhub_sdk::prelude::*;

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use vlhub_sdk::nn::{Init, default_bound, parameter};
+use vlhub_sdk::nn::{LogitScale, default_bound, parameter};
+use vlhub_sdk::ops::diagonal_cross_entropy_sum;
+use vlhub_sdk::options::{OptionProblems, both_towers};
+use vlhub_sdk::pairs::{self, ViewPair};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::{Scorer, tch};
 
-use crate::infonce;
-use crate::late::{Grid, Way};
+use crate::decoupled;
+use crate::late::{Direction, Grid};
 use crate::words::Words;
 
 /// Symmetric InfoNCE over the whole batch, whose similarities are means over the best matches of tokens (FILIP, Yao et al., 2021, arXiv
@@ -16,12 +19,12 @@ use crate::words::Words;
 ///
 /// With unit image tokens x and unit words y after a linear map each, and the learnt scale s: image-to-text, each image token looks for the
 /// largest `s ⟨x, y⟩` among the words of a text, and the similarity is the mean over image tokens; text-to-image, each word looks among the
-/// image tokens, and it is the mean over words. The loss is the mean of the cross-entropies of both, in which each image chooses among all texts
-/// and each text among all images. At evaluation the score of a pair is the mean of its two similarities, without the scale.
+/// image tokens, and it is the mean over words. The loss is the mean of the cross-entropies of both, in which each image chooses among all
+/// texts and each text among all images. At evaluation the score of a pair is the mean of its two similarities, without the scale.
 ///
-/// Every token counts that the tower's mask lets count. The image towers give patches, the places of a map or the queries of a pooler: without
-/// class, distillation or register tokens. Only `vit` with `pool = "none"` has its pooled token in front of them; `image_skip = 1` leaves it
-/// out. A text's start and end are words like others, as in x-clip; `text_skip` leaves them out.
+/// Every token counts that the tower's mask lets count. The image towers give patches, the places of a map or the queries of a pooler:
+/// without class, distillation or register tokens. Only `vit` with `pool = "none"` has its pooled token in front of them; `image_skip = 1`
+/// leaves it out. A text's start and end are words like others, as in x-clip; `text_skip` leaves them out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -34,18 +37,18 @@ pub struct FilipConfig {
     pub dim: i64,
     /// Tokens at the front of each image that are no patches: 1 for `vit` with `pool = "none"`, 0 for every other tower.
     pub image_skip: i64,
-    /// Tokens that count at the front and at the end of each text, which are no words: `[1, 1]` leaves out the start and the end token of CLIP's
-    /// tokenizer. A text that has nothing else keeps them.
+    /// Tokens that count at the front and at the end of each text, which are no words: `[1, 1]` leaves out the start and the end token of
+    /// CLIP's tokenizer. A text that has nothing else keeps them.
     pub text_skip: [i64; 2],
-    /// Leave the right pair out of the denominator (decoupled contrastive learning, arXiv 2110.06848). The loss may then be negative, and a batch
-    /// has at least 2 rows.
+    /// Decoupled contrastive learning (arXiv 2110.06848): leave the right pair out of the denominator. The loss may then be negative, and a
+    /// batch has at least 2 rows.
     pub dcl: bool,
-    /// Images and texts whose tokens are compared at a time. It changes memory alone: `tile² · image tokens · words` numbers at a time, whatever
-    /// the batch.
+    /// Tile size: images and texts whose tokens are compared at a time. It changes memory alone: `tile² · image tokens · words` numbers at
+    /// a time, whatever the batch.
     pub tile: i64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
-    pub pairs: Vec<(String, String)>,
-    /// Reproduce the numbers of another program where it differs.
+    pub pairs: Vec<ViewPair>,
+    /// Compatibility: reproduce the numbers of another program where it differs.
     pub compat: Option<Compat>,
 }
 
@@ -61,14 +64,14 @@ pub enum Compat {
 impl Default for FilipConfig {
     fn default() -> Self {
         Self {
-            init_log_scale: (1.0f64 / 0.07).ln(),
+            init_log_scale: LogitScale::clip_start(),
             max_scale: 100.0,
             dim: 256,
             image_skip: 0,
             text_skip: [0, 0],
             dcl: false,
             tile: 32,
-            pairs: vec![("main".into(), "main".into())],
+            pairs: pairs::main_pair(),
             compat: None,
         }
     }
@@ -77,25 +80,13 @@ impl Default for FilipConfig {
 impl FilipConfig {
     /// Everything that is wrong with the options, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Vec::new();
-        let [first, last] = self.text_skip;
-        let least = [("dim", self.dim, 1), ("tile", self.tile, 1), ("image_skip", self.image_skip, 0), ("text_skip", first.min(last), 0)];
-        for (name, value, least) in least {
-            if value < least {
-                problems.push(format!("`{name}` = {value} must be at least {least}"));
-            }
-        }
-        if self.pairs.is_empty() {
-            problems.push("`pairs` is empty; name at least one pair, such as `[[\"main\", \"main\"]]`".into());
-        }
-        let Self { max_scale, init_log_scale, .. } = *self;
-        if !(max_scale.is_finite() && max_scale >= 1.0) {
-            problems.push(format!("`max_scale` is {max_scale}; it must be at least 1, because the scale is kept in 1..=max_scale"));
-        }
-        if !init_log_scale.is_finite() {
-            problems.push(format!("`init_log_scale` is {init_log_scale}; it must be a finite number"));
-        }
-        if problems.is_empty() { Ok(()) } else { Err(Error::Options(problems.join("; "))) }
+        let mut problems = OptionProblems::default();
+        problems.at_least_one(&[("dim", self.dim), ("tile", self.tile)]);
+        problems.at_least("image_skip", self.image_skip, 0);
+        problems.at_least("text_skip", self.text_skip[0].min(self.text_skip[1]), 0);
+        problems.pairs(&self.pairs);
+        problems.logit_scale(self.init_log_scale, self.max_scale);
+        problems.finish()
     }
 
     fn image_words(&self, tokens: &Tokens, weight: &Tensor) -> Result<Words> {
@@ -110,13 +101,11 @@ impl FilipConfig {
 impl Config<dyn Objective> for FilipConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
         self.check()?;
-        let lacks = |what: &str| Error::Options(format!("`filip` compares images with texts; add `[backbone.{what}]` to the run"));
-        let image = cx.image.as_ref().ok_or_else(|| lacks("image"))?;
-        let text = cx.text.as_ref().ok_or_else(|| lacks("text"))?;
+        let (image, text) = both_towers(cx, "a comparison of tokens")?;
         let map = |name: &str, width| parameter(&cx.path.sub(name), "weight", &[self.dim, width], default_bound(width));
         let (image, text) = (map("image", image.width)?, map("text", text.width)?);
-        let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
-        Ok(Box::new(Filip { config: self.clone(), image, text, log_scale }))
+        let scale = LogitScale::new(cx, self.init_log_scale, self.max_scale);
+        Ok(Box::new(Filip { config: self.clone(), image, text, scale }))
     }
 }
 
@@ -125,30 +114,30 @@ struct Filip {
     config: FilipConfig,
     image: Tensor,
     text: Tensor,
-    log_scale: Tensor,
+    scale: LogitScale,
 }
 
 impl Filip {
     /// What has to be compared for the anchors in `own` of `total` rows.
     fn grids(&self, own: Range<i64>, total: i64) -> Vec<Grid> {
-        let (all, both) = (0..total, vec![Way::ByImage, Way::ByText]);
+        let (all, both) = (0..total, vec![Direction::ImageToText, Direction::TextToImage]);
         match self.config.compat {
             // The anchors of both halves are texts.
-            Some(Compat::Vlhub) => vec![Grid { images: all, texts: own, ways: both }],
+            Some(Compat::Vlhub) => vec![Grid { images: all, texts: own, directions: both }],
             // One tile serves both halves.
-            None if own == all => vec![Grid { images: all.clone(), texts: all, ways: both }],
+            None if own == all => vec![Grid { images: all.clone(), texts: all, directions: both }],
             None => vec![
-                Grid { images: own.clone(), texts: all.clone(), ways: vec![Way::ByImage] },
-                Grid { images: all, texts: own, ways: vec![Way::ByText] },
+                Grid { images: own.clone(), texts: all.clone(), directions: vec![Direction::ImageToText] },
+                Grid { images: all, texts: own, directions: vec![Direction::TextToImage] },
             ],
         }
     }
 
     /// The sum over the anchors from `first` on, which are rows or columns of cosines `[images, texts]`.
-    fn half(&self, scale: &Tensor, way: Way, cosines: &Tensor, first: i64) -> Result<Tensor> {
-        let images_choose = way == Way::ByImage && self.config.compat.is_none();
+    fn half(&self, scale: &Tensor, direction: Direction, cosines: &Tensor, first: i64) -> Result<Tensor> {
+        let images_choose = direction == Direction::ImageToText && self.config.compat.is_none();
         let logits = scale * if images_choose { cosines.shallow_clone() } else { cosines.tr() };
-        if self.config.dcl { infonce::decoupled(&logits, first) } else { Ok(infonce::coupled(&logits, first)) }
+        if self.config.dcl { decoupled::cross_entropy_sum(&logits, first) } else { Ok(diagonal_cross_entropy_sum(&logits, 1, first)) }
     }
 
     /// The mean of both halves, summed over the own rows as anchors: a scalar.
@@ -163,22 +152,22 @@ impl Filip {
         let mut cosines = Vec::new();
         for grid in &grids {
             let of_grid = grid.similarities(images, texts, tile);
-            for (way, matrix) in grid.ways.iter().zip(of_grid) {
+            for (direction, matrix) in grid.directions.iter().zip(of_grid) {
                 let matrix = matrix.set_requires_grad(live);
-                sum += self.half(scale, *way, &matrix, own.start)? * 0.5;
+                sum += self.half(scale, *direction, &matrix, own.start)? * 0.5;
                 cosines.push(matrix);
             }
         }
         if !live {
             return Ok(sum);
         }
-        let mut pulls = Tensor::f_run_backward(&[&sum], &cosines, true, false)?.into_iter();
+        let mut of_cosines = Tensor::f_run_backward(&[&sum], &cosines, true, false)?.into_iter();
         for grid in &grids {
-            let gradients: Vec<_> = pulls.by_ref().take(grid.ways.len()).collect();
-            let pulled = grid.pull_back(images, texts, tile, &gradients);
-            for (words, pull) in [images, texts].into_iter().zip(pulled) {
-                // Worth nothing, but its gradient is the one that the tiles gave.
-                let surrogate = (&words.values * pull).sum(sum.kind());
+            let gradients: Vec<_> = of_cosines.by_ref().take(grid.directions.len()).collect();
+            let of_words = grid.backward(images, texts, tile, &gradients);
+            for (words, gradient) in [images, texts].into_iter().zip(of_words) {
+                // Its value is 0, and its gradient is the one that the tiles gave.
+                let surrogate = (&words.values * gradient).sum(sum.kind());
                 sum += &surrogate - surrogate.detach();
             }
         }
@@ -192,15 +181,11 @@ impl Objective for Filip {
     }
 
     fn needs(&self) -> Vec<Need> {
-        let each = |(image, text): &(String, String)| [Need::image(image).tokens(), Need::text(text).tokens()];
-        let mut needs: Vec<_> = self.config.pairs.iter().flat_map(each).collect();
-        needs.sort();
-        needs.dedup();
-        needs
+        pairs::needs(&self.config.pairs).into_iter().map(Need::tokens).collect()
     }
 
     fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
-        let scale = self.log_scale.exp();
+        let scale = self.scale.exp();
         let (mut images, mut texts) = (BTreeMap::new(), BTreeMap::new());
         let mut sum = scale.zeros_like();
         for (image, text) in &self.config.pairs {
@@ -218,9 +203,7 @@ impl Objective for Filip {
     }
 
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
-        tch::no_grad(|| {
-            let _ = self.log_scale.clamp_(0.0, self.config.max_scale.ln());
-        });
+        self.scale.clamp();
         Ok(())
     }
 
@@ -238,7 +221,8 @@ impl Scorer for Filip {
         let _no_grad = tch::no_grad_guard();
         let images = self.config.image_words(tokens(images)?, &self.image)?;
         let texts = self.config.text_words(tokens(texts)?, &self.text)?;
-        let grid = Grid { images: 0..images.rows(), texts: 0..texts.rows(), ways: vec![Way::ByImage, Way::ByText] };
+        let grid =
+            Grid { images: 0..images.rows(), texts: 0..texts.rows(), directions: vec![Direction::ImageToText, Direction::TextToImage] };
         let both = grid.similarities(&images, &texts, self.config.tile);
         Ok(Tensor::stack(&both, 0).mean_dim([0i64].as_slice(), false, None::<Kind>))
     }

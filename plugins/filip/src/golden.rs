@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use vlhub_sdk::Tower;
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::nn::VarStore;
+use vlhub_sdk::testkit::golden::losses::read;
 use vlhub_sdk::testkit::golden::numbers;
-use vlhub_sdk::{Tower, serde_json};
 
 use crate::{Compat, FilipConfig};
 
@@ -167,9 +168,7 @@ fn seven() -> (Inputs, FilipConfig) {
 
 #[test]
 fn loss_and_gradients_equal_x_clip() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/filip.json");
-    let text = std::fs::read_to_string(path).expect("tests/golden/filip.py writes it");
-    let file: File = serde_json::from_str(&text).expect("the cases");
+    let file: File = read(env!("CARGO_MANIFEST_DIR"), "filip");
     assert!(file.cases.len() >= 8);
     for case in file.cases {
         let (rows, extra) = (case.text_lengths.len() as i64, i64::from(case.class_tokens));

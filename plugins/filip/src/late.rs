@@ -1,7 +1,7 @@
 //! Similarities of images and texts as means over the best matches of their tokens, tile by tile.
 //!
-//! A tile has all products of the tokens of some images with the tokens of some texts, and only one tile exists at a time. Gradients come from
-//! a second pass, which makes each tile anew: they pass through the best matches alone, so nothing of a tile has to be kept.
+//! A tile has all products of the tokens of some images with the tokens of some texts, and only one tile exists at a time. Gradients come
+//! from a second pass, which makes each tile anew: they pass through the best matches alone, so nothing of a tile has to be kept.
 
 use std::ops::Range;
 
@@ -12,36 +12,36 @@ use crate::words::{Block, Words};
 
 /// One of the two similarities of an image and a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     /// For each image token the best match among the words; the mean over image tokens.
-    ByImage,
+    ImageToText,
     /// For each word the best match among the image tokens; the mean over words.
-    ByText,
+    TextToImage,
 }
 
-/// Some images against some texts, in the ways that are wanted.
+/// Some images against some texts, in the directions that are wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Grid {
     /// Rows of the matrices.
     pub images: Range<i64>,
     /// Columns of the matrices.
     pub texts: Range<i64>,
-    /// Which similarities.
-    pub ways: Vec<Way>,
+    /// Which of the two similarities.
+    pub directions: Vec<Direction>,
 }
 
 impl Grid {
-    /// For each way the cosines `[images, texts]`, without graph. Tiles are `tile` images by `tile` texts.
+    /// For each direction the cosines `[images, texts]`, without graph. Tiles are `tile` images by `tile` texts.
     pub fn similarities(&self, images: &Words, texts: &Words, tile: i64) -> Vec<Tensor> {
         no_grad(|| {
             let (rows, columns) = (images.blocks(self.images.clone(), tile), texts.blocks(self.texts.clone(), tile));
-            let mut strips: Vec<Vec<Tensor>> = self.ways.iter().map(|_| Vec::new()).collect();
+            let mut strips: Vec<Vec<Tensor>> = self.directions.iter().map(|_| Vec::new()).collect();
             for row in &rows {
-                let mut cells: Vec<Vec<Tensor>> = self.ways.iter().map(|_| Vec::new()).collect();
+                let mut cells: Vec<Vec<Tensor>> = self.directions.iter().map(|_| Vec::new()).collect();
                 for column in &columns {
                     let products = products(row, column);
-                    for (way, cells) in self.ways.iter().zip(&mut cells) {
-                        cells.push(way.mean_of_best(&products, row, column));
+                    for (direction, cells) in self.directions.iter().zip(&mut cells) {
+                        cells.push(direction.mean_of_best(&products, row, column));
                     }
                 }
                 for (cells, strips) in cells.iter().zip(&mut strips) {
@@ -55,7 +55,7 @@ impl Grid {
     }
 
     /// The gradients of [`Words::values`] of all images and all texts, for the gradient of each matrix that [`Grid::similarities`] gave.
-    pub fn pull_back(&self, images: &Words, texts: &Words, tile: i64, gradients: &[Tensor]) -> [Tensor; 2] {
+    pub fn backward(&self, images: &Words, texts: &Words, tile: i64, gradients: &[Tensor]) -> [Tensor; 2] {
         no_grad(|| {
             let (rows, columns) = (images.blocks(self.images.clone(), tile), texts.blocks(self.texts.clone(), tile));
             let mut of_images = images.values.zeros_like();
@@ -65,11 +65,11 @@ impl Grid {
                 let mut of_row = row.values.zeros_like().flatten(0, 1);
                 for column in &columns {
                     let mut slope = products(row, column);
-                    let best: Vec<_> = self.ways.iter().map(|way| way.best(&slope)).collect();
+                    let best: Vec<_> = self.directions.iter().map(|direction| direction.best(&slope)).collect();
                     let _ = slope.zero_();
-                    for ((way, best), strip) in self.ways.iter().zip(&best).zip(&strips) {
+                    for ((direction, best), strip) in self.directions.iter().zip(&best).zip(&strips) {
                         let cell = strip.index_select(1, &(&column.rows - self.texts.start));
-                        let _ = slope.scatter_add_(way.searched(), best, &way.spread(&cell, row, column));
+                        let _ = slope.scatter_add_(direction.searched(), best, &direction.spread(&cell, row, column));
                     }
                     let slope = slope.flatten(2, 3).flatten(0, 1);
                     of_row += slope.matmul(&column.values.flatten(0, 1));
@@ -82,12 +82,12 @@ impl Grid {
     }
 }
 
-impl Way {
+impl Direction {
     /// The dimension of `[R, Wi, C, Wt]` in which the best match lies.
     fn searched(self) -> i64 {
         match self {
-            Self::ByImage => 3,
-            Self::ByText => 1,
+            Self::ImageToText => 3,
+            Self::TextToImage => 1,
         }
     }
 
@@ -99,21 +99,21 @@ impl Way {
     /// What each best match weighs in the similarity of its pair: `[R, Wi, C]` or `[R, C, Wt]`.
     fn weights(self, image: &Block, text: &Block) -> Tensor {
         match self {
-            Self::ByImage => image.share.unsqueeze(2) * &text.some,
-            Self::ByText => image.some.view([-1, 1, 1]) * text.share.unsqueeze(0),
+            Self::ImageToText => image.share.unsqueeze(2) * &text.some,
+            Self::TextToImage => image.some.view([-1, 1, 1]) * text.share.unsqueeze(0),
         }
     }
 
     /// `[R, C]`.
     fn mean_of_best(self, products: &Tensor, image: &Block, text: &Block) -> Tensor {
         let best = products.amax([self.searched()].as_slice(), false) * self.weights(image, text);
-        let tokens = if self == Self::ByImage { 1 } else { 2 };
+        let tokens = if self == Self::ImageToText { 1 } else { 2 };
         best.sum_dim_intlist([tokens].as_slice(), false, products.kind())
     }
 
-    /// The gradients of the best matches, for those of the similarities `[R, C]`; shaped as [`Way::best`].
+    /// The gradients of the best matches, for those of the similarities `[R, C]`; shaped as [`Direction::best`].
     fn spread(self, gradient: &Tensor, image: &Block, text: &Block) -> Tensor {
-        let tokens = if self == Self::ByImage { 1 } else { 2 };
+        let tokens = if self == Self::ImageToText { 1 } else { 2 };
         (gradient.unsqueeze(tokens) * self.weights(image, text)).unsqueeze(self.searched())
     }
 }

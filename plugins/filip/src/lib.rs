@@ -6,10 +6,10 @@
 //! of the batch. At evaluation the objective scores images against texts in the same way.
 #![forbid(unsafe_code)]
 
+mod decoupled;
 mod filip;
 #[cfg(test)]
 mod golden;
-mod infonce;
 mod late;
 mod words;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::ops::unit;
 use vlhub_sdk::prelude::*;
 
 /// The tokens of one view. Those of a row that count come first; behind them its first token is repeated, because a copy changes no maximum.
@@ -46,16 +46,10 @@ impl Words {
         let counts = Vec::<i64>::try_from(&count.to_device(Device::Cpu))?;
         let longest = counts.iter().copied().max().unwrap_or(1).max(1);
         let live = Tensor::arange(longest, (Kind::Int64, kept.device())).unsqueeze(0).lt_tensor(&count.unsqueeze(1));
-        let packed = match counts.iter().all(|count| *count == size[1]) {
-            true => tokens.values.shallow_clone(),
-            false => pack(&tokens.values, &kept, &live),
-        };
+        let all_count = counts.iter().all(|count| *count == size[1]);
+        let packed = if all_count { tokens.values.shallow_clone() } else { pack(&tokens.values, &kept, &live) };
         let values = packed.to_kind(weight.kind()).linear(weight, None::<&Tensor>);
-        // Half precision has too few digits for a scale of 100 times a cosine.
-        let values = match values.kind() {
-            Kind::Half | Kind::BFloat16 => normalize(&values.to_kind(Kind::Float)),
-            _ => normalize(&values),
-        };
+        let values = unit(&values);
         let kind = values.kind();
         let share = live.to_kind(kind) / count.clamp_min(1).to_kind(kind).unsqueeze(1);
         Ok(Self { values, share, some: count.gt(0).to_kind(kind), counts })

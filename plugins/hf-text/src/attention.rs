@@ -13,7 +13,7 @@ pub(crate) struct Attention {
     pub heads: i64,
     /// Factor of the logits.
     pub scale: f64,
-    /// Share of the attention weights that is zeroed while training.
+    /// Attention dropout: share of the attention weights that is zeroed while training.
     pub dropout: f64,
     /// Longest text: what a token draws for its weights must not depend on the length of its row.
     pub context: i64,

@@ -7,7 +7,7 @@ use crate::attention::Attention;
 use crate::options::{Act, Common, Pooling, Proj};
 use crate::tower::{self, Embedding};
 
-/// How tokens are numbered.
+/// Position ids: how tokens are numbered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -27,11 +27,11 @@ pub enum Positions {
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct BertConfig {
-    /// Longest text, in tokens, start and end included.
+    /// Context length: the longest text, in tokens, start and end included.
     pub context: i64,
-    /// Number of token ids.
+    /// Vocabulary size.
     pub vocab: i64,
-    /// Id that fills up short texts.
+    /// Padding id, which fills up short texts.
     pub pad: i64,
     /// Width of a token (`hidden_size`).
     pub width: i64,
@@ -41,7 +41,7 @@ pub struct BertConfig {
     pub heads: i64,
     /// Width inside the MLP (`intermediate_size`).
     pub hidden: i64,
-    /// How tokens are numbered.
+    /// Position ids: how tokens are numbered.
     pub positions: Positions,
     /// Positions that the checkpoint has (`max_position_embeddings`).
     pub max_positions: i64,
@@ -49,22 +49,22 @@ pub struct BertConfig {
     pub types: i64,
     /// ε of the layer norms (`layer_norm_eps`).
     pub epsilon: f64,
-    /// Inside the MLP (`hidden_act`).
+    /// Activation function inside the MLP (`hidden_act`).
     pub activation: Act,
-    /// What becomes of the outputs of the last layer.
+    /// Pooling of the outputs of the last layer.
     pub pooling: Pooling,
     /// With `pooling = "cls"`: whether the first token goes through the pooler layer, a linear map and tanh. No other pooling has it.
     pub pooler: bool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
-    /// Share of the elements that is zeroed while training, after the embeddings and after each part (`hidden_dropout_prob`).
+    /// Dropout: share of the elements that is zeroed while training, after the embeddings and after each part (`hidden_dropout_prob`).
     pub dropout: f64,
-    /// Share of the attention weights that is zeroed while training (`attention_probs_dropout_prob`).
+    /// Attention dropout: share of the attention weights that is zeroed while training (`attention_probs_dropout_prob`).
     pub attention_dropout: f64,
 }
 
 impl Default for BertConfig {
-    /// For a CPU and seconds: BERT's vocabulary at width 64, 2 layers, 2 heads; 2.1 million parameters.
+    /// A model for a CPU and seconds: BERT's vocabulary at width 64, 2 layers, 2 heads; 2.1 million parameters.
     fn default() -> Self {
         Self { width: 64, layers: 2, heads: 2, hidden: 256, ..Self::bert_base() }
     }
@@ -128,13 +128,13 @@ impl BertConfig {
     fn check(&self) -> Result<()> {
         let mut problems = self.common().problems();
         problems.at_least_one(&[("types", self.types)]);
-        problems.heads(self.heads, self.width);
-        problems.epsilon(self.epsilon);
+        problems.divides(("heads", self.heads), ("width", self.width));
+        problems.positive("epsilon", self.epsilon);
         let first = if self.positions == Positions::Roberta { self.pad + 1 } else { 0 };
         if first + self.context > self.max_positions {
             let Self { context, max_positions, .. } = self;
             problems
-                .add(format!("`max_positions` = {max_positions} has no place for `context` = {context} tokens from position {first} on"));
+                .push(format!("`max_positions` = {max_positions} has no place for `context` = {context} tokens from position {first} on"));
         }
         problems.finish()
     }

@@ -15,11 +15,11 @@ use crate::tower::{self, Embedding};
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct M2m100Config {
-    /// Longest text, in tokens, language and end included.
+    /// Context length: the longest text, in tokens, language and end included.
     pub context: i64,
-    /// Number of token ids.
+    /// Vocabulary size.
     pub vocab: i64,
-    /// Id that fills up short texts; positions are counted from the next number.
+    /// Padding id, which fills up short texts; positions are counted from the next number.
     pub pad: i64,
     /// Width of a token (`d_model`).
     pub width: i64,
@@ -29,24 +29,24 @@ pub struct M2m100Config {
     pub heads: i64,
     /// Width inside the MLP (`encoder_ffn_dim`).
     pub hidden: i64,
-    /// Inside the MLP (`activation_function`).
+    /// Activation function inside the MLP (`activation_function`).
     pub activation: Act,
     /// Whether embeddings are multiplied with the square root of `width` (`scale_embedding`).
     pub scale_embedding: bool,
-    /// What becomes of the outputs of the last norm.
+    /// Pooling of the outputs of the last norm.
     pub pooling: Pooling,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
-    /// Share of the elements that is zeroed while training, after the embeddings and after each part.
+    /// Dropout: share of the elements that is zeroed while training, after the embeddings and after each part.
     pub dropout: f64,
-    /// Share of the attention weights that is zeroed while training.
+    /// Attention dropout: share of the attention weights that is zeroed while training.
     pub attention_dropout: f64,
-    /// Share of the elements inside the MLP that is zeroed while training.
+    /// Dropout inside the MLP: share of the elements that is zeroed while training.
     pub activation_dropout: f64,
 }
 
 impl Default for M2m100Config {
-    /// For a CPU and seconds: 32,000 ids at width 64, 2 layers, 2 heads; 2.1 million parameters.
+    /// A model for a CPU and seconds: 32,000 ids at width 64, 2 layers, 2 heads; 2.1 million parameters.
     fn default() -> Self {
         Self { vocab: 32_000, width: 64, layers: 2, heads: 2, hidden: 256, ..Self::nllb_200_distilled_600m() }
     }
@@ -86,10 +86,10 @@ impl M2m100Config {
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
         let mut problems = self.common().problems();
-        problems.heads(self.heads, self.width);
+        problems.divides(("heads", self.heads), ("width", self.width));
         problems.share("activation_dropout", self.activation_dropout);
         if self.width < 4 || self.width % 2 != 0 {
-            problems.add(format!("`width` = {} must be even and at least 4: half of a position are sines, half cosines", self.width));
+            problems.push(format!("`width` = {} must be even and at least 4: half of a position are sines, half cosines", self.width));
         }
         problems.finish()
     }

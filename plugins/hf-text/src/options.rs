@@ -1,9 +1,10 @@
 //! Options that all text towers of this crate have, and what they must fulfil.
 
 use vlhub_sdk::nn::Activation;
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-/// What becomes of the outputs of the last layer: open_clip's `hf_pooler_type`.
+/// Pooling of the outputs of the last layer: open_clip's `hf_pooler_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -19,7 +20,7 @@ pub enum Pooling {
     ClsLast,
 }
 
-/// What maps the pooled output into the joint space: open_clip's `hf_proj_type`. No layer has a bias.
+/// Projection head: what maps the pooled output into the joint space: open_clip's `hf_proj_type`. No layer has a bias.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -33,7 +34,7 @@ pub enum Proj {
     None,
 }
 
-/// What stands between the maps of an MLP, in transformers' words.
+/// Activation function between the maps of an MLP, in transformers' words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -82,13 +83,13 @@ pub(crate) struct Common {
 
 impl Common {
     /// What is wrong with them.
-    pub fn problems(&self) -> Problems {
-        let mut problems = Problems::default();
+    pub fn problems(&self) -> OptionProblems {
+        let mut problems = OptionProblems::default();
         let Self { context, vocab, pad, width, layers, heads, hidden, .. } = *self;
         let sizes = [("context", context), ("vocab", vocab), ("width", width), ("layers", layers), ("heads", heads), ("hidden", hidden)];
         problems.at_least_one(&sizes);
         if !(0..vocab).contains(&pad) {
-            problems.add(format!("`pad` = {pad} is no id of a vocabulary of `vocab` = {vocab}"));
+            problems.push(format!("`pad` = {pad} is no id of a vocabulary of `vocab` = {vocab}"));
         }
         problems.share("dropout", self.dropout);
         problems.share("attention_dropout", self.attention_dropout);
@@ -107,48 +108,5 @@ impl Common {
             Proj::Mlp => Projection::Mlp { names: ["proj.0", "proj.2"], hidden: (self.width + embed) / 2, bias: [false, false] },
             Proj::None => Projection::Identity,
         }
-    }
-}
-
-/// Everything that is wrong with a table of options, to be told at once.
-#[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
-
-impl Problems {
-    pub fn add(&mut self, problem: String) {
-        self.0.push(problem);
-    }
-
-    pub fn at_least_one(&mut self, options: &[(&str, i64)]) {
-        for (name, value) in options {
-            if *value < 1 {
-                self.add(format!("`{name}` = {value} must be at least 1"));
-            }
-        }
-    }
-
-    /// Heads of equal width.
-    pub fn heads(&mut self, heads: i64, width: i64) {
-        if heads > 0 && width % heads != 0 {
-            self.add(format!("`heads` = {heads} does not divide `width` = {width}"));
-        }
-    }
-
-    pub fn share(&mut self, name: &str, value: f64) {
-        if !(0.0..1.0).contains(&value) {
-            self.add(format!("`{name}` = {value} must be at least 0 and below 1"));
-        }
-    }
-
-    pub fn epsilon(&mut self, value: f64) {
-        if !(value.is_finite() && value > 0.0) {
-            self.add(format!("`epsilon` = {value} must be above 0"));
-        }
-    }
-
-    /// # Errors
-    /// If anything is wrong.
-    pub fn finish(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Options(self.0.join("; "))) }
     }
 }

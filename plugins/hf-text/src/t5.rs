@@ -15,11 +15,11 @@ use crate::tower::{self, Embedding};
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct T5Config {
-    /// Longest text, in tokens, end included.
+    /// Context length: the longest text, in tokens, end included.
     pub context: i64,
-    /// Number of token ids.
+    /// Vocabulary size.
     pub vocab: i64,
-    /// Id that fills up short texts.
+    /// Padding id, which fills up short texts.
     pub pad: i64,
     /// Width of a token (`d_model`).
     pub width: i64,
@@ -31,7 +31,7 @@ pub struct T5Config {
     pub head_width: i64,
     /// Width inside the MLP (`d_ff`).
     pub hidden: i64,
-    /// Inside the MLP (`dense_act_fn`).
+    /// Activation function inside the MLP (`dense_act_fn`).
     pub activation: Act,
     /// Whether a second map gates the inside of the MLP: T5 1.1 and mT5, but not the first T5 (`is_gated_act`).
     pub gated: bool,
@@ -41,18 +41,18 @@ pub struct T5Config {
     pub max_distance: i64,
     /// ε of the norms (`layer_norm_epsilon`).
     pub epsilon: f64,
-    /// What becomes of the outputs of the last norm.
+    /// Pooling of the outputs of the last norm.
     pub pooling: Pooling,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
-    /// Share of the elements that is zeroed while training: embeddings, inside the MLP, and after each part (`dropout_rate`).
+    /// Dropout: share of the elements that is zeroed while training: embeddings, inside the MLP, and after each part (`dropout_rate`).
     pub dropout: f64,
-    /// Share of the attention weights that is zeroed while training (`dropout_rate`).
+    /// Attention dropout: share of the attention weights that is zeroed while training (`dropout_rate`).
     pub attention_dropout: f64,
 }
 
 impl Default for T5Config {
-    /// For a CPU and seconds: 32,000 ids at width 64, 2 layers, 2 heads; 2.1 million parameters.
+    /// A model for a CPU and seconds: 32,000 ids at width 64, 2 layers, 2 heads; 2.1 million parameters.
     fn default() -> Self {
         Self { vocab: 32_000, width: 64, layers: 2, heads: 2, head_width: 32, hidden: 128, ..Self::mt5_base() }
     }
@@ -104,13 +104,13 @@ impl T5Config {
     fn check(&self) -> Result<()> {
         let mut problems = self.common().problems();
         problems.at_least_one(&[("head_width", self.head_width)]);
-        problems.epsilon(self.epsilon);
+        problems.positive("epsilon", self.epsilon);
         let Self { buckets, max_distance, .. } = *self;
         if buckets < 4 || buckets % 4 != 0 {
-            problems.add(format!("`buckets` = {buckets} must be a multiple of 4: two directions, each with near and far distances"));
+            problems.push(format!("`buckets` = {buckets} must be a multiple of 4: two directions, each with near and far distances"));
         }
         if max_distance <= buckets / 4 {
-            problems.add(format!("`max_distance` = {max_distance} must be above a quarter of `buckets` = {buckets}"));
+            problems.push(format!("`max_distance` = {max_distance} must be above a quarter of `buckets` = {buckets}"));
         }
         problems.finish()
     }

@@ -1,4 +1,4 @@
-//! What the towers do before their first layer and after their last one.
+//! The tower around each encoder: checks of ids, pooling, and tokens.
 
 use vlhub_sdk::nn::{Init, Path, parameter};
 use vlhub_sdk::ops::masked_mean;

@@ -1,13 +1,15 @@
 //! FastViT.
 
 use vlhub_sdk::nn::Path;
+use vlhub_sdk::nn::check_pictures;
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
-use crate::layers::{Pool, all_of, centred, check_pictures};
+use crate::layers::{Pool, centred};
 use crate::metaformer::{Block, HEAD, PosEnc};
 use crate::mobileone::{Branches, Downsample, MobileOne};
-use crate::problems::Problems;
 
 /// FastViT (arXiv 2303.14189), with MobileCLIP's encoders (arXiv 2311.17049, 2508.20691), in the form in which it is trained: its
 /// convolutions have several branches, which are not added up into one.
@@ -25,7 +27,7 @@ pub struct FastVitConfig {
     pub embed_dims: Vec<i64>,
     /// Channels inside the MLPs, as a multiple of the stage's.
     pub mlp_ratio: f64,
-    /// What mixes the places in each stage.
+    /// Token mixer of each stage: what mixes the places.
     pub token_mixers: Vec<TokenMixer>,
     /// Which stages have squeeze-and-excitation (arXiv 1709.01507) where they halve the map.
     pub se_downsamples: Vec<bool>,
@@ -37,17 +39,18 @@ pub struct FastVitConfig {
     pub stem_use_scale_branch: bool,
     /// The norm before attention.
     pub norm_layer: Norm,
-    /// Where the factors of the learned scale of each branch start (layer scale, arXiv 2103.17239).
+    /// Layer scale (arXiv 2103.17239): where the factors of the learned scale of each branch start.
     pub layer_scale_init_value: f64,
     /// Channels of the pooled output, as a multiple of the last stage's; whole.
     pub cls_ratio: i64,
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
-    /// Probability of leaving out a branch of the last block for a row while training; less in earlier blocks (arXiv 1603.09382).
+    /// Stochastic depth (arXiv 1603.09382): probability of leaving out a branch of the last block for a row while training; less in earlier
+    /// blocks.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -106,8 +109,8 @@ impl FastVitConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 
@@ -128,33 +131,32 @@ impl FastVitConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         problems.at_least_one(&[("image_size", self.image_size), ("cls_ratio", self.cls_ratio)]);
         let stages = self.layers.len();
-        problems.add(stages == 0, || "`layers` = [] leaves no stage".into());
+        problems.ensure(stages > 0, || "`layers` = [] leaves no stage".into());
         for (name, count) in [
             ("embed_dims", self.embed_dims.len()),
             ("token_mixers", self.token_mixers.len()),
             ("se_downsamples", self.se_downsamples.len()),
             ("pos_embs", self.pos_embs.len()),
         ] {
-            problems
-                .add(count != stages, || format!("`{name}` has {count} stages and `layers` has {stages}; give one value for each stage"));
+            problems.one_for_each_stage(name, count, ("layers", stages));
         }
         for (name, values) in [("layers", &self.layers), ("embed_dims", &self.embed_dims)] {
-            problems.add(values.iter().any(|value| *value < 1), || format!("each of `{name}` = {values:?} must be at least 1"));
+            problems.each_at_least_one(name, values);
         }
         for (stage, (&width, mixer)) in self.embed_dims.iter().zip(&self.token_mixers).enumerate() {
-            problems.add(*mixer == TokenMixer::Attention && width % HEAD != 0, || {
+            problems.ensure(*mixer != TokenMixer::Attention || width % HEAD == 0, || {
                 format!("`embed_dims`[{stage}] = {width} must be a multiple of {HEAD}, the width of a head of attention")
             });
-            problems.add(self.mlp_width(width) < 1, || format!("`mlp_ratio` = {} leaves no width inside the MLP", self.mlp_ratio));
+            problems.mlp_ratio("mlp_ratio", width, self.mlp_ratio);
         }
         for (stage, pair) in self.embed_dims.windows(2).enumerate() {
             problems.divides((&format!("embed_dims[{stage}]"), pair[0]), (&format!("embed_dims[{}]", stage + 1), pair[1]));
         }
-        problems.share(&[("drop_path", self.drop_path)]);
-        problems.add(self.pool == Pool::Token, || "`pool` = \"token\" reads a class token, and FastViT has none; use \"avg\"".into());
+        problems.share("drop_path", self.drop_path);
+        problems.ensure(self.pool != Pool::Token, || "`pool` = \"token\" reads a class token, and FastViT has none; use \"avg\"".into());
         problems.std(self.std);
         problems.finish()
     }
@@ -206,9 +208,10 @@ impl FastVit {
             let downsample = path.sub("downsample");
             let drop_path = |block: i64| config.drop_path * (before + block) as f64 / (total - 1).max(1) as f64;
             stages.push(Stage {
-                downsample: match stage > 0 {
-                    true => Some(Downsample::new(&downsample, input, width, config.se_downsamples[stage], config.lkc_use_act)?),
-                    false => None,
+                downsample: if stage > 0 {
+                    Some(Downsample::new(&downsample, input, width, config.se_downsamples[stage], config.lkc_use_act)?)
+                } else {
+                    None
                 },
                 pos_emb: if config.pos_embs[stage] { Some(PosEnc::new(&path.sub("pos_emb"), width)?) } else { None },
                 blocks: (0..depth)
@@ -245,13 +248,13 @@ impl Backbone for FastVit {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        check_pictures(input, self.config.image_size)?;
+        check_pictures(input, [self.config.image_size; 2])?;
         let x = self.stem.iter().fold(input.shallow_clone(), |x, layer| layer.forward(&x, noise));
         let x = self.stages.iter().fold(x, |x, stage| stage.forward(x, noise));
         let places = self.final_conv.forward(&x, noise).flatten(2, 3).transpose(1, 2);
         // `check` has refused the one way to pool that does not read the places.
         let pooled = self.config.pool.places(&places).unwrap_or_else(|| places.select(1, 0));
-        Ok(Hidden { pooled, tokens: tokens.then(|| all_of(places)) })
+        Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(places)) })
     }
 
     fn stages(&self) -> Vec<String> {

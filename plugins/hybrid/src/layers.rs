@@ -3,7 +3,7 @@
 use vlhub_sdk::nn::{BatchNorm, Conv2d, ConvConfig, Init, LayerNorm, Linear, Path, default_bound, normal, parameter};
 use vlhub_sdk::prelude::*;
 
-/// Where the pooled output comes from: timm's `global_pool`.
+/// Pooling: where the pooled output comes from: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -30,25 +30,6 @@ impl Pool {
             Self::Avgmax => Some((mean() + largest()) * 0.5),
         }
     }
-}
-
-/// What an image tower reads.
-///
-/// # Errors
-/// When `images` is something else than float pictures of this size.
-pub(crate) fn check_pictures(images: &Tensor, side: i64) -> Result<()> {
-    let size = images.size();
-    if !images.is_floating_point() || size.len() != 4 || size[1..] != [3, side, side] {
-        let kind = images.kind();
-        return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {side}, {side}], not {kind:?} {size:?}")));
-    }
-    Ok(())
-}
-
-/// Tokens of which every one counts.
-pub(crate) fn all_of(values: Tensor) -> Tokens {
-    let size = values.size();
-    Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, values.device())), values }
 }
 
 /// How timm starts the linear maps of its transformers.

@@ -10,7 +10,6 @@ pub mod layers;
 pub mod mci;
 mod metaformer;
 mod mobileone;
-mod problems;
 mod transformer;
 pub mod vitamin;
 

@@ -2,10 +2,11 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, Path};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{ConvNorm, Pool};
-use crate::problems::Problems;
 use crate::transformer::{Common, Stem, Transformer};
 
 /// The image encoder of MobileCLIP-B (arXiv 2311.17049): a vision transformer whose 16 px patches are made by three convolutions, the first
@@ -27,17 +28,18 @@ pub struct VitMciConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: Pool,
     /// Normalise after pooling instead of before it; without a value, for every `pool` but `token`.
     pub fc_norm: Option<bool>,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
-    /// Share of the patches that is left out of each picture while training (FLIP, arXiv 2212.00794); 0 keeps all.
+    /// Patch dropout: share of the patches that is left out of each picture while training (FLIP, arXiv 2212.00794); 0 keeps all.
     pub patch_dropout: f64,
-    /// Probability of leaving out a branch of the last block for a row while training; less in earlier blocks (arXiv 1603.09382).
+    /// Stochastic depth (arXiv 1603.09382): probability of leaving out a branch of the last block for a row while training; less in earlier
+    /// blocks.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -60,8 +62,8 @@ impl Default for VitMciConfig {
             proj_bias: false,
             patch_dropout: 0.0,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -95,10 +97,10 @@ impl VitMciConfig {
 impl Config<dyn Backbone> for VitMciConfig {
     fn build(&self, cx: &BackboneCx<'_>) -> Result<Box<dyn Backbone>> {
         let common = self.common();
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         common.check(&mut problems);
-        problems.add(self.image_size % 16 != 0, || format!("`image_size` = {} must be a multiple of 16, the stride", self.image_size));
-        problems.add(self.width % 4 != 0, || format!("`width` = {} must be a multiple of 4", self.width));
+        problems.ensure(self.image_size % 16 == 0, || format!("`image_size` = {} must be a multiple of 16, the stride", self.image_size));
+        problems.ensure(self.width % 4 == 0, || format!("`width` = {} must be a multiple of 4", self.width));
         problems.finish()?;
         let path = cx.path.sub("trunk");
         let stem = ConvStem::new(&path.sub("patch_embed").sub("backbone"), self.width)?;

@@ -47,14 +47,12 @@ impl MobileOne {
             convs.push(ConvNorm::new(&path.sub("conv_scale"), centred(input, output, 1, stride, groups))?);
         }
         Ok(Self {
-            identity: match input == output && stride == 1 {
-                true => Some(BatchNorm::new(&path.sub("identity"), input, 1e-5)?),
-                false => None,
-            },
+            identity: if input == output && stride == 1 { Some(BatchNorm::new(&path.sub("identity"), input, 1e-5)?) } else { None },
             convs,
-            se: match branches.excite {
-                true => Some(SqueezeExcite::new(&path.sub("se"), output, nearest_multiple(output as f64 / 16.0, 1))?),
-                false => None,
+            se: if branches.excite {
+                Some(SqueezeExcite::new(&path.sub("se"), output, nearest_multiple(output as f64 / 16.0, 1))?)
+            } else {
+                None
             },
             activation: branches.activation,
         })
@@ -88,10 +86,7 @@ impl Downsample {
         Ok(Self {
             large: ConvNorm::new(&first.sub("large_conv"), centred(input, output, 7, 2, input))?,
             small: ConvNorm::new(&first.sub("small_conv"), centred(input, output, 3, 2, input))?,
-            se: match excite {
-                true => Some(SqueezeExcite::new(&first.sub("se"), output, nearest_multiple(output as f64 / 4.0, 8))?),
-                false => None,
-            },
+            se: if excite { Some(SqueezeExcite::new(&first.sub("se"), output, nearest_multiple(output as f64 / 4.0, 8))?) } else { None },
             activation,
             mix: MobileOne::new(&proj.sub(1), centred(output, output, 1, 1, 1), Branches::default())?,
         })

@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use vlhub_sdk::nn::timm::Proj;
-use vlhub_sdk::nn::{Activation, LayerNorm, Linear, Path, drop_path, normal, parameter};
+use vlhub_sdk::nn::{Activation, LayerNorm, Linear, Path, check_pictures, drop_path, normal, parameter};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-use crate::layers::{Pool, all_of, check_pictures, linear};
-use crate::problems::Problems;
+use crate::layers::{Pool, linear};
 
 /// What the towers of this kind have in common.
 #[derive(Clone, Copy, Debug)]
@@ -33,15 +33,16 @@ pub(crate) struct Common {
 
 impl Common {
     /// Adds what is wrong.
-    pub fn check(&self, problems: &mut Problems) {
+    pub fn check(&self, problems: &mut OptionProblems) {
         let Self { image_size, width, layers, heads, mlp_ratio, .. } = *self;
         problems.at_least_one(&[("image_size", image_size), ("width", width), ("layers", layers), ("heads", heads)]);
         problems.divides(("heads", heads), ("width", width));
-        problems.add(self.mlp_width() < 1, || format!("`mlp_ratio` = {mlp_ratio} leaves no width inside the MLP"));
-        problems.add(self.pool == Pool::Token && !self.class_token, || {
+        problems.mlp_ratio("mlp_ratio", width, mlp_ratio);
+        problems.ensure(self.pool != Pool::Token || self.class_token, || {
             "`pool` = \"token\" reads a class token, and this network has none; use \"avg\", \"max\" or \"avgmax\"".into()
         });
-        problems.share(&[("patch_dropout", self.patch_dropout), ("drop_path", self.drop_path)]);
+        problems.share("patch_dropout", self.patch_dropout);
+        problems.share("drop_path", self.drop_path);
         problems.std(self.std);
     }
 
@@ -71,14 +72,15 @@ impl Mlp {
     fn new(path: &Path<'_>, common: &Common) -> Result<Self> {
         let (width, hidden) = (common.width, common.mlp_width());
         let map = |name: &str, input: i64, output: i64| linear(&path.sub(name), input, output);
-        Ok(match common.gated {
-            false => Self::Plain { fc1: map("fc1", width, hidden)?, fc2: map("fc2", hidden, width)? },
-            true => Self::Gated {
+        Ok(if common.gated {
+            Self::Gated {
                 norm: common.norm(&path.sub("norm"))?,
                 w0: map("w0", width, hidden)?,
                 w1: map("w1", width, hidden)?,
                 w2: map("w2", hidden, width)?,
-            },
+            }
+        } else {
+            Self::Plain { fc1: map("fc1", width, hidden)?, fc2: map("fc2", hidden, width)? }
         })
     }
 
@@ -155,9 +157,8 @@ impl Transformer {
     /// # Errors
     /// When a name is taken.
     pub fn new(path: &Path<'_>, stem: Box<dyn Stem>, places: i64, common: Common, embed: i64) -> Result<Self> {
-        let token = |there: bool, name: &str, count: i64, start: f64| match there {
-            true => parameter(path, name, &[1, count, common.width], normal(start)).map(Some),
-            false => Ok(None),
+        let token = |there: bool, name: &str, count: i64, start: f64| {
+            if there { parameter(path, name, &[1, count, common.width], normal(start)).map(Some) } else { Ok(None) }
         };
         let (blocks, fc_norm) = (path.sub("blocks"), common.fc_norm.unwrap_or(common.pool != Pool::Token));
         Ok(Self {
@@ -206,14 +207,14 @@ impl Backbone for Transformer {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        check_pictures(input, self.common.image_size)?;
+        check_pictures(input, [self.common.image_size; 2])?;
         let norm = |here: bool, x: &Tensor| if here { self.norm.forward(x) } else { x.shallow_clone() };
         let x = self.blocks.iter().fold(self.embed(input, noise), |x, block| block.forward(&x, noise));
         let x = norm(!self.fc_norm, &x);
         let class = i64::from(self.common.class_token);
         let patches = x.narrow(1, class, x.size()[1] - class);
         let pooled = norm(self.fc_norm, &self.common.pool.places(&patches).unwrap_or_else(|| x.select(1, 0)));
-        Ok(Hidden { pooled, tokens: tokens.then(|| all_of(patches)) })
+        Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(patches)) })
     }
 
     fn stages(&self) -> Vec<String> {

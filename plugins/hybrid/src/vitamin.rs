@@ -2,10 +2,11 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, Path, normal};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{LayerNorm2d, Pool, centred, conv_from_zero, nearest_multiple};
-use crate::problems::Problems;
 use crate::transformer::{Common, Stem, Transformer};
 
 /// ViTamin (arXiv 2404.02132): two stages of inverted-bottleneck convolutions, and a transformer with gated MLPs on the map that is left,
@@ -32,19 +33,20 @@ pub struct VitaminConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Add a learned position to each token.
+    /// Absolute position embedding: add a learned position to each token.
     pub pos_embed: bool,
-    /// Where the pooled output comes from; there is no class token.
+    /// Pooling: where the pooled output comes from; there is no class token.
     pub pool: Pool,
     /// Normalise after pooling instead of before it; without a value, after.
     pub fc_norm: Option<bool>,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether that map has a bias.
     pub proj_bias: bool,
-    /// Share of the tokens that is left out of each picture while training (FLIP, arXiv 2212.00794); 0 keeps all.
+    /// Patch dropout: share of the tokens that is left out of each picture while training (FLIP, arXiv 2212.00794); 0 keeps all.
     pub patch_dropout: f64,
-    /// Probability of leaving out a branch of the last block for a row while training; less in earlier blocks (arXiv 1603.09382).
+    /// Stochastic depth (arXiv 1603.09382): probability of leaving out a branch of the last block for a row while training; less in earlier
+    /// blocks.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -77,8 +79,8 @@ impl VitaminConfig {
             proj_bias: false,
             patch_dropout: 0.0,
             drop_path: 0.0,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 
@@ -118,7 +120,7 @@ impl VitaminConfig {
 impl Config<dyn Backbone> for VitaminConfig {
     fn build(&self, cx: &BackboneCx<'_>) -> Result<Box<dyn Backbone>> {
         let common = self.common();
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         common.check(&mut problems);
         let [first, second] = self.conv_widths;
         let [few, many] = self.conv_depths;
@@ -196,10 +198,7 @@ impl MbConv {
         let inner = nearest_multiple(4.0 * output as f64, 8);
         Ok(Self {
             halves: stride == 2,
-            expand: match input == output {
-                true => None,
-                false => Some(conv(&path.sub("shortcut").sub("expand"), centred(input, output, 1, 1, 1))?),
-            },
+            expand: if input == output { None } else { Some(conv(&path.sub("shortcut").sub("expand"), centred(input, output, 1, 1, 1))?) },
             pre_norm: LayerNorm2d::new(&path.sub("pre_norm"), input, 1e-6)?,
             convs: [
                 conv(&path.sub("conv1_1x1"), centred(input, inner, 1, 1, 1))?,

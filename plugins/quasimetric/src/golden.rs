@@ -3,22 +3,11 @@
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::serde_json::{self, Value};
 use vlhub_sdk::tch::nn::VarStore;
+use vlhub_sdk::testkit::golden::losses::{cases, close, float_waves, matrix, near, number, pair_features};
 use vlhub_sdk::testkit::{objective as laws, toy};
 
 use crate::metric::Metric;
 use crate::{Compat, IqeConfig, Reduce};
-
-fn encoded(embed: &Tensor) -> Encoded {
-    Encoded { embed: embed.shallow_clone(), pooled: embed.shallow_clone(), tokens: None }
-}
-
-fn features(image: &Tensor, text: &Tensor) -> Features {
-    let rows = image.size()[0];
-    let mut features = Features::new(0..rows, rows);
-    features.insert(Modality::Image, "main", encoded(image));
-    features.insert(Modality::Text, "main", encoded(text));
-    features
-}
 
 fn build(store: &VarStore, config: &IqeConfig, embed: i64) -> Result<Box<dyn Objective>> {
     config.build(&ObjectiveCx { embed, ..toy::objective_cx(store.root()) })
@@ -26,46 +15,7 @@ fn build(store: &VarStore, config: &IqeConfig, embed: i64) -> Result<Box<dyn Obj
 
 fn loss(store: &VarStore, config: &IqeConfig, image: &Tensor, text: &Tensor) -> Loss {
     let objective = build(store, config, image.size()[1]).expect("builds");
-    objective.loss(&features(image, text), &Batch::new(image.size()[0])).expect("a loss")
-}
-
-#[track_caller]
-fn near(actual: f64, expected: f64, tolerance: f64, what: &str) {
-    let off = (actual - expected).abs();
-    assert!(off <= tolerance * expected.abs().max(1.0), "{what}: {actual} is not {expected}, off by {off:e}");
-}
-
-#[track_caller]
-fn close(actual: &Tensor, expected: &Tensor, tolerance: f64, what: &str) {
-    let off = (actual - expected).abs().max().double_value(&[]) / expected.abs().max().double_value(&[]);
-    assert!(off <= tolerance, "{what} is off by {off:e} of its largest entry");
-}
-
-/// `I[i][j] = sin(.5 + 1.3 i + .7 j)` and `T[i][j] = cos(.2 + .9 i + 1.1 j)`, 4 rows of 8.
-fn waves() -> (Tensor, Tensor) {
-    let wave = |f: &dyn Fn(f64, f64) -> f64| {
-        let values: Vec<f32> = (0..32).map(|at| f(f64::from(at / 8), f64::from(at % 8)) as f32).collect();
-        Tensor::from_slice(&values).view([4, 8])
-    };
-    (wave(&|i, j| (0.5 + 1.3 * i + 0.7 * j).sin()), wave(&|i, j| (0.2 + 0.9 * i + 1.1 * j).cos()))
-}
-
-fn cases(key: &str) -> Vec<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/iqe.json");
-    let text = std::fs::read_to_string(path).expect("tests/golden/iqe.py writes it");
-    let file: Value = serde_json::from_str(&text).expect("JSON");
-    let cases = file[key].as_array().expect("a list of cases").clone();
-    assert!(cases.len() >= 2, "the file has cases");
-    cases
-}
-
-fn number(case: &Value, key: &str) -> f64 {
-    case[key].as_f64().expect(key)
-}
-
-fn matrix(case: &Value, key: &str) -> Tensor {
-    let rows: Vec<Vec<f32>> = serde_json::from_value(case[key].clone()).expect(key);
-    Tensor::stack(&rows.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
+    objective.loss(&pair_features(image, text), &Batch::new(image.size()[0])).expect("a loss")
 }
 
 /// Loss to 1e-5, gradients to 1e-4 of their largest entry, for every tile.
@@ -98,17 +48,17 @@ fn check(case: &Value, compat: Compat) {
 
 #[test]
 fn loss_and_gradients_equal_torchqmet() {
-    cases("cases").iter().for_each(|case| check(case, Compat::None));
+    cases(env!("CARGO_MANIFEST_DIR"), "iqe", "cases").iter().for_each(|case| check(case, Compat::None));
 }
 
 #[test]
 fn compat_equals_vl_hub() {
-    cases("vlhub").iter().for_each(|case| check(case, Compat::Vlhub));
+    cases(env!("CARGO_MANIFEST_DIR"), "iqe", "vlhub").iter().for_each(|case| check(case, Compat::Vlhub));
 }
 
 #[test]
 fn distances_equal_torchqmet() {
-    for case in cases("cases") {
+    for case in cases(env!("CARGO_MANIFEST_DIR"), "iqe", "cases") {
         let raw_alpha = case["raw_alpha"].as_f64().map(|raw| Tensor::from(raw as f32));
         let metric = Metric { component: case["component"].as_i64().expect("a component"), tile: 1, raw_alpha };
         let unit = |key| vlhub_sdk::ops::normalize(&matrix(&case, key));
@@ -125,7 +75,7 @@ fn distances_equal_torchqmet() {
 
 #[test]
 fn equals_the_worked_example() {
-    let (image, text) = waves();
+    let (image, text) = float_waves();
     let metric = Metric { component: 4, tile: 1, raw_alpha: None };
     let (i, t) = (vlhub_sdk::ops::normalize(&image), vlhub_sdk::ops::normalize(&text));
     let single = |values: &[f64]| Tensor::from_slice(values).to_kind(Kind::Float);
@@ -178,7 +128,7 @@ fn laws_hold_for_every_option() {
 
 #[test]
 fn without_a_graph_there_is_a_loss_all_the_same() {
-    let (image, text) = waves();
+    let (image, text) = float_waves();
     let (one, other) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
     let expected = loss(&one, &IqeConfig::default(), &image, &text).value();
     let value = vlhub_sdk::tch::no_grad(|| loss(&other, &IqeConfig::default(), &image, &text).value());

@@ -1,12 +1,12 @@
 //! The objective `iqe`.
 
-use vlhub_sdk::nn;
+use vlhub_sdk::nn::{Init, LogitScale, parameter};
+use vlhub_sdk::ops::diagonal_cross_entropy_sum;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pairs::{self, UnitFeatures, ViewPair};
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::tch;
-use vlhub_sdk::tch::nn::Init;
 
 use crate::metric::Metric;
-use crate::pairs::{self, Pair};
 
 /// Largest component that is chosen for a run, and the smallest that the paper advises.
 const COMPONENT: i64 = 16;
@@ -30,12 +30,13 @@ pub struct IqeConfig {
     pub init_log_scale: f64,
     /// Upper bound of the logit scale, kept after every step; its lower bound is 1.
     pub max_scale: f64,
-    /// Rows whose distances to all others are computed at once. It changes time and memory, not the loss: at most 80 · tile · N · D bytes are
-    /// in use for a moment, for N rows of width D.
+    /// Tile size: rows whose distances to all others are computed at once. It changes time and memory, not the loss: at most 80 · tile · N
+    /// · D bytes are in use for a moment, for N rows of width D.
     pub tile: i64,
     /// Pairs of an image view and a text view; the loss is the mean over them.
-    pub pairs: Vec<Pair>,
-    /// Whose numbers are to be reproduced: `none`, or `vlhub` for the Python VL Hub's loss, which does not compare images with texts.
+    pub pairs: Vec<ViewPair>,
+    /// Compatibility: whose numbers are to be reproduced: `none`, or `vlhub` for the Python VL Hub's loss, which does not compare images
+    /// with texts.
     pub compat: Compat,
 }
 
@@ -51,7 +52,7 @@ pub enum Reduce {
     MaxMean,
 }
 
-/// Whose numbers are to be reproduced.
+/// Compatibility: whose numbers are to be reproduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", rename_all = "lowercase")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -59,9 +60,9 @@ pub enum Compat {
     /// Nobody's.
     #[default]
     None,
-    /// VL Hub's: `CE(L)` with `L_ij = s · ½ d(I_i, T_i) · ½ d(T_j, I_j)`. Only pairs that belong together are measured, a larger distance is a
-    /// larger logit, and texts choose nothing: it trains, but not what it was meant to. It is a loss over the batch all the same: anchors
-    /// are the rows of L.
+    /// VL Hub's: `CE(L)` with `L_ij = s · ½ d(I_i, T_i) · ½ d(T_j, I_j)`. Only pairs that belong together are measured, a larger distance
+    /// is a larger logit, and texts choose nothing: it trains, but not what it was meant to. It is a loss over the batch all the same:
+    /// anchors are the rows of L.
     Vlhub,
 }
 
@@ -70,7 +71,7 @@ impl Default for IqeConfig {
         Self {
             component: None,
             reduce: Reduce::Sum,
-            init_log_scale: (1.0f64 / 0.07).ln(),
+            init_log_scale: LogitScale::clip_start(),
             max_scale: 100.0,
             tile: 16,
             pairs: pairs::main_pair(),
@@ -82,27 +83,12 @@ impl Default for IqeConfig {
 impl IqeConfig {
     /// Refuses options that cannot mean anything.
     fn check(&self, cx: &ObjectiveCx<'_>) -> Result<()> {
-        if self.pairs.is_empty() {
-            return Err(Error::Options("`pairs` is empty; name at least one pair, such as `[[\"main\", \"main\"]]`".into()));
-        }
-        if !(self.max_scale.is_finite() && self.max_scale >= 1.0) {
-            return Err(Error::Options(format!(
-                "`max_scale` is {}; it must be at least 1, because the scale is kept in 1..=max_scale",
-                self.max_scale
-            )));
-        }
-        if !self.init_log_scale.is_finite() {
-            return Err(Error::Options(format!("`init_log_scale` is {}; it must be a finite number", self.init_log_scale)));
-        }
-        if self.tile < 1 {
-            return Err(Error::Options(format!("`tile` is {}; at least one row is computed at once", self.tile)));
-        }
-        for (tower, what) in [(&cx.image, "image"), (&cx.text, "text")] {
-            if tower.is_none() {
-                return Err(Error::Options(format!("a contrastive objective needs an {what} tower; add `[backbone.{what}]` to the run")));
-            }
-        }
-        Ok(())
+        let mut problems = OptionProblems::default();
+        problems.pairs(&self.pairs);
+        problems.logit_scale(self.init_log_scale, self.max_scale);
+        problems.ensure(self.tile >= 1, || format!("`tile` is {}; at least one row is computed at once", self.tile));
+        problems.both_towers(cx, "a contrastive objective");
+        problems.finish()
     }
 
     /// The width of a component of `width` numbers.
@@ -140,11 +126,11 @@ impl Config<dyn Objective> for IqeConfig {
         let component = self.component(cx.embed)?;
         let raw_alpha = match self.reduce {
             Reduce::Sum => None,
-            Reduce::MaxMean => Some(nn::parameter(&cx.path, "raw_alpha", &[], Init::Const(-1.0))?),
+            Reduce::MaxMean => Some(parameter(&cx.path, "raw_alpha", &[], Init::Const(-1.0))?),
         };
-        let log_scale = cx.shared.entry("logit_scale").or_var(&[], Init::Const(self.init_log_scale));
+        let scale = LogitScale::new(cx, self.init_log_scale, self.max_scale);
         let metric = Metric { component, tile: self.tile, raw_alpha };
-        Ok(Box::new(Iqe { config: self.clone(), metric, log_scale }))
+        Ok(Box::new(Iqe { config: self.clone(), metric, scale }))
     }
 }
 
@@ -152,7 +138,7 @@ impl Config<dyn Objective> for IqeConfig {
 struct Iqe {
     config: IqeConfig,
     metric: Metric,
-    log_scale: Tensor,
+    scale: LogitScale,
 }
 
 impl Iqe {
@@ -163,24 +149,18 @@ impl Iqe {
         let (own_image, own_text) = (features.own_rows(image), features.own_rows(text));
         if self.config.compat == Compat::Vlhub {
             let (there, back) = (self.metric.across(&own_image, &own_text) * 0.5, self.metric.across(text, image) * 0.5);
-            return Ok(cross_entropy(&(scale * there.outer(&back)), 1, own.start));
+            return Ok(diagonal_cross_entropy_sum(&(scale * there.outer(&back)), 1, own.start));
         }
         if own == (0..features.total()) {
             // The distances of both ways are the same for images and for texts: the columns of the one matrix are the rows of the other.
             return self.metric.loss_of_both_ways(image, text, |distances| {
                 let logits = -scale * distances;
-                (cross_entropy(&logits, 1, 0) + cross_entropy(&logits, 0, 0)) * 0.5
+                (diagonal_cross_entropy_sum(&logits, 1, 0) + diagonal_cross_entropy_sum(&logits, 0, 0)) * 0.5
             });
         }
-        let choose = |distances: &Tensor| cross_entropy(&(-scale * distances), 1, own.start) * 0.5;
+        let choose = |distances: &Tensor| diagonal_cross_entropy_sum(&(-scale * distances), 1, own.start) * 0.5;
         Ok(self.metric.loss_of_both_ways(&own_image, text, choose)? + self.metric.loss_of_both_ways(&own_text, image, choose)?)
     }
-}
-
-/// Sum of the cross-entropies along `dim`, whose right answers lie on a diagonal that starts in column `offset`. The log-softmax subtracts the
-/// largest logit first, so it is exact where pairs are told apart.
-fn cross_entropy(logits: &Tensor, dim: i64, offset: i64) -> Tensor {
-    -logits.log_softmax(dim, logits.kind()).diagonal(offset, 0, 1).sum(logits.kind())
 }
 
 impl Objective for Iqe {
@@ -193,15 +173,17 @@ impl Objective for Iqe {
     }
 
     fn loss(&self, features: &Features, _batch: &Batch) -> Result<Loss> {
-        let scale = self.log_scale.exp();
-        let sum = pairs::mean_over(&self.config.pairs, features, |image, text| self.sum_over_own(&scale, image, text, features))?;
+        let (scale, pairs) = (self.scale.exp(), &self.config.pairs);
+        let units = UnitFeatures::of_embeds(pairs, features)?;
+        let sum = pairs::mean(pairs, |pair| {
+            let (image, text) = units.of(pair);
+            self.sum_over_own(&scale, image, text, features)
+        })?;
         Ok(Loss::from(sum / features.total() as f64).with("logit_scale", scale.double_value(&[])))
     }
 
     fn after_step(&mut self, _seen: &Features, _progress: f64) -> Result<()> {
-        tch::no_grad(|| {
-            let _ = self.log_scale.clamp_(0.0, self.config.max_scale.ln());
-        });
+        self.scale.clamp();
         Ok(())
     }
 }

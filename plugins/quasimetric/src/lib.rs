@@ -9,7 +9,6 @@
 mod golden;
 mod iqe;
 mod metric;
-mod pairs;
 
 pub use iqe::{Compat, IqeConfig, Reduce};
 

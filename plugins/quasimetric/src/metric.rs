@@ -3,13 +3,13 @@
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
-/// The distance d(x, y) of two rows: each is cut into components of `component` numbers, and a component's distance is the length of the union
-/// of the intervals [x_j, y_j] where x_j < y_j.
+/// The distance d(x, y) of two rows: each is cut into components of `component` numbers, and a component's distance is the length of the
+/// union of the intervals [x_j, y_j] where x_j < y_j.
 #[derive(Debug)]
 pub(crate) struct Metric {
     /// Numbers in a component; it divides the width.
     pub(crate) component: i64,
-    /// Rows whose distances to all others are computed at once.
+    /// Tile size: rows whose distances to all others are computed at once.
     pub(crate) tile: i64,
     /// Components add up, or, where this is there, a convex combination of their mean and their maximum counts; the maximum's share is the
     /// sigmoid of this scalar.
@@ -54,10 +54,10 @@ impl Metric {
 
     /// `loss` of the mean of both directions' distances, ½ d(x_i, y_j) + ½ d(y_j, x_i), for all rows x_i and y_j.
     ///
-    /// The way from N rows of width D to the N² distances is N² D numbers long, several times over. So no graph is kept of it: the distances
-    /// are computed tile by tile, `loss` is asked how it depends on them, and each tile is computed a second time to carry that back to the
-    /// rows. What remains in memory are the distances; what is there for a moment, in single precision, is about 15 · tile · N · D bytes in the
-    /// first pass and 75 in the second.
+    /// The way from N rows of width D to the N² distances is N² D numbers long, several times over. So no graph is kept of it: the
+    /// distances are computed tile by tile, `loss` is asked how it depends on them, and each tile is computed a second time to carry that
+    /// back to the rows. What remains in memory are the distances; what is there for a moment, in single precision, is about 15 · tile · N
+    /// · D bytes in the first pass and 75 in the second.
     ///
     /// # Shapes
     /// - x: `[R, D]`, y: `[N, D]`; `loss` takes `[R, N]` and gives a scalar, and it may depend on other parameters too.

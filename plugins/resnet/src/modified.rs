@@ -1,10 +1,12 @@
 //! The ResNet of CLIP.
 
-use vlhub_sdk::nn::{ConvConfig, Linear, Path, default_bound, normal, parameter};
+use vlhub_sdk::nn::{ConvConfig, Linear, Path, check_pictures, default_bound, normal, parameter};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{AntiAlias, ConvNorm, same, zero};
-use crate::options::{MEAN, Problems, STD, check_pictures, places};
+use crate::options::places;
 use crate::residual::{Residual, Shortcut, through};
 
 /// ResNet of CLIP with attention for a pool (arXiv 2103.00020, section 2.4).
@@ -34,7 +36,7 @@ pub struct ModifiedResNetConfig {
 impl Default for ModifiedResNetConfig {
     /// A model for experiments on small pictures: 64 px, width 16, one block a stage; 1.3 million parameters.
     fn default() -> Self {
-        Self { image_size: 64, width: 16, layers: [1; 4], heads: 8, mean: MEAN, std: STD }
+        Self { image_size: 64, width: 16, layers: [1; 4], heads: 8, mean: CLIP_MEAN, std: CLIP_STD }
     }
 }
 
@@ -47,18 +49,19 @@ impl ModifiedResNetConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
-        problems.picture(self.image_size, &self.std);
+        let mut problems = OptionProblems::default();
+        problems.at_least_one(&[("image_size", self.image_size)]);
+        problems.std(self.std);
         problems.at_least_one(&[("width", self.width), ("heads", self.heads)]);
-        problems.all_at_least_one("layers", &self.layers);
+        problems.each_at_least_one("layers", &self.layers);
         if self.image_size % 32 != 0 {
-            problems.add(format!("`image_size` = {} must be a multiple of 32", self.image_size));
+            problems.push(format!("`image_size` = {} must be a multiple of 32", self.image_size));
         }
         if self.width % 2 != 0 {
-            problems.add(format!("`width` = {} must be even: the first convolutions have half of it", self.width));
+            problems.push(format!("`width` = {} must be even: the first convolutions have half of it", self.width));
         }
         if self.heads > 0 && 32 * self.width % self.heads != 0 {
-            problems.add(format!("`heads` = {} does not divide 32 · `width` = {}", self.heads, 32 * self.width));
+            problems.push(format!("`heads` = {} does not divide 32 · `width` = {}", self.heads, 32 * self.width));
         }
         problems.finish()
     }
@@ -102,12 +105,13 @@ fn block(path: &Path<'_>, input: i64, planes: i64, shrinks: bool) -> Result<Resi
     ];
     zero(&path.sub("bn3"), "weight");
     let down = path.sub("downsample");
-    let shortcut = match shrinks || input != output {
-        true => Some(Shortcut {
+    let shortcut = if shrinks || input != output {
+        Some(Shortcut {
             halve: shrinks,
             conv: ConvNorm::new(&down.sub("0"), &down.sub("1"), same(input, output, 1, 1), default_bound(input))?,
-        }),
-        false => None,
+        })
+    } else {
+        None
     };
     Ok(Residual { layers, anti_alias: shrinks.then_some((1, AntiAlias::Avg)), squeeze: None, shortcut, drop_path: 0.0 })
 }
@@ -132,7 +136,7 @@ impl Backbone for ModifiedResNet {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        check_pictures(input, self.config.image_size)?;
+        check_pictures(input, [self.config.image_size; 2])?;
         let stem = self.stem.iter().fold(input.shallow_clone(), |x, layer| layer.forward(&x, noise).relu());
         let map = through(&self.blocks, AntiAlias::Avg.forward(&stem), noise);
         let places = places(&map);

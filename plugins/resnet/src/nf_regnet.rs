@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Path, drop_path, normal, parameter};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{SqueezeExcite, divisible, halve, same, standardised, zero};
-use crate::options::{Common, MEAN, Pool, Problems, STD, drop_rate};
+use crate::options::{Common, Pool, drop_rate};
 use crate::tower::{Tower, Trunk, halved};
 
 /// What SiLU must be multiplied with to keep the variance of a standard normal input (arXiv 2101.08692, appendix D).
@@ -40,13 +42,13 @@ pub struct NfRegNetConfig {
     pub num_features: i64,
     /// Factor of each block's output before it is added.
     pub alpha: f64,
-    /// How the last map becomes one vector.
+    /// Pooling: how the last map becomes one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` = "linear" or "mlp" has a bias.
     pub proj_bias: bool,
-    /// Probability with which the last block is left out while training (stochastic depth, arXiv 1603.09382); it grows from 0 by the block.
+    /// Stochastic depth (arXiv 1603.09382): probability with which the last block is left out while training; it grows from 0 by the block.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -71,8 +73,8 @@ impl Default for NfRegNetConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -96,17 +98,17 @@ impl NfRegNetConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(self.wide(self.num_features), &mut problems);
         problems.at_least_one(&[("group_size", self.group_size), ("num_features", self.num_features)]);
-        problems.all_at_least_one("depths", &self.depths);
-        problems.all_at_least_one("channels", &self.channels);
+        problems.each_at_least_one("depths", &self.depths);
+        problems.each_at_least_one("channels", &self.channels);
         if self.group_size > 8 || 8 % self.group_size.max(1) != 0 {
-            problems.add(format!("`group_size` = {} must divide 8, to which channels are rounded", self.group_size));
+            problems.push(format!("`group_size` = {} must divide 8, to which channels are rounded", self.group_size));
         }
         for (name, value) in [("width_factor", self.width_factor), ("bottle_ratio", self.bottle_ratio), ("rd_ratio", self.rd_ratio)] {
             if value <= 0.0 {
-                problems.add(format!("`{name}` = {value} must be above 0"));
+                problems.push(format!("`{name}` = {value} must be above 0"));
             }
         }
         problems.finish()
@@ -125,9 +127,10 @@ impl NfRegNetConfig {
         ];
         let squeezed = divisible(inside as f64 * self.rd_ratio, 8, 0.0);
         let squeeze = SqueezeExcite::new(&path.sub("attn"), inside, squeezed, true, |input, _| normal((input as f64).powf(-0.5)))?;
-        let shortcut = match opens.is_some() || input != output {
-            true => Some(Conv::new(&path.sub("downsample").sub("conv"), same(input, output, 1, 1), 1.0)?),
-            false => None,
+        let shortcut = if opens.is_some() || input != output {
+            Some(Conv::new(&path.sub("downsample").sub("conv"), same(input, output, 1, 1), 1.0)?)
+        } else {
+            None
         };
         Ok(Block { convs, squeeze, shortcut, halve: stride > 1, scales })
     }

@@ -65,9 +65,10 @@ impl ResNetV2Config {
 
     fn block(&self, path: &Path<'_>, [input, output]: [i64; 2], stride: i64, first: bool, drop_path: f64) -> Result<Block> {
         let inside = self.inside(output);
-        let shapes = match self.basic {
-            true => vec![same(input, inside, 3, stride), same(inside, output, 3, 1)],
-            false => vec![same(input, inside, 1, 1), same(inside, inside, 3, stride), same(inside, output, 1, 1)],
+        let shapes = if self.basic {
+            vec![same(input, inside, 3, stride), same(inside, output, 3, 1)]
+        } else {
+            vec![same(input, inside, 1, 1), same(inside, inside, 3, stride), same(inside, output, 1, 1)]
         };
         let mut layers = Vec::new();
         for (shape, at) in shapes.into_iter().zip(1..) {
@@ -75,12 +76,11 @@ impl ResNetV2Config {
             layers.push((norm, self.conv(&path.sub(format!("conv{at}")), shape)?));
         }
         // A bottleneck that opens a stage has a convolution on its shortcut even where nothing changes shape.
-        let shortcut = match first && (!self.basic || stride != 1 || input != output) {
-            true => {
-                let stride = if self.avg_down { 1 } else { stride };
-                Some(self.conv(&path.sub("downsample").sub("conv"), same(input, output, 1, stride))?)
-            }
-            false => None,
+        let shortcut = if first && (!self.basic || stride != 1 || input != output) {
+            let stride = if self.avg_down { 1 } else { stride };
+            Some(self.conv(&path.sub("downsample").sub("conv"), same(input, output, 1, stride))?)
+        } else {
+            None
         };
         Ok(Block { layers, halve: self.avg_down && stride > 1, shortcut, drop_path })
     }
@@ -158,10 +158,7 @@ impl Trunk for ResNetV2 {
     fn map(&self, images: &Tensor, noise: Option<&Noise>) -> Tensor {
         let first = self.stem.first.forward(images);
         let stem = self.stem.rest.iter().fold(first, |x, (norm, conv)| conv.forward(&norm.forward(&x, noise)));
-        let small = match self.stem.fixed {
-            true => max_pool(&stem.constant_pad_nd([1, 1, 1, 1]), 2, 0),
-            false => max_pool(&stem, 2, 1),
-        };
+        let small = if self.stem.fixed { max_pool(&stem.constant_pad_nd([1, 1, 1, 1]), 2, 0) } else { max_pool(&stem, 2, 1) };
         self.norm.forward(&self.blocks.iter().fold(small, |x, block| block.forward(&x, noise)), noise)
     }
 

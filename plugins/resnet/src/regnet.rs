@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{ConvConfig, Init, Path, normal};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{ConvNorm, SqueezeExcite, divisible, same, zero};
-use crate::options::{Common, MEAN, Pool, Problems, STD, drop_rate};
+use crate::options::{Common, Pool, drop_rate};
 use crate::residual::{Residual, Shortcut, through};
 use crate::tower::{Tower, Trunk, halved};
 
@@ -37,13 +39,13 @@ pub struct RegNetConfig {
     pub group_min_ratio: f64,
     /// Channels of the first convolution.
     pub stem_width: i64,
-    /// How the last map becomes one vector.
+    /// Pooling: how the last map becomes one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` = "linear" or "mlp" has a bias.
     pub proj_bias: bool,
-    /// Probability with which the last block is left out while training (stochastic depth, arXiv 1603.09382); it grows from 0 by the block.
+    /// Stochastic depth (arXiv 1603.09382): probability with which the last block is left out while training; it grows from 0 by the block.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -69,8 +71,8 @@ impl Default for RegNetConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -124,9 +126,10 @@ impl RegNetConfig {
     fn stage(&self, (width, depth): (i64, i64)) -> Stage {
         let inside = (width as f64 * self.bottle_ratio) as i64;
         let group = self.group_size.min(inside);
-        let inside = match self.group_min_ratio > 0.0 {
-            true => divisible(inside as f64, group, 0.9),
-            false => ((inside as f64 / group as f64).round_ties_even() as i64) * group,
+        let inside = if self.group_min_ratio > 0.0 {
+            divisible(inside as f64, group, 0.9)
+        } else {
+            ((inside as f64 / group as f64).round_ties_even() as i64) * group
         };
         let width = (inside as f64 / self.bottle_ratio) as i64;
         Stage { depth, width, inside: (width as f64 * self.bottle_ratio).round_ties_even() as i64, group }
@@ -135,25 +138,26 @@ impl RegNetConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<[Stage; 4]> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         problems.at_least_one(&[("depth", self.depth), ("w0", self.w0), ("group_size", self.group_size), ("stem_width", self.stem_width)]);
         let Self { w0, wa, wm, bottle_ratio, se_ratio, .. } = *self;
         if w0 % 8 != 0 {
-            problems.add(format!("`w0` = {w0} must be a multiple of 8"));
+            problems.push(format!("`w0` = {w0} must be a multiple of 8"));
         }
         for (name, value, least) in [("wa", wa, 0.0), ("se_ratio", se_ratio, 0.0), ("group_min_ratio", self.group_min_ratio, 0.0)] {
             if value < least {
-                problems.add(format!("`{name}` = {value} must be at least {least}"));
+                problems.push(format!("`{name}` = {value} must be at least {least}"));
             }
         }
         if wm <= 1.0 {
-            problems.add(format!("`wm` = {wm} must be above 1"));
+            problems.push(format!("`wm` = {wm} must be above 1"));
         }
         if bottle_ratio * 8.0 < 1.0 {
-            problems.add(format!("`bottle_ratio` = {bottle_ratio} must be at least 1/8"));
+            problems.push(format!("`bottle_ratio` = {bottle_ratio} must be at least 1/8"));
         }
         let Common { image_size, std, .. } = self.common();
-        problems.picture(image_size, &std);
+        problems.at_least_one(&[("image_size", image_size)]);
+        problems.std(std);
         problems.finish()?;
         let widths = self.widths();
         let stages: Vec<_> = widths.iter().map(|width| self.stage(*width)).collect();
@@ -161,7 +165,7 @@ impl RegNetConfig {
             let found: Vec<_> = widths.iter().map(|(width, _)| width).collect();
             return Err(Error::Options(format!("a RegNet has four stages; `depth`, `w0`, `wa` and `wm` give the widths {found:?}")));
         };
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(stages[3].width, &mut problems);
         problems.finish()?;
         Ok(stages)
@@ -181,13 +185,15 @@ impl RegNetConfig {
             0 => divisible(inside as f64 / 16.0, 8, 0.0),
             squeezed => squeezed,
         };
-        let squeeze = match self.se_ratio > 0.0 {
-            true => Some((1, SqueezeExcite::new(&path.sub("se"), inside, squeezed, true, |_, output| start(output, 1, 1))?)),
-            false => None,
+        let squeeze = if self.se_ratio > 0.0 {
+            Some((1, SqueezeExcite::new(&path.sub("se"), inside, squeezed, true, |_, output| start(output, 1, 1))?))
+        } else {
+            None
         };
-        let shortcut = match stride != 1 || input != width {
-            true => Some(Shortcut { halve: false, conv: conv(&path.sub("downsample"), same(input, width, 1, stride))? }),
-            false => None,
+        let shortcut = if stride != 1 || input != width {
+            Some(Shortcut { halve: false, conv: conv(&path.sub("downsample"), same(input, width, 1, stride))? })
+        } else {
+            None
         };
         Ok(Residual { layers, anti_alias: None, squeeze, shortcut, drop_path })
     }

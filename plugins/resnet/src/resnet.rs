@@ -2,11 +2,13 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{ConvConfig, Path};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::{AntiAlias, ConvNorm, SqueezeExcite, divisible, fan_out, max_pool, same, zero};
 use crate::modified::layer_stages;
-use crate::options::{Common, MEAN, Pool, Problems, STD, drop_rate};
+use crate::options::{Common, Pool, drop_rate};
 use crate::residual::{Residual, Shortcut, through};
 use crate::tower::{Tower, Trunk, halved};
 
@@ -30,23 +32,23 @@ pub struct ResNetConfig {
     pub stem_type: StemType,
     /// Half of the channels after a deep stem. A plain one has 64 channels.
     pub stem_width: i64,
-    /// Groups of the bottlenecks' inner convolution.
+    /// Cardinality: groups of the bottlenecks' inner convolution.
     pub cardinality: i64,
     /// Channels inside a bottleneck of the first stage, in each group.
     pub base_width: i64,
     /// Make shortcuts smaller by the mean of two by two places instead of a stride.
     pub avg_down: bool,
-    /// What makes maps smaller instead of strides and of the max pool's stride.
+    /// Anti-aliasing: what makes maps smaller instead of strides and of the max pool's stride.
     pub aa_layer: AntiAliasing,
-    /// Weigh the channels of each block by squeeze and excitation (arXiv 1709.01507).
+    /// Squeeze-and-excitation (arXiv 1709.01507): weigh the channels of each block.
     pub se: bool,
-    /// How the last map becomes one vector.
+    /// Pooling: how the last map becomes one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` = "linear" or "mlp" has a bias.
     pub proj_bias: bool,
-    /// Probability with which the last block is left out while training (stochastic depth, arXiv 1603.09382); it grows from 0 by the block.
+    /// Stochastic depth (arXiv 1603.09382): probability with which the last block is left out while training; it grows from 0 by the block.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -110,8 +112,8 @@ impl Default for ResNetConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -130,23 +132,24 @@ impl ResNetConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(self.channels[3] * self.expansion(), &mut problems);
         problems.at_least_one(&[("stem_width", self.stem_width), ("cardinality", self.cardinality), ("base_width", self.base_width)]);
-        problems.all_at_least_one("layers", &self.layers);
-        problems.all_at_least_one("channels", &self.channels);
+        problems.each_at_least_one("layers", &self.layers);
+        problems.each_at_least_one("channels", &self.channels);
         if self.block == BlockKind::Basic && (self.cardinality, self.base_width) != (1, 64) {
-            problems
-                .add(String::from("`block` = \"basic\" has neither groups nor another width inside: `cardinality` = 1, `base_width` = 64"));
+            problems.push(String::from(
+                "`block` = \"basic\" has neither groups nor another width inside: `cardinality` = 1, `base_width` = 64",
+            ));
         }
         if self.stem_type == StemType::DeepTiered && self.stem_width < 4 {
-            problems.add(format!("`stem_type` = \"deep_tiered\" needs a `stem_width` of at least 4, not {}", self.stem_width));
+            problems.push(format!("`stem_type` = \"deep_tiered\" needs a `stem_width` of at least 4, not {}", self.stem_width));
         }
         if self.aa_layer == AntiAliasing::Avg && self.image_size % 32 != 0 {
-            problems.add(format!("`aa_layer` = \"avg\" needs an `image_size` that is a multiple of 32, not {}", self.image_size));
+            problems.push(format!("`aa_layer` = \"avg\" needs an `image_size` that is a multiple of 32, not {}", self.image_size));
         }
         if self.aa_layer == AntiAliasing::Blur && self.image_size <= 16 {
-            problems.add(format!("`aa_layer` = \"blur\" needs an `image_size` above 16, not {}", self.image_size));
+            problems.push(format!("`aa_layer` = \"blur\" needs an `image_size` above 16, not {}", self.image_size));
         }
         problems.finish()
     }
@@ -199,12 +202,11 @@ impl ResNetConfig {
             layers.push(ConvNorm::new(&path.sub(format!("conv{at}")), &path.sub(format!("bn{at}")), shape, start)?);
         }
         zero(&path.sub(format!("bn{count}")), "weight");
-        let squeeze = match self.se {
-            true => {
-                let inside = divisible(output as f64 / 16.0, 8, 0.0);
-                Some((count - 1, SqueezeExcite::new(&path.sub("se"), output, inside, false, |_, output| fan_out(output, 1))?))
-            }
-            false => None,
+        let squeeze = if self.se {
+            let inside = divisible(output as f64 / 16.0, 8, 0.0);
+            Some((count - 1, SqueezeExcite::new(&path.sub("se"), output, inside, false, |_, output| fan_out(output, 1))?))
+        } else {
+            None
         };
         let shortcut = if stride != 1 || input != output { Some(self.shortcut(path, input, output, stride)?) } else { None };
         Ok(Residual { layers, anti_alias: anti_alias.map(|how| (strided, how)), squeeze, shortcut, drop_path })

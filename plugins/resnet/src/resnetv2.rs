@@ -1,10 +1,12 @@
 //! timm's `ResNetV2`: norm and activation come before each convolution.
 
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::layers::divisible;
-use crate::options::{Common, MEAN, Pool, Problems, STD};
+use crate::options::{Common, Pool};
 use crate::tower::{Tower, halved};
 
 /// ResNet with norm and activation before each convolution (arXiv 1603.05027), as timm's ResNetV2; with standardised convolutions and group
@@ -37,13 +39,13 @@ pub struct ResNetV2Config {
     pub norm_layer: NormLayer,
     /// Standardise the kernels (arXiv 1903.10520) with this ε; 0 leaves them as they are.
     pub std_conv_eps: f64,
-    /// How the last map becomes one vector.
+    /// Pooling: how the last map becomes one vector.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` = "linear" or "mlp" has a bias.
     pub proj_bias: bool,
-    /// Probability with which the last block is left out while training (stochastic depth, arXiv 1603.09382); it grows from 0 by the block.
+    /// Stochastic depth (arXiv 1603.09382): probability with which the last block is left out while training; it grows from 0 by the block.
     pub drop_path: f64,
     /// Mean of each channel, for values in 0..1.
     pub mean: [f64; 3],
@@ -96,8 +98,8 @@ impl Default for ResNetV2Config {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -142,16 +144,16 @@ impl ResNetV2Config {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(self.wide(self.channels[3]), &mut problems);
         problems.at_least_one(&[("width_factor", self.width_factor), ("stem_chs", self.stem_chs)]);
-        problems.all_at_least_one("layers", &self.layers);
-        problems.all_at_least_one("channels", &self.channels);
+        problems.each_at_least_one("layers", &self.layers);
+        problems.each_at_least_one("channels", &self.channels);
         if self.bottle_ratio <= 0.0 {
-            problems.add(format!("`bottle_ratio` = {} must be above 0", self.bottle_ratio));
+            problems.push(format!("`bottle_ratio` = {} must be above 0", self.bottle_ratio));
         }
         if self.std_conv_eps < 0.0 {
-            problems.add(format!("`std_conv_eps` = {} must not be below 0", self.std_conv_eps));
+            problems.push(format!("`std_conv_eps` = {} must not be below 0", self.std_conv_eps));
         }
         if self.norm_layer == NormLayer::GroupNorm {
             let outside = self.channels.iter().map(|channels| self.wide(*channels));
@@ -164,7 +166,7 @@ impl ResNetV2Config {
             };
             let uneven: Vec<_> = outside.chain(inside).chain([stem]).chain(deep).filter(|channels| channels % 32 != 0).collect();
             if !uneven.is_empty() {
-                problems.add(format!("`norm_layer` = \"group_norm\" has 32 groups, which do not divide {uneven:?} channels"));
+                problems.push(format!("`norm_layer` = \"group_norm\" has 32 groups, which do not divide {uneven:?} channels"));
             }
         }
         problems.finish()

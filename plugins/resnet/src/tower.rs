@@ -1,11 +1,12 @@
-//! What stands around each network of timm: pooling, tokens, and how the host projects.
+//! The tower around each network of timm: pooling, tokens, and projection.
 
 use std::fmt::Debug;
 
+use vlhub_sdk::nn::check_pictures;
 use vlhub_sdk::nn::timm::AttentionPool;
 use vlhub_sdk::prelude::*;
 
-use crate::options::{Common, Pool, check_pictures, places};
+use crate::options::{Common, Pool, places};
 
 /// A network from pictures to its last map.
 pub(crate) trait Trunk: Debug + Send {
@@ -56,7 +57,7 @@ impl<T: Trunk> Backbone for Tower<T> {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        check_pictures(input, self.common.image_size)?;
+        check_pictures(input, [self.common.image_size; 2])?;
         if tokens && self.width != self.width() {
             return Err(Error::invalid(format!(
                 "`pool` = \"abs_attn\" gives {} numbers, and a token has {}; for tokens set `pool` = \"avg\"",

@@ -3,29 +3,30 @@
 use std::f64::consts::PI;
 
 use vlhub_sdk::nn::Projector;
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::ops::unit;
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
 use crate::views::{self, On};
 
-/// Predicts what a moving average of the run makes of the other view of each picture (BYOL, Grill et al., 2020, arXiv 2006.07733).
+/// Bootstrap your own latent: predicts what a moving average of the run makes of the other view of each picture (BYOL, Grill et al., 2020, arXiv 2006.07733).
 ///
-/// The image tower, a projector and a predictor see one view; the average of the tower and of the projector sees the other, and nothing flows
-/// back into it. With unit predictions p and unit targets t of the views a and b, the loss is the mean over pictures of
-/// `‖p_a − t_b‖² + ‖p_b − t_a‖²`, that is `(2 − 2 cos) + (2 − 2 cos)`, 0 to 8: both ways are added, as in the paper. The log shows as `spread`
-/// how far apart the targets of different pictures lie: 1 minus the squared length of their mean, 0 when all are one point. A batch has at
-/// least 2 pictures.
+/// The image tower, a projector and a predictor see one view; the average of the tower and of the projector sees the other, and nothing
+/// flows back into it. With unit predictions p and unit targets t of the views a and b, the loss is the mean over pictures of `‖p_a − t_b‖²
+/// + ‖p_b − t_a‖²`, that is `(2 − 2 cos) + (2 − 2 cos)`, 0 to 8: both ways are added, as in the paper. The log shows as `spread` how far
+/// apart the targets of different pictures lie: 1 minus the squared length of their mean, 0 when all are one point. A batch has at least 2
+/// pictures.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct ByolConfig {
     /// The two image views. Batch norm sees each alone.
     pub views: [String; 2],
-    /// Share of itself that the average keeps in each step at the start, 0 to 1. Where several objectives read the average of the towers, the
-    /// first decides how it moves.
+    /// Momentum of the moving average at the start, the share of itself that it keeps in each step, 0 to 1. Where several objectives read
+    /// the average of the towers, the first decides how it moves.
     pub momentum: f64,
-    /// What `momentum` comes to at the end of the run, along half a cosine; equal to `momentum` for a constant one.
+    /// Momentum at the end of the run, reached, along half a cosine; equal to `momentum` for a constant one.
     pub momentum_end: f64,
     /// Width inside the projector and the predictor; behind it there is batch norm and ReLU.
     pub hidden: i64,
@@ -43,14 +44,12 @@ impl Default for ByolConfig {
 
 impl Config<dyn Objective> for ByolConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        views::check(&self.views)?;
-        for (option, momentum) in [("momentum", self.momentum), ("momentum_end", self.momentum_end)] {
-            if !(0.0..=1.0).contains(&momentum) {
-                return Err(Error::Options(format!("`{option}` is {momentum}; it lies between 0 and 1")));
-            }
-        }
-        views::check_width("hidden", self.hidden)?;
-        views::check_width("out", self.out)?;
+        let mut problems = OptionProblems::default();
+        views::check(&mut problems, &self.views);
+        problems.within("momentum", self.momentum, [0.0, 1.0]);
+        problems.within("momentum_end", self.momentum_end, [0.0, 1.0]);
+        problems.at_least_one(&[("hidden", self.hidden), ("out", self.out)]);
+        problems.finish()?;
         let widths = [self.on.width(cx)?, self.hidden, self.out];
         let projector = Projector::new(&cx.path.sub("projector"), &widths, false)?;
         let predictor = Projector::new(&cx.path.sub("predictor"), &[self.out, self.hidden, self.out], false)?;
@@ -78,14 +77,10 @@ impl Byol {
     /// Unit targets of a view, `[N, out]`, without a graph.
     fn target(&self, features: &Features, view: &str) -> Result<Tensor> {
         tch::no_grad(|| {
-            let encoded = features.get(&Need::image(view).from_average())?;
+            let encoded = features.get(&Forward::image(view).from_average())?;
             Ok(unit(&self.target.forward(&self.config.on.of(encoded))?))
         })
     }
-}
-
-fn unit(x: &Tensor) -> Tensor {
-    normalize(&views::wide(x))
 }
 
 /// How far apart unit rows lie, 0 to 1.
@@ -171,7 +166,7 @@ mod tests {
 
         let features = toy::features(&objective.needs(), 3);
         objective.loss(&features, &Batch::new(toy::ROWS)).expect("a loss").total.backward();
-        assert!(features.forwards().filter(|(need, _)| !need.is_trained()).all(|(_, encoded)| !encoded.pooled.grad().defined()));
+        assert!(features.forwards().filter(|(forward, _)| !forward.is_trained()).all(|(_, encoded)| !encoded.pooled.grad().defined()));
 
         let (online, target) = (&variables["objective.projector.linears.0.weight"], &variables["objective.target.linears.0.weight"]);
         assert!(online.equal(target), "it begins as a copy");

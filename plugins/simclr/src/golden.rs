@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use vlhub_sdk::Tower;
 use vlhub_sdk::nn::Projector;
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::nn::VarStore;
+use vlhub_sdk::testkit::golden::losses::{self, near};
 use vlhub_sdk::testkit::golden::{fill, numbers};
-use vlhub_sdk::{Tower, serde_json};
 
 use crate::nt_xent::NtXent;
 use crate::{ByolConfig, SimclrConfig};
@@ -61,20 +62,11 @@ struct Joined {
 }
 
 fn file() -> File {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/simclr.json");
-    let text = std::fs::read_to_string(path).expect("tests/golden/simclr.py writes it");
-    serde_json::from_str(&text).expect("the cases")
+    losses::read(env!("CARGO_MANIFEST_DIR"), "simclr")
 }
 
 fn table(name: &str, shape: &[i64]) -> Tensor {
     Tensor::from_slice(&numbers(name, shape.iter().product::<i64>() as usize)).view(shape) * 2.0
-}
-
-/// Within `tolerance` of the expected number, or of 1 if that is larger.
-#[track_caller]
-fn near(actual: f64, expected: f64, tolerance: f64, what: &str) {
-    let off = (actual - expected).abs() / expected.abs().max(1.0);
-    assert!(off <= tolerance, "{what}: {actual} for {expected}");
 }
 
 /// Off by at most `tolerance` of the largest entry.
@@ -104,10 +96,10 @@ fn tower(store: &VarStore) -> ObjectiveCx<'_> {
 /// Known features for every need, of which those of trained towers collect gradients.
 fn features(needs: &[Need]) -> Features {
     let mut features = Features::new(0..ROWS, ROWS);
-    for need in needs {
-        let name = if need.is_trained() { "features" } else { "average" };
-        let pooled = table(&format!("{name}.{}", need.view), &[ROWS, WIDTH]).set_requires_grad(need.is_trained());
-        features.insert_for(need, Encoded { embed: Tensor::zeros([ROWS, 8], (Kind::Float, Device::Cpu)), pooled, tokens: None });
+    for Need { forward, .. } in needs {
+        let name = if forward.is_trained() { "features" } else { "average" };
+        let pooled = table(&format!("{name}.{}", forward.view), &[ROWS, WIDTH]).set_requires_grad(forward.is_trained());
+        features.insert_for(forward.clone(), Encoded { embed: Tensor::zeros([ROWS, 8], (Kind::Float, Device::Cpu)), pooled, tokens: None });
     }
     features
 }
@@ -117,8 +109,8 @@ fn leaves(store: &VarStore, features: &Features) -> BTreeMap<String, Tensor> {
     store.variables().into_iter().filter(|(_, value)| value.requires_grad()).chain(views).collect()
 }
 
-/// Loss to 1e-5, gradients of features and parameters to 1e-4 of the largest entry. A gradient that is zero (of a bias in front of a batch norm)
-/// is held against the largest of all.
+/// Loss to 1e-5, gradients of features and parameters to 1e-4 of the largest entry. A gradient that is zero (of a bias in front of a batch
+/// norm) is held against the largest of all.
 fn check<T: Config<dyn Objective>>(case: &Case<T>) {
     let store = VarStore::new(Device::Cpu);
     let objective = case.options.build(&tower(&store)).expect("builds");
@@ -174,14 +166,9 @@ fn nt_xent_equals_slip_lightly_and_x_clip() {
     }
 }
 
-/// `sin(.5 + 1.3 i + .7 j)` and `cos(.2 + .9 i + 1.1 j)`, 4 rows of 8.
 #[test]
 fn nt_xent_equals_the_worked_example() {
-    let wave = |f: &dyn Fn(f64, f64) -> f64| {
-        let values: Vec<f32> = (0..32).map(|at| f(f64::from(at / 8), f64::from(at % 8)) as f32).collect();
-        Tensor::from_slice(&values).view([4, 8])
-    };
-    let (a, b) = (wave(&|i, j| (0.5 + 1.3 * i + 0.7 * j).sin()), wave(&|i, j| (0.2 + 0.9 * i + 1.1 * j).cos()));
+    let (a, b) = losses::float_waves();
     let units = normalize(&Tensor::cat(&[a, b], 0));
     let nt_xent = NtXent { temperature: 0.1, tile: 0 };
     let sum = |anchors: std::ops::Range<i64>| nt_xent.over(&units, &[anchors]).loss.double_value(&[]);

@@ -1,4 +1,4 @@
-//! Pictures alone as a training signal: two views of one picture belong together.
+//! Self-supervised objectives of pictures alone: two views of one picture belong together.
 //!
 //! `simclr` finds the other view of each picture among all views of the batch (SimCLR, Chen et al., 2020, arXiv 2002.05709); beside `clip` it
 //! is SLIP (Mu et al., 2021, arXiv 2112.12750). `byol` predicts what a moving average of the run makes of the other view, and needs no wrong

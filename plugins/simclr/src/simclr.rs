@@ -1,7 +1,8 @@
 //! The objective `simclr`.
 
 use vlhub_sdk::nn::Projector;
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::ops::unit;
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
 use crate::nt_xent::NtXent;
@@ -19,7 +20,7 @@ use crate::views::{self, On};
 pub struct SimclrConfig {
     /// The two image views. Batch norm sees each alone.
     pub views: [String; 2],
-    /// What cosines are divided by, above 0.
+    /// Temperature: what cosines are divided by, above 0.
     pub temperature: f64,
     /// Widths inside the head: behind each there is batch norm and ReLU. None makes the head a linear map.
     pub hidden: Vec<i64>,
@@ -27,7 +28,7 @@ pub struct SimclrConfig {
     pub out: i64,
     /// What the head reads: `pooled` (the image tower's output before the projection) or `embed` (behind it).
     pub on: On,
-    /// Anchors of a view at a time, exactly: the similarities of so many with all others are held at once; 0 for all of them.
+    /// Tile size: anchors of a view at a time, exactly: the similarities of so many with all others are held at once; 0 for all of them.
     pub tile: i64,
 }
 
@@ -39,15 +40,15 @@ impl Default for SimclrConfig {
 
 impl Config<dyn Objective> for SimclrConfig {
     fn build(&self, cx: &ObjectiveCx<'_>) -> Result<Box<dyn Objective>> {
-        views::check(&self.views)?;
-        if !(self.temperature.is_finite() && self.temperature > 0.0) {
-            return Err(Error::Options(format!("`temperature` is {}; it must be a number above 0", self.temperature)));
+        let mut problems = OptionProblems::default();
+        views::check(&mut problems, &self.views);
+        problems.positive("temperature", self.temperature);
+        for width in self.hidden.iter() {
+            problems.at_least_one(&[("hidden", *width)]);
         }
-        self.hidden.iter().try_for_each(|width| views::check_width("hidden", *width))?;
-        views::check_width("out", self.out)?;
-        if self.tile < 0 {
-            return Err(Error::Options(format!("`tile` is {}; it is a number of rows, or 0 for all at once", self.tile)));
-        }
+        problems.at_least_one(&[("out", self.out)]);
+        problems.ensure(self.tile >= 0, || format!("`tile` is {}; it is a number of rows, or 0 for all at once", self.tile));
+        problems.finish()?;
         let widths = [&[self.on.width(cx)?], self.hidden.as_slice(), &[self.out]].concat();
         let projector = Projector::new(&cx.path.sub("projector"), &widths, false)?;
         Ok(Box::new(Simclr { config: self.clone(), projector }))
@@ -74,7 +75,7 @@ impl Objective for Simclr {
         let mut units = Vec::new();
         for view in &self.config.views {
             let projected = self.projector.forward(&on.of(features.image(view)?))?;
-            units.push(normalize(&views::wide(&projected)));
+            units.push(unit(&projected));
         }
         let (own, total) = (features.own(), features.total());
         let anchors = [own.clone(), own.start + total..own.end + total];

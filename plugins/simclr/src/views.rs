@@ -1,5 +1,7 @@
-//! What both objectives read: two views of each picture.
+//! The views that both objectives read: two of each picture.
 
+use vlhub_sdk::ops::wide;
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
 /// Which output of the image tower goes into the head.
@@ -42,26 +44,7 @@ pub(crate) fn two_views() -> [String; 2] {
     ["a".into(), "b".into()]
 }
 
-/// Refuses views that are one.
-pub(crate) fn check(views: &[String; 2]) -> Result<()> {
-    if views[0] == views[1] {
-        return Err(Error::Options(format!("`views` names `{}` twice; they are two views of a picture, which must differ", views[0])));
-    }
-    Ok(())
-}
-
-/// Refuses a width that is none.
-pub(crate) fn check_width(option: &str, width: i64) -> Result<()> {
-    if width < 1 {
-        return Err(Error::Options(format!("`{option}` is {width}; a width is at least 1")));
-    }
-    Ok(())
-}
-
-/// Half precision has too few digits for the statistics of a batch and for differences of unit rows, so it is widened first.
-pub(crate) fn wide(x: &Tensor) -> Tensor {
-    match x.kind() {
-        Kind::Half | Kind::BFloat16 => x.to_kind(Kind::Float),
-        _ => x.shallow_clone(),
-    }
+/// Refuses one view in the place of two.
+pub(crate) fn check(problems: &mut OptionProblems, [first, second]: &[String; 2]) {
+    problems.ensure(first != second, || format!("`views` names `{first}` twice; they are two views of a picture, which must differ"));
 }

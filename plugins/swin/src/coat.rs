@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Conv2d, ConvConfig, LayerNorm, Path, default_bound, normal, parameter};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::conv_attention::{EPSILON, HEADS, ParallelBlock, Positions, SerialBlock, apart, together};
-use crate::options::{Common, MEAN, Problems, STD};
+use crate::options::Common;
 use crate::tower::{Net, Tower};
 
 /// Co-Scale Conv-Attentional Image Transformer (arXiv 2104.06399): four scales one after the other, and in CoaT (not CoaT-Lite) then blocks
@@ -29,9 +31,9 @@ pub struct CoatConfig {
     pub parallel_depth: i64,
     /// Width inside the MLPs of each scale, as a multiple of their outer width. With parallel blocks the last three are equal.
     pub mlp_ratios: [f64; 4],
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: CoatPool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,
@@ -43,7 +45,7 @@ pub struct CoatConfig {
     pub std: [f64; 3],
 }
 
-/// Where the pooled output comes from: timm's `global_pool`. With parallel blocks it is a weighted sum over the last three scales.
+/// Pooling: where the pooled output comes from: timm's `global_pool`. With parallel blocks it is a weighted sum over the last three scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -68,8 +70,8 @@ impl Default for CoatConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -131,17 +133,17 @@ impl CoatConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(&mut problems, (8 * self.patch_size, "8 times its `patch_size`"));
-        problems.at_least_one("patch_size", &[self.patch_size]);
-        problems.at_least_one("embed_dims", &self.embed_dims);
-        problems.at_least_one("serial_depths", &self.serial_depths);
+        problems.at_least("patch_size", self.patch_size, 1);
+        problems.each_at_least_one("embed_dims", &self.embed_dims);
+        problems.each_at_least_one("serial_depths", &self.serial_depths);
         for (width, ratio) in self.embed_dims.iter().zip(self.mlp_ratios) {
             problems.multiple("embed_dims", *width, HEADS, "the number of heads");
             problems.mlp_ratio("mlp_ratios", *width, ratio);
         }
         if self.parallel_depth < 0 {
-            problems.add(format!("`parallel_depth` = {} must be at least 0", self.parallel_depth));
+            problems.push(format!("`parallel_depth` = {} must be at least 0", self.parallel_depth));
         }
         let (dims, ratios) = (self.embed_dims, self.mlp_ratios);
         for (name, equal) in [
@@ -149,7 +151,7 @@ impl CoatConfig {
             ("mlp_ratios", ratios[1..].iter().all(|ratio| *ratio == ratios[3])),
         ] {
             if self.parallel_depth > 0 && !equal {
-                problems.add(format!("the last three of `{name}` must be equal with parallel blocks (`parallel_depth` above 0)"));
+                problems.push(format!("the last three of `{name}` must be equal with parallel blocks (`parallel_depth` above 0)"));
             }
         }
         problems.finish()

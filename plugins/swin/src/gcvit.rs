@@ -2,13 +2,15 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::attention::Flavour;
 use crate::block::{Block, BlockConfig};
 use crate::fused::{Downsample, MbConv};
 use crate::layers::Start;
-use crate::options::{Common, MEAN, Pool, Problems, STD, rising};
+use crate::options::{Common, Pool, check_heads, rising};
 use crate::tower::{Net, Tower};
 use crate::windows::Windows;
 
@@ -32,11 +34,11 @@ pub struct GcVitConfig {
     pub window_ratio: Vec<i64>,
     /// Width inside the MLPs, as a multiple of their outer width.
     pub mlp_ratio: f64,
-    /// Initial value of a factor for each channel of both branches of a block (LayerScale, arXiv 2103.17239); none by default.
+    /// Layer scale (arXiv 2103.17239): initial value of a factor for each channel of both branches of a block; none by default.
     pub layer_scale: Option<f64>,
-    /// How the last map becomes the pooled output.
+    /// Pooling: how the last map becomes the pooled output.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,
@@ -63,8 +65,8 @@ impl Default for GcVitConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -121,26 +123,26 @@ impl GcVitConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let (mut problems, stages) = (Problems::default(), self.depths.len());
+        let (mut problems, stages) = (OptionProblems::default(), self.depths.len());
         let largest = self.window_ratio.iter().copied().max().unwrap_or(1);
         self.common().check(&mut problems, (largest, "its largest `window_ratio`"));
-        problems.at_least_one("embed_dim", &[self.embed_dim]);
-        problems.at_least_one("depths", &self.depths);
+        problems.at_least("embed_dim", self.embed_dim, 1);
+        problems.each_at_least_one("depths", &self.depths);
         problems.mlp_ratio("mlp_ratio", self.embed_dim, self.mlp_ratio);
         if stages == 0 || stages > 8 {
-            problems.add(format!("`depths` has {stages} stages; there are 1 to 8"));
+            problems.push(format!("`depths` has {stages} stages; there are 1 to 8"));
             return problems.finish();
         }
-        problems.one_for_each("num_heads", self.num_heads.len(), stages);
-        problems.heads("num_heads", (0..stages).map(|stage| self.embed_dim << stage), &self.num_heads);
-        problems.one_for_each("window_ratio", self.window_ratio.len(), stages);
+        problems.one_for_each_stage("num_heads", self.num_heads.len(), ("depths", stages));
+        check_heads(&mut problems, (0..stages).map(|stage| self.embed_dim << stage), &self.num_heads);
+        problems.one_for_each_stage("window_ratio", self.window_ratio.len(), ("depths", stages));
         for (stage, ratio) in self.window_ratio.iter().take(stages).enumerate() {
             if self.levels(stage).is_none() {
-                problems.add(format!("`window_ratio` = {ratio} of stage {stage} must be a power of 2 times {}", 4i64 << stage));
+                problems.push(format!("`window_ratio` = {ratio} of stage {stage} must be a power of 2 times {}", 4i64 << stage));
             }
         }
         if let Some(depth) = self.depths.iter().find(|depth| **depth == 1) {
-            problems.add(format!("`depths` has a stage of {depth} block; the queries of the whole map are for a second one"));
+            problems.push(format!("`depths` has a stage of {depth} block; the queries of the whole map are for a second one"));
         }
         problems.finish()
     }

@@ -1,12 +1,13 @@
 //! The network that both versions of Swin share: patches, and stages of blocks that halve the map and double the width.
 
 use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Linear, Path};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
 use crate::attention::Flavour;
 use crate::block::{Block, BlockConfig};
 use crate::layers::Start;
-use crate::options::{Common, Pool, Problems, rising};
+use crate::options::{Common, Pool, check_heads, rising};
 use crate::tower::{Net, Tower};
 use crate::windows::Windows;
 
@@ -31,23 +32,23 @@ impl Plan<'_> {
     }
 
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common.check(&mut problems, (self.patch_size, "its `patch_size`"));
-        problems.at_least_one("patch_size", &[self.patch_size]);
-        problems.at_least_one("embed_dim", &[self.embed_dim]);
-        problems.at_least_one("window_size", &[self.window_size]);
-        problems.at_least_one("depths", self.depths);
+        problems.at_least("patch_size", self.patch_size, 1);
+        problems.at_least("embed_dim", self.embed_dim, 1);
+        problems.at_least("window_size", self.window_size, 1);
+        problems.each_at_least_one("depths", self.depths);
         if self.depths.is_empty() || self.depths.len() > 8 {
-            problems.add(format!("`depths` has {} stages; there are 1 to 8", self.depths.len()));
+            problems.push(format!("`depths` has {} stages; there are 1 to 8", self.depths.len()));
         } else {
-            problems.one_for_each("num_heads", self.num_heads.len(), self.depths.len());
-            problems.heads("num_heads", (0..self.depths.len()).map(|stage| self.width(stage)), self.num_heads);
+            problems.one_for_each_stage("num_heads", self.num_heads.len(), ("depths", self.depths.len()));
+            check_heads(&mut problems, (0..self.depths.len()).map(|stage| self.width(stage)), self.num_heads);
         }
         problems.mlp_ratio("mlp_ratio", self.embed_dim, self.mlp_ratio);
         if let Some(pretrained) = self.pretrained {
-            problems.one_for_each("pretrained_window_sizes", pretrained.len(), self.depths.len());
+            problems.one_for_each_stage("pretrained_window_sizes", pretrained.len(), ("depths", self.depths.len()));
             if pretrained.iter().any(|side| *side < 0) {
-                problems.add(format!("`pretrained_window_sizes` = {pretrained:?} must be at least 0; 0 is a stage's own window"));
+                problems.push(format!("`pretrained_window_sizes` = {pretrained:?} must be at least 0; 0 is a stage's own window"));
             }
         }
         problems.finish()

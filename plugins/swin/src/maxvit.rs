@@ -2,13 +2,15 @@
 
 use vlhub_sdk::nn::timm::Proj;
 use vlhub_sdk::nn::{Activation, BatchNorm, Conv2d, LayerNorm, Linear};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::attention::Flavour;
 use crate::block::{Block, BlockConfig};
 use crate::layers::Start;
 use crate::mbconv::{EPSILON, MbConv, conv, same};
-use crate::options::{Common, MEAN, Pool, Problems, STD, rising};
+use crate::options::{Common, Pool, rising};
 use crate::tower::{Net, Tower};
 use crate::windows::Windows;
 
@@ -31,9 +33,9 @@ pub struct MaxVitConfig {
     pub depths: Vec<i64>,
     /// Windows and grids are `image_size` divided by this wide and high, in places.
     pub partition_ratio: i64,
-    /// How the last map becomes the pooled output.
+    /// Pooling: how the last map becomes the pooled output.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,
@@ -58,8 +60,8 @@ impl Default for MaxVitConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -103,16 +105,16 @@ impl MaxVitConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let (mut problems, stages) = (Problems::default(), self.depths.len());
+        let (mut problems, stages) = (OptionProblems::default(), self.depths.len());
         self.common().check(&mut problems, (self.partition_ratio, "its `partition_ratio`"));
-        problems.at_least_one("partition_ratio", &[self.partition_ratio]);
-        problems.at_least_one("stem_width", &[self.stem_width]);
-        problems.at_least_one("depths", &self.depths);
-        problems.at_least_one("embed_dim", &self.embed_dim);
+        problems.at_least("partition_ratio", self.partition_ratio, 1);
+        problems.at_least("stem_width", self.stem_width, 1);
+        problems.each_at_least_one("depths", &self.depths);
+        problems.each_at_least_one("embed_dim", &self.embed_dim);
         if stages == 0 || stages > 8 {
-            problems.add(format!("`depths` has {stages} stages; there are 1 to 8"));
+            problems.push(format!("`depths` has {stages} stages; there are 1 to 8"));
         } else {
-            problems.one_for_each("embed_dim", self.embed_dim.len(), stages);
+            problems.one_for_each_stage("embed_dim", self.embed_dim.len(), ("depths", stages));
             // The stem and each stage halve the map; the last one is then a whole number of windows, and so is each before it.
             problems.multiple("partition_ratio", self.partition_ratio, 2 << stages, "by which the stem and the stages divide a picture");
         }

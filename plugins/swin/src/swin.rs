@@ -1,10 +1,11 @@
 //! Swin Transformer (arXiv 2103.14030).
 
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::hierarchy::Plan;
-use crate::options::{Common, MEAN, Pool, STD};
+use crate::options::{Common, Pool};
 
 /// Swin Transformer (arXiv 2103.14030): attention in windows that every second block shifts by half, and maps that halve from stage to
 /// stage.
@@ -28,9 +29,9 @@ pub struct SwinConfig {
     pub window_size: i64,
     /// Width inside the MLPs, as a multiple of their outer width.
     pub mlp_ratio: f64,
-    /// How the last map becomes the pooled output.
+    /// Pooling: how the last map becomes the pooled output.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,
@@ -57,8 +58,8 @@ impl Default for SwinConfig {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Swin Transformer V2 (arXiv 2111.09883).
 
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::hierarchy::Plan;
-use crate::options::{Common, MEAN, Pool, STD};
+use crate::options::{Common, Pool};
 
 /// Swin Transformer V2 (arXiv 2111.09883): cosine attention, biases that an MLP makes of logarithmic distances, and norms behind the
 /// branches instead of before them.
@@ -30,9 +31,9 @@ pub struct SwinV2Config {
     pub pretrained_window_sizes: Vec<i64>,
     /// Width inside the MLPs, as a multiple of their outer width.
     pub mlp_ratio: f64,
-    /// How the last map becomes the pooled output.
+    /// Pooling: how the last map becomes the pooled output.
     pub pool: Pool,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub proj: Proj,
     /// Whether the last layer of `proj` has a bias.
     pub proj_bias: bool,
@@ -60,8 +61,8 @@ impl Default for SwinV2Config {
             proj: Proj::Linear,
             proj_bias: false,
             drop_path: 0.0,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }

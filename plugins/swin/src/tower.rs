@@ -1,7 +1,8 @@
-//! What stands around each network: the check of its input, the shape of its output, and its projection.
+//! The tower around each network: the check of its input, the shape of its output, and its projection.
 
 use std::fmt::Debug;
 
+use vlhub_sdk::nn::check_pictures;
 use vlhub_sdk::prelude::*;
 
 use crate::options::Common;
@@ -42,17 +43,9 @@ impl<N: Net> Backbone for Tower<N> {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        let (size, side) = (input.size(), self.common.image_size);
-        if !input.is_floating_point() || size.len() != 4 || size[1..] != [3, side, side] {
-            let kind = input.kind();
-            return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {side}, {side}], not {kind:?} {size:?}")));
-        }
+        check_pictures(input, [self.common.image_size; 2])?;
         let (pooled, values) = self.net.forward(input, noise);
-        let tokens = tokens.then(|| {
-            let size = values.size();
-            Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, values.device())), values }
-        });
-        Ok(Hidden { pooled, tokens })
+        Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(values)) })
     }
 
     fn stages(&self) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Cutting maps into windows, and what the places of a window are to each other.
+//! Window partitioning of maps, and the relative positions inside a window.
 
 use vlhub_sdk::prelude::*;
 

@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::Activation;
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::net::{Net, Plan, Style};
-use crate::options::{MEAN, Pool, Problems, STD, family_options};
+use crate::options::{Pool, check_token_or_avg, family_options};
 use crate::relative::Positions;
 
 family_options! {
@@ -14,7 +16,7 @@ family_options! {
     /// Parameters are named as in timm's `Beit`, under `trunk`. Tokens are those of the patches, row by row, normalised where the norm comes
     /// before the pooling.
     TimmBeitConfig {
-        /// What becomes of the tokens: token or avg. The norm comes behind it where it is avg.
+        /// Pooling of the tokens: token or avg. The norm comes behind it where it is avg.
         global_pool: Pool,
     }
 }
@@ -36,8 +38,8 @@ impl Default for TimmBeitConfig {
             drop_path: 0.0,
             proj: Proj::Linear,
             proj_bias: false,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -56,9 +58,9 @@ impl TimmBeitConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(&mut problems);
-        problems.no_map(self.pool.unwrap_or(self.global_pool));
+        check_token_or_avg(&mut problems, self.pool.unwrap_or(self.global_pool));
         problems.finish()
     }
 }

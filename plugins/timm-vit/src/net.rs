@@ -1,6 +1,6 @@
 //! The network that the three families share.
 
-use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Path, normal, parameter};
+use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Path, check_pictures, normal, parameter};
 use vlhub_sdk::prelude::*;
 
 use crate::block::{Block, Start};
@@ -172,15 +172,6 @@ impl Net {
         let places = Tensor::cat(&[before, chosen + prefix], 1);
         x.gather(1, &places.unsqueeze(-1).expand([-1, -1, size[2]], false), false)
     }
-
-    fn check(&self, images: &Tensor) -> Result<()> {
-        let (size, side) = (images.size(), self.plan.common.image_size);
-        if !images.is_floating_point() || size.len() != 4 || size[1..] != [3, side, side] {
-            let kind = images.kind();
-            return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {side}, {side}], not {kind:?} {size:?}")));
-        }
-        Ok(())
-    }
 }
 
 impl Backbone for Net {
@@ -194,7 +185,7 @@ impl Backbone for Net {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
-        self.check(input)?;
+        check_pictures(input, [self.plan.common.image_size; 2])?;
         let x = self.embed(input, noise);
         let shared = self.relative.as_ref().map(|relative| relative.forward(&x, noise));
         // Where nothing but the first tokens is read after the last block, only those are computed there.
@@ -213,10 +204,7 @@ impl Backbone for Net {
             Some(map) => map.forward(&patches()),
             None => pool(&x, self.plan.pool, prefix, self.plan.distilled),
         };
-        let tokens = tokens.then(patches).map(|values| {
-            let size = values.size();
-            Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, values.device())), values }
-        });
+        let tokens = tokens.then(patches).map(Tokens::unmasked);
         Ok(Hidden { pooled: normalise(pooled, &self.fc_norm), tokens })
     }
 

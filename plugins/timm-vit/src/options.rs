@@ -2,13 +2,10 @@
 
 use vlhub_sdk::nn::Activation;
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-/// CLIP's mean and standard deviation of each channel, which open_clip takes for towers of timm too.
-pub(crate) const MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
-pub(crate) const STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
-
-/// What becomes of the tokens: timm's `global_pool`.
+/// Pooling of the tokens: timm's `global_pool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -25,7 +22,7 @@ pub enum Pool {
     Map,
 }
 
-/// What stands between the two maps of an MLP: timm's `act_layer`.
+/// Activation function between the two maps of an MLP: timm's `act_layer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -70,16 +67,16 @@ macro_rules! family_options {
             pub mlp_ratio: f64,
             /// Whether queries, keys and values have a bias.
             pub qkv_bias: bool,
-            /// Start of the learned scale of each branch (layer scale, arXiv 2103.17239); 0 leaves the scale out.
+            /// Layer scale (arXiv 2103.17239): start of the learned scale of each branch; 0 leaves the scale out.
             pub init_values: f64,
             $($(#[$field_about])* pub $field: $kind,)*
             /// open_clip's `timm_pool`: replaces `global_pool`. Norms stay where `global_pool` puts them, unless the network projects by
             /// itself (`proj` is classifier or none), as in open_clip. Without it the network pools as it was made to.
             pub pool: Option<Pool>,
-            /// Share of the pictures for which the last block's branches are left out while training (stochastic depth, arXiv 1603.09382);
+            /// Stochastic depth (arXiv 1603.09382): share of the pictures for which the last block's branches are left out while training;
             /// from block to block it rises linearly from 0 to this.
             pub drop_path: f64,
-            /// What maps the pooled output into the joint space.
+            /// Projection head: what maps the pooled output into the joint space.
             pub proj: Proj,
             /// Whether the last layer of `proj` has a bias.
             pub proj_bias: bool,
@@ -139,54 +136,28 @@ impl Common {
     }
 
     /// Adds what is wrong.
-    pub fn check(&self, problems: &mut Problems) {
-        let sizes = [("image_size", self.image_size), ("patch_size", self.patch_size), ("width", self.width)];
-        for (name, value) in sizes.into_iter().chain([("layers", self.layers), ("heads", self.heads)]) {
-            problems.unless(value >= 1, || format!("`{name}` = {value} must be at least 1"));
-        }
-        problems.unless(self.patch_size <= self.image_size, || {
-            format!("`patch_size` = {} is larger than `image_size` = {}", self.patch_size, self.image_size)
-        });
-        problems.unless(self.heads < 1 || self.width % self.heads == 0, || {
-            format!("`heads` = {} does not divide `width` = {}", self.heads, self.width)
-        });
-        problems.unless(self.mlp_width() >= 1, || format!("`mlp_ratio` = {} leaves no width inside the MLP", self.mlp_ratio));
-        problems.unless(self.init_values.is_finite(), || format!("`init_values` = {} is not a finite number", self.init_values));
+    pub fn check(&self, problems: &mut OptionProblems) {
+        let Self { image_size, patch_size, width, layers, heads, .. } = *self;
+        let sizes = [("image_size", image_size), ("patch_size", patch_size), ("width", width), ("layers", layers), ("heads", heads)];
+        problems.at_least_one(&sizes);
+        problems.ensure(patch_size <= image_size, || format!("`patch_size` = {patch_size} is larger than `image_size` = {image_size}"));
+        problems.divides(("heads", heads), ("width", width));
+        problems.mlp_ratio("mlp_ratio", width, self.mlp_ratio);
+        problems.finite("init_values", self.init_values);
         problems.share("drop_path", self.drop_path);
-        problems.unless(self.std.iter().all(|std| *std > 0.0), || format!("`std` = {:?} must be above 0 in each channel", self.std));
+        problems.std(self.std);
     }
 }
 
-/// Everything that is wrong with a table of options, to be told at once.
-#[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
+/// Refuses the pooling `token` without a class token.
+pub(crate) fn check_class_token(problems: &mut OptionProblems, pool: Pool, class_token: bool) {
+    problems.ensure(pool != Pool::Token || class_token, || {
+        "the pooling `token` reads the class token, and `class_token` is false: use `avg`, or add the token".into()
+    });
+}
 
-impl Problems {
-    pub fn unless(&mut self, fine: bool, problem: impl FnOnce() -> String) {
-        if !fine {
-            self.0.push(problem());
-        }
-    }
-
-    pub fn share(&mut self, name: &str, value: f64) {
-        self.unless((0.0..1.0).contains(&value), || format!("`{name}` = {value} must be at least 0 and below 1"));
-    }
-
-    /// A pooling that the network cannot do.
-    pub fn pool(&mut self, pool: Pool, class_token: bool) {
-        self.unless(pool != Pool::Token || class_token, || {
-            "the pooling `token` reads the class token, and `class_token` is false: use `avg`, or add the token".into()
-        });
-    }
-
-    /// A pooling that this family does not have.
-    pub fn no_map(&mut self, pool: Pool) {
-        self.unless(matches!(pool, Pool::Token | Pool::Avg), || {
-            format!("the pooling {pool:?} is for `timm_vit`; here it is `token` or `avg`")
-        });
-    }
-
-    pub fn finish(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Options(self.0.join("; "))) }
-    }
+/// Refuses a pooling that this family does not have.
+pub(crate) fn check_token_or_avg(problems: &mut OptionProblems, pool: Pool) {
+    problems
+        .ensure(matches!(pool, Pool::Token | Pool::Avg), || format!("the pooling {pool:?} is for `timm_vit`; here it is `token` or `avg`"));
 }

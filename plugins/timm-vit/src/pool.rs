@@ -1,4 +1,4 @@
-//! From tokens to one vector.
+//! Pooling of tokens.
 
 use vlhub_sdk::nn::{LayerNorm, Linear, Path, normal, parameter};
 use vlhub_sdk::prelude::*;

@@ -1,4 +1,4 @@
-//! Relative positions: a number for each head and each pair of tokens that is added to their attention logit.
+//! Relative position bias: a number for each head and each pair of tokens that is added to their attention logit.
 
 use vlhub_sdk::nn::{Init, Linear, Path, dropout, parameter};
 use vlhub_sdk::prelude::*;
@@ -16,7 +16,7 @@ pub(crate) enum Positions {
         hidden: i64,
         /// Tokens before the patches.
         prefix: i64,
-        /// Share of the MLP's inner elements that is zeroed while training.
+        /// Dropout: share of the MLP's inner elements that is zeroed while training.
         drop: f64,
     },
 }

@@ -2,10 +2,12 @@
 
 use vlhub_sdk::nn::Activation;
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::net::{Net, Plan, Style};
-use crate::options::{MEAN, Pool, Problems, STD, family_options};
+use crate::options::{Pool, check_class_token, check_token_or_avg, family_options};
 use crate::relative::Positions;
 
 family_options! {
@@ -15,9 +17,9 @@ family_options! {
     /// Parameters are named as in timm's `VisionTransformerRelPos`, under `trunk`. Tokens are those of the patches, row by row, normalised
     /// unless `fc_norm` is set.
     TimmVitRelPosConfig {
-        /// Whether queries and keys are normalised, head by head.
+        /// QK norm: whether queries and keys are normalised, head by head.
         qk_norm: bool,
-        /// What becomes of the tokens: token or avg.
+        /// Pooling of the tokens: token or avg.
         global_pool: Pool,
         /// Whether a learned token stands before the patches.
         class_token: bool,
@@ -56,8 +58,8 @@ impl Default for TimmVitRelPosConfig {
             drop_path: 0.0,
             proj: Proj::Linear,
             proj_bias: false,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -81,12 +83,12 @@ impl TimmVitRelPosConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         self.common().check(&mut problems);
         let pool = self.pool.unwrap_or(self.global_pool);
-        problems.no_map(pool);
-        problems.pool(pool, self.class_token);
-        problems.unless(self.rel_pos_dim >= 1, || format!("`rel_pos_dim` = {} must be at least 1", self.rel_pos_dim));
+        check_token_or_avg(&mut problems, pool);
+        check_class_token(&mut problems, pool, self.class_token);
+        problems.at_least("rel_pos_dim", self.rel_pos_dim, 1);
         problems.share("rel_pos_drop", self.rel_pos_drop);
         problems.finish()
     }

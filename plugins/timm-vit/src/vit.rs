@@ -1,10 +1,12 @@
 //! timm's `VisionTransformer`, and DeiT's with a distillation token.
 
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
 use crate::net::{Absolute, Net, Plan, Style};
-use crate::options::{Act, MEAN, Pool, Problems, STD, family_options};
+use crate::options::{Act, Pool, check_class_token, family_options};
 
 family_options! {
     /// Vision transformer (arXiv 2010.11929) with timm's options; DeiT, DeiT III, CLIP's and SigLIP's towers are settings of it.
@@ -12,15 +14,15 @@ family_options! {
     /// Parameters are named as in timm's `VisionTransformer`, under `trunk`. Tokens are those of the patches, row by row, normalised where
     /// the norm comes before the pooling.
     TimmVitConfig {
-        /// Whether queries and keys are normalised, head by head.
+        /// QK norm: whether queries and keys are normalised, head by head.
         qk_norm: bool,
-        /// What becomes of the tokens.
+        /// Pooling of the tokens.
         global_pool: Pool,
         /// Whether a learned token stands before the patches.
         class_token: bool,
         /// Whether a distillation token follows the class token (DeiT, arXiv 2012.12877); then the pooled output is the mean of both.
         distilled: bool,
-        /// Learned tokens before the patches that nothing reads (arXiv 2309.16588).
+        /// Register tokens (arXiv 2309.16588): learned tokens before the patches that nothing reads.
         reg_tokens: i64,
         /// Whether only the patches have a learned position, and not the tokens before them.
         no_embed_class: bool,
@@ -30,11 +32,12 @@ family_options! {
         final_norm: bool,
         /// Whether that norm comes behind the pooling; if not given, where `global_pool` is avg, max or avgmax.
         fc_norm: Option<bool>,
-        /// Between the two maps of an MLP.
+        /// Activation function between the two maps of an MLP.
         act_layer: Act,
         /// ε of the norms; timm's is 1e-6, and 1e-5 for CLIP's towers.
         norm_eps: f64,
-        /// Share of the patches that is left out of each picture while training, drawn anew each time (FLIP, arXiv 2212.00794).
+        /// Patch dropout: share of the patches that is left out of each picture while training, drawn anew each time (FLIP, arXiv
+        /// 2212.00794).
         patch_drop: f64,
     }
 }
@@ -67,8 +70,8 @@ impl Default for TimmVitConfig {
             drop_path: 0.0,
             proj: Proj::Linear,
             proj_bias: false,
-            mean: MEAN,
-            std: STD,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
@@ -99,19 +102,19 @@ impl TimmVitConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         let common = self.common();
         common.check(&mut problems);
         problems.share("patch_drop", self.patch_drop);
-        problems.unless(self.reg_tokens >= 0, || format!("`reg_tokens` = {} must be at least 0", self.reg_tokens));
-        problems.unless(self.norm_eps > 0.0, || format!("`norm_eps` = {} must be above 0", self.norm_eps));
+        problems.at_least("reg_tokens", self.reg_tokens, 0);
+        problems.positive("norm_eps", self.norm_eps);
         let (pool, behind) = self.pooling();
-        problems.pool(pool, self.class_token);
-        problems.unless(pool != Pool::Map || common.made_with(self.global_pool, self.pool) == Pool::Map, || {
+        check_class_token(&mut problems, pool, self.class_token);
+        problems.ensure(pool != Pool::Map || common.made_with(self.global_pool, self.pool) == Pool::Map, || {
             "`pool` = map cannot be added to a network that was made without it: set `global_pool` = map".into()
         });
         let plain = self.class_token && self.reg_tokens == 0 && !self.no_embed_class && pool == Pool::Token && !behind;
-        problems.unless(!self.distilled || plain && self.proj != Proj::Classifier, || {
+        problems.ensure(!self.distilled || plain && self.proj != Proj::Classifier, || {
             "`distilled` wants the class token, the pooling token, a `proj` that is not classifier, and neither `reg_tokens`, `no_embed_class` \
              nor `fc_norm`"
                 .into()

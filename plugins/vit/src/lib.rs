@@ -5,8 +5,6 @@
 //! Neither owns its projection: the host makes it, under the name that [`Backbone::projection`](vlhub_sdk::Backbone::projection) gives.
 #![forbid(unsafe_code)]
 
-mod attention;
-mod block;
 pub mod options;
 mod pool;
 mod positions;

@@ -1,9 +1,7 @@
 //! The attentional pooler of CoCa.
 
-use vlhub_sdk::nn::{Init, LayerNorm, Linear, Mask, Path, default_bound, normal, parameter};
+use vlhub_sdk::nn::{Init, LayerNorm, Linear, Mask, Path, default_bound, join_heads, normal, parameter, scaled_dot_product, split_heads};
 use vlhub_sdk::prelude::*;
-
-use crate::attention::{join, look, split};
 
 /// Learned queries that look at the tokens (CoCa, arXiv 2205.01917), open_clip's `AttentionalPooler`. Parameters: `query`, `ln_q`, `ln_k`
 /// and those of torch's `nn.MultiheadAttention` under `attn`.
@@ -61,7 +59,7 @@ impl AttentionalPooler {
         let [q, k, v] = [self.map(0, q), self.map(1, k), self.map(2, v)];
         // The queries are the same for each row, so they are mapped once.
         let q = q.expand([x.size()[0], -1, -1, -1], false);
-        self.out_proj.forward(&join(&look(&q, &k, &v, Mask::Full, None)))
+        self.out_proj.forward(&join_heads(&scaled_dot_product(&q, &k, &v, Mask::Full, None)))
     }
 
     /// The queries (0), keys (1) or values (2), `[B, heads, T, width / heads]`.
@@ -72,6 +70,6 @@ impl AttentionalPooler {
             Maps::Joint(weight) => x.linear(&weight.narrow(0, part * width, width), Some(&bias)),
             Maps::Apart(weights) => x.linear(&weights[part as usize], Some(&bias)),
         };
-        split(&mapped, 1, self.heads).get(0)
+        split_heads(&mapped, 1, self.heads).get(0)
     }
 }

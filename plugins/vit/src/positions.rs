@@ -1,4 +1,4 @@
-//! Fixed positions.
+//! Fixed position embeddings of sines and cosines.
 
 use vlhub_sdk::nn::Path;
 use vlhub_sdk::prelude::*;

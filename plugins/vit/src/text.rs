@@ -5,13 +5,12 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-use vlhub_sdk::nn::{LayerNorm, Mask, normal, parameter, up_to};
+use vlhub_sdk::nn::{LayerNorm, Mask, Start, Transformer, normal, parameter, up_to};
 use vlhub_sdk::ops::gather_rows;
 use vlhub_sdk::prelude::*;
 
 use self::mask::Sight;
 pub use self::options::{TextConfig, TextPool, TextProjection};
-use crate::block::{Stack, Start};
 
 impl Config<dyn Backbone> for TextConfig {
     fn build(&self, cx: &BackboneCx<'_>) -> Result<Box<dyn Backbone>> {
@@ -23,7 +22,7 @@ impl Config<dyn Backbone> for TextConfig {
             token_embedding: parameter(&path.sub("token_embedding"), "weight", &[self.vocab, width], normal(0.02))?,
             positional_embedding: parameter(path, "positional_embedding", &[places, width], normal(0.01))?,
             cls_emb: self.embed_cls.then(|| parameter(path, "cls_emb", &[width], normal(0.01))).transpose()?,
-            transformer: Stack::new(&path.sub("transformer"), self.layers, &self.dimensions().block(start))?,
+            transformer: Transformer::new(&path.sub("transformer"), self.layers, &self.dimensions().block(start))?,
             ln_final: LayerNorm::with_epsilon(&path.sub("ln_final"), width, self.norm_eps)?,
             config: self.clone(),
         }))
@@ -36,7 +35,7 @@ pub struct TextTransformer {
     token_embedding: Tensor,
     positional_embedding: Tensor,
     cls_emb: Option<Tensor>,
-    transformer: Stack,
+    transformer: Transformer,
     ln_final: LayerNorm,
     config: TextConfig,
 }

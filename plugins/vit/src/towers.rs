@@ -18,9 +18,10 @@ fn cases() -> Vec<(String, Value, VarStore, Box<dyn Backbone>)> {
     let file: Value = from_str(&text).expect("it is JSON");
     let build = |(name, case): (&String, &Value)| {
         let options = case["options"].clone();
-        let config: Box<dyn Config<dyn Backbone>> = match name.starts_with("vit/") {
-            true => Box::new(from_value::<VitConfig>(options).expect("they are options of the image tower")),
-            false => Box::new(from_value::<TextConfig>(options).expect("they are options of the text tower")),
+        let config: Box<dyn Config<dyn Backbone>> = if name.starts_with("vit/") {
+            Box::new(from_value::<VitConfig>(options).expect("they are options of the image tower"))
+        } else {
+            Box::new(from_value::<TextConfig>(options).expect("they are options of the text tower"))
         };
         let store = VarStore::new(Device::Cpu);
         let tower = config.build(&BackboneCx { path: store.root(), embed: EMBED }).expect("it can be built");

@@ -4,11 +4,10 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-use vlhub_sdk::nn::{LayerNorm, Mask, default_bound, normal, parameter};
+use vlhub_sdk::nn::{LayerNorm, Mask, Start, Transformer, check_pictures, default_bound, normal, parameter};
 use vlhub_sdk::prelude::*;
 
 pub use self::options::{AttentionalPool, Contrastive, ImageSize, Pool, Position, VitConfig};
-use crate::block::{Stack, Start, optional};
 use crate::pool::AttentionalPooler;
 use crate::positions::sin_cos_2d;
 
@@ -35,7 +34,7 @@ impl Config<dyn Backbone> for VitConfig {
                 count => Some(parameter(path, "register_tokens", &[1, count, width], start)?),
             },
             ln_pre: if self.no_ln_pre { None } else { Some(norm("ln_pre", width)?) },
-            transformer: Stack::new(&path.sub("transformer"), self.layers, &self.dimensions().block(Start::Layers))?,
+            transformer: Transformer::new(&path.sub("transformer"), self.layers, &self.dimensions().block(Start::Torch))?,
             ln_post: norm("ln_post", pooled)?,
             poolers,
             width: pooled,
@@ -52,7 +51,7 @@ pub struct Vit {
     positional_embedding: Tensor,
     registers: Option<Tensor>,
     ln_pre: Option<LayerNorm>,
-    transformer: Stack,
+    transformer: Transformer,
     poolers: Poolers,
     ln_post: LayerNorm,
     /// Of what comes out.
@@ -97,7 +96,7 @@ impl Vit {
             // Attention does not know the order, so they may come last, where nothing has to step around them.
             x = Tensor::cat(&[&x, &registers.to_kind(x.kind()).expand([x.size()[0], -1, -1], false)], 1);
         }
-        optional(&self.ln_pre, x)
+        LayerNorm::optional(&self.ln_pre, x)
     }
 
     /// Keeps the class token and a random share of the patches, at least one: as many in each row, but other ones, in the order of the draw.
@@ -142,11 +141,7 @@ impl Vit {
     }
 
     fn check(&self, images: &Tensor, tokens: bool) -> Result<()> {
-        let (size, [height, width]) = (images.size(), self.config.image_size.sides());
-        if !images.is_floating_point() || size.len() != 4 || size[1..] != [3, height, width] {
-            let kind = images.kind();
-            return Err(Error::invalid(format!("the image tower reads float pictures [B, 3, {height}, {width}], not {kind:?} {size:?}")));
-        }
+        check_pictures(images, self.config.image_size.sides())?;
         if tokens && matches!(self.poolers, Poolers::One(_)) && self.config.pool == Pool::Tok && self.config.attn_pooler_queries == 1 {
             let way_out = "set it to 2 or more, or `pool` to \"none\"";
             return Err(Error::invalid(format!("with `attn_pooler_queries` = 1 the pooled output leaves no tokens: {way_out}")));
@@ -177,11 +172,7 @@ impl Backbone for Vit {
         }
         let x = self.transformer.forward(&x, Mask::Full, noise);
         let (pooled, values) = self.pool(&x.narrow(1, 0, x.size()[1] - self.config.registers), tokens);
-        let tokens = tokens.then(|| {
-            let size = values.size();
-            Tokens { mask: Tensor::ones([size[0], size[1]], (Kind::Bool, values.device())), values }
-        });
-        Ok(Hidden { pooled, tokens })
+        Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(values)) })
     }
 
     fn stages(&self) -> Vec<String> {

@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Outcome {
         "build",
         "--release",
         "--package",
-        "vlhub-host",
+        "vlhub",
         "--no-default-features",
         "--features",
         &features,

@@ -1,12 +1,13 @@
 //! Everything that a build and a run need: one line each, and what to do about it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Serialize;
 
 use crate::fetch::TORCH;
+use crate::identity::{self, Identity};
 use crate::paths::{self, Project, free_bytes, human, is_set};
 use crate::{Outcome, Stop, probe, setup};
 
@@ -16,6 +17,9 @@ pub struct Args {
     /// As JSON: a list of `{name, state, found, remedy}`.
     #[arg(long)]
     json: bool,
+    /// The `vlhub` for which you build plugin libraries; by default the one built here, or the one on the search path.
+    #[arg(long, value_name = "PROGRAM")]
+    host: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +60,7 @@ pub fn run(args: &Args) -> Outcome {
     let findings = [
         rust(),
         compiler(),
+        plugins(project, args.host.as_deref()),
         python(root.is_some()),
         torch(libtorch),
         variables(),
@@ -90,11 +95,48 @@ fn command(name: &str, args: &[&str]) -> Option<String> {
 }
 
 fn rust() -> Finding {
-    match command("rustc", &["-V"]) {
+    match rustc_version() {
         Some(version) if minor(&version).is_some_and(|minor| minor >= OLDEST) => Finding::ok("rustc", version),
         Some(version) => Finding::fail("rustc", version, format!("1.{OLDEST} or later is wanted: `rustup update`")),
         None => Finding::fail("rustc", "not found", "install Rust with rustup"),
     }
+}
+
+/// What the compiler that Cargo would use here says of itself.
+fn rustc_version() -> Option<String> {
+    let rustc = std::env::var("RUSTC").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "rustc".into());
+    command(&rustc, &["-V"])
+}
+
+/// The one compiler of which a host takes plugin libraries, and whether it is the one here. Libraries use the Rust ABI, which every compiler
+/// makes anew.
+fn plugins(project: Option<&Project>, named: Option<&Path>) -> Finding {
+    let Some(program) = identity::host(project, named) else {
+        return Finding::ok("plugins", "no vlhub is built here or on the search path; it takes plugin libraries of its own compiler alone");
+    };
+    let here = rustc_version().unwrap_or_else(|| "rustc not found".into());
+    match fs::read(&program) {
+        Ok(bytes) => compare_compilers(&program, Identity::scan(&bytes), here.trim_start_matches("rustc ")),
+        Err(error) => Finding::fail("plugins", format!("{}: {error}", program.display()), "name a `vlhub` with `--host`, or build one"),
+    }
+}
+
+fn compare_compilers(program: &Path, identity: Option<Identity>, here: &str) -> Finding {
+    let program = program.display();
+    let Some(identity) = identity else {
+        return Finding::warn("plugins", format!("{program} has no identity: it is no `vlhub`"), "name the program with `--host`");
+    };
+    let (wanted, rest) = (identity.rustc(), identity.rest());
+    if wanted == here {
+        return Finding::ok("plugins", format!("{program} takes libraries of rustc {wanted}, the one here; {rest}"));
+    }
+    let remedy = match identity::toolchain(wanted) {
+        Some(name) => format!(
+            "`rustup toolchain install {name}`, then `cargo +{name} build --release --features dylib`; or build vlhub again with the compiler here"
+        ),
+        None => format!("build the libraries with rustc {wanted}, or build vlhub again with the compiler here"),
+    };
+    Finding::warn("plugins", format!("{program} takes libraries of rustc {wanted} alone, and here is {here}; {rest}"), remedy)
 }
 
 /// Minor version of the oldest compiler, as `rust-version` in the workspace's manifest says.
@@ -124,7 +166,7 @@ fn python(has_libtorch: bool) -> Finding {
     }
 }
 
-fn torch(libtorch: Outcome<std::path::PathBuf>) -> Finding {
+fn torch(libtorch: Outcome<PathBuf>) -> Finding {
     match libtorch {
         Ok(root) => match probe::verify(&root.join("lib")) {
             Ok(()) => Finding::ok("libtorch", format!("{TORCH}, loads, in {}", root.display())),
@@ -246,6 +288,20 @@ mod tests {
         ] {
             assert_eq!(gpu(Some(root), driver.map(str::to_owned)).state, wanted, "{why}");
         }
+    }
+
+    #[test]
+    fn the_compiler_that_a_host_wants_is_named_with_the_way_to_it() {
+        let text = b"VLHUB-PLUGIN/1\nrustc=1.95.0 (59807616e 2026-04-14)\nsdk=0.1.0\ntorch=2.11.0\ntarget=x\npanic=unwind\nend\n";
+        let program = Path::new("target/debug/vlhub");
+        let finding = |here: &str| compare_compilers(program, Identity::scan(text), here);
+        assert_eq!(finding("1.95.0 (59807616e 2026-04-14)").state, State::Ok);
+        for here in ["1.96.0 (aaaaaaaaa 2026-05-25)", "1.95.0 (bbbbbbbbb 2026-04-15)"] {
+            let other = finding(here);
+            assert!(other.state == State::Warn && other.found.contains("59807616e") && other.found.contains(here), "{other:?}");
+            assert!(other.remedy.is_some_and(|remedy| remedy.contains("cargo +1.95.0 build")), "it says how to get there");
+        }
+        assert_eq!(compare_compilers(program, None, "1.95.0").state, State::Warn, "some other program");
     }
 
     #[test]

@@ -4,13 +4,17 @@
 mod build;
 mod doctor;
 mod fetch;
+mod identity;
 mod new;
+mod new_kinds;
+mod next_steps;
 mod paths;
 mod peers;
 mod probe;
 mod quickstart;
 mod setup;
 mod test;
+mod test_selection;
 mod wheel;
 
 use std::path::PathBuf;
@@ -32,11 +36,11 @@ enum Command {
     Setup(setup::Args),
     /// Set up, build, train a small CLIP on the embedded pictures, evaluate it and write a report.
     Quickstart(quickstart::Args),
-    /// Set up, build and run every test.
+    /// Set up, build and run every test, or those that a name means.
     Test(test::Args),
     /// Look at everything that a build and a run need; one line each, and what to do about it.
     Doctor(doctor::Args),
-    /// Write the crate of a new plugin.
+    /// Write the crate of a new plugin of any kind, with the tests that every plugin of the kind passes.
     New(new::Args),
     /// Build a program with only the plugins you name.
     Build(build::Args),

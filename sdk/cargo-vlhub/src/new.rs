@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::new_kinds::Kind;
 use crate::paths::Project;
 use crate::{Outcome, fetch, paths, setup};
 
@@ -20,20 +21,12 @@ pub struct Args {
     sdk: Option<PathBuf>,
 }
 
-/// Kinds that have a template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Kind {
-    /// A training signal: reads features, returns a loss.
-    Objective,
-}
-
 /// File in the crate, and its template. Templates do not have the names of what they make: Cargo leaves out of a published crate every folder
-/// that holds a `Cargo.toml`.
+/// that holds a `Cargo.toml`. The source file of the kind is beside them.
 const FILES: &[(&str, &str)] = &[
     ("Cargo.toml", include_str!("../template/Cargo.toml.in")),
     ("build.rs", include_str!("../template/build.rs.in")),
     ("src/lib.rs", include_str!("../template/lib.rs.in")),
-    ("src/loss.rs", include_str!("../template/loss.rs.in")),
     ("tests/conformance.rs", include_str!("../template/conformance.rs.in")),
     ("run.toml", include_str!("../template/run.toml.in")),
     ("README.md", include_str!("../template/README.md.in")),
@@ -41,9 +34,15 @@ const FILES: &[(&str, &str)] = &[
 /// What a crate needs when it stands alone; in the checkout, the checkout has it.
 const ALONE: &[(&str, &str)] = &[(".gitignore", include_str!("../template/gitignore.in")), (".cargo/config.toml", setup::CONFIG)];
 
+/// Names that a crate cannot have: words of the language, crates whose names the sources use, and words that the sources use as types.
+const TAKEN: &str = "as async await break const continue crate dyn else enum extern false fn for if impl in let loop match mod move mut pub \
+    ref return self static struct super trait true type unsafe use where while gen try box do final macro virtual yield abstract become \
+    override priv typeof unsized vlhub std core alloc test image tch augmentation augmentation_cx backbone batch block caption caption_cx \
+    config counts dataset device encoded error features hidden kind loss modality model need noise objective option projection region \
+    report requires result scope skills some tensor tokens vec weights";
+
 /// `cargo vlhub new`.
 pub fn run(args: &Args) -> Outcome {
-    let Kind::Objective = args.kind;
     check(&args.name)?;
     let folder = PathBuf::from(&args.name);
     if folder.exists() {
@@ -58,7 +57,7 @@ pub fn run(args: &Args) -> Outcome {
     {
         return Err(format!("{} is not the folder of vlhub-sdk: it has no `build/Cargo.toml`", sdk.display()).into());
     }
-    let mut files = render(&args.name, sdk.as_deref());
+    let mut files = render(args.kind, &args.name, sdk.as_deref());
     files.extend(ALONE.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())));
     // Inside another workspace, Cargo wants to be told that the crate is not a part of it.
     if Project::here()?.is_some()
@@ -96,17 +95,14 @@ fn check(name: &str) -> Outcome {
     if !plain || !name.starts_with(|first: char| first.is_ascii_lowercase()) || name.ends_with(['-', '_']) {
         return Err(format!("`{name}` is no name for a plugin: small letters, digits and `-`, a letter first, as in `my-loss`").into());
     }
-    // The words of the language, and crates whose names the sources use.
-    if ["vlhub", "std", "core", "test", "loss", "fn", "mod", "use", "type", "move", "match", "self", "super", "crate", "async", "dyn"]
-        .contains(&name)
-    {
+    if TAKEN.split_whitespace().any(|word| word == name.replace('-', "_")) {
         return Err(format!("`{name}` has a meaning in Rust or in the template; take another name, as in `my-{name}`").into());
     }
     Ok(())
 }
 
-/// The files of the crate `name`, which depends on the `vlhub-sdk` in a folder or on the published one.
-fn render(name: &str, sdk: Option<&Path>) -> Vec<(PathBuf, String)> {
+/// The files of the crate `name` with a plugin of a kind, which depends on the `vlhub-sdk` in a folder or on the published one.
+fn render(kind: Kind, name: &str, sdk: Option<&Path>) -> Vec<(PathBuf, String)> {
     let snake = name.replace('-', "_");
     let pascal: String = snake
         .split('_')
@@ -122,7 +118,20 @@ fn render(name: &str, sdk: Option<&Path>) -> Vec<(PathBuf, String)> {
         None => format!("{{ version = \"{version}\"{extra} }}"),
     };
     let sdk_folder = sdk.map(Path::to_owned);
+    let parts = kind.parts();
+    // Those that hold others go first.
     let values = [
+        ("@used@", parts.used.to_owned()),
+        ("@tower@", parts.tower.to_owned()),
+        ("@view@", parts.view.to_owned()),
+        ("@objective@", parts.objective.to_owned()),
+        ("@data@", parts.data.to_owned()),
+        ("@suite@", parts.suite.to_owned()),
+        ("@kind@", parts.kind.to_owned()),
+        ("@A kind@", parts.a_kind.to_owned()),
+        ("@module@", parts.module.to_owned()),
+        ("@summary@", parts.summary.to_owned()),
+        ("@What@", parts.what.to_owned()),
         ("@name@", name.to_owned()),
         ("@snake@", snake),
         ("@Pascal@", pascal),
@@ -131,18 +140,22 @@ fn render(name: &str, sdk: Option<&Path>) -> Vec<(PathBuf, String)> {
         ("@build@", dependency(sdk_folder.map(|folder| folder.join("build")), "")),
     ];
     let fill = |template: &str| values.iter().fold(template.to_owned(), |text, (key, value)| text.replace(key, value));
-    FILES.iter().map(|(path, template)| (PathBuf::from(path), fill(template))).collect()
+    let source = (format!("src/{}.rs", parts.module), parts.source);
+    let files = FILES.iter().map(|(path, template)| ((*path).to_owned(), *template)).chain([source]);
+    files.map(|(path, template)| (PathBuf::from(path), fill(template))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     #[test]
     fn the_example_is_what_the_template_makes() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/template");
         let mut stale = Vec::new();
-        for (path, text) in render("my-loss", Some(Path::new("../../sdk"))) {
+        for (path, text) in render(Kind::Objective, "my-loss", Some(Path::new("../../sdk"))) {
             let file = example.join(&path);
             if fs::read_to_string(&file).ok().as_deref() != Some(&text) {
                 fs::create_dir_all(file.parent().expect("it is in the example")).expect("a folder");
@@ -155,15 +168,18 @@ mod tests {
 
     #[test]
     fn nothing_of_the_template_is_left_unfilled() {
-        for sdk in [None, Some(Path::new("/sdk"))] {
-            for (path, text) in render("a-b2-c", sdk) {
-                assert!(!text.contains('@'), "{}: {text}", path.display());
+        for (kind, sdk) in Kind::value_variants().iter().flat_map(|kind| [(*kind, None), (*kind, Some(Path::new("/sdk")))]) {
+            let files = render(kind, "a-b2-c", sdk);
+            for (path, text) in &files {
+                assert!(!text.contains('@'), "{kind:?} {}: {text}", path.display());
             }
+            let text = |wanted: &str| files.iter().find(|(path, _)| path.ends_with(wanted)).map(|(_, text)| text.as_str()).expect(wanted);
+            let source = format!("{}.rs", kind.parts().module);
+            assert!(text(&source).contains("\"a_b2_c\", AB2CConfig"), "{kind:?} has a plugin of the crate's name");
+            assert!(text("run.toml").contains("a_b2_c") && text("README.md").contains(&source), "{kind:?}: the run file names it");
         }
-        let (_, loss) = render("a-b2-c", None).swap_remove(3);
-        assert!(loss.contains("\"a_b2_c\", AB2CConfig"), "{loss}");
-        let (_, manifest) = render("my-loss", None).swap_remove(0);
-        assert!(manifest.contains(&format!("vlhub-sdk = \"{}\"", env!("CARGO_PKG_VERSION"))), "without a folder, the published one");
+        let files = render(Kind::Objective, "my-loss", None);
+        assert!(files[0].1.contains(&format!("vlhub-sdk = \"{}\"", env!("CARGO_PKG_VERSION"))), "without a folder, the published one");
     }
 
     #[test]
@@ -178,6 +194,8 @@ mod tests {
             ("../evil", false, "a path"),
             ("", false, "nothing"),
             ("fn", false, "a word of the language"),
+            ("loss", false, "a type of the sdk"),
+            ("caption-cx", false, "another one"),
         ] {
             assert_eq!(check(name).is_ok(), good, "{why}");
         }

@@ -31,12 +31,38 @@ pub struct Project {
     /// Where Cargo builds; follows `CARGO_TARGET_DIR` and Cargo's configuration.
     #[serde(rename = "target_directory")]
     pub target: PathBuf,
-    packages: Vec<Package>,
+    /// The crates of the workspace.
+    pub packages: Vec<Package>,
 }
 
+/// A crate of the workspace.
 #[derive(Debug, Deserialize)]
-struct Package {
-    name: String,
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    #[serde(rename = "manifest_path")]
+    manifest: PathBuf,
+    /// What Cargo builds of it.
+    pub targets: Vec<Target>,
+}
+
+/// One target of a crate.
+#[derive(Debug, Deserialize)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// `lib`, `rlib`, `bin`, `test`, `custom-build`, …
+    pub kind: Vec<String>,
+    /// The file with which it begins.
+    #[serde(rename = "src_path")]
+    pub source: PathBuf,
+}
+
+impl Package {
+    /// The folder of its `Cargo.toml`.
+    pub fn folder(&self) -> &Path {
+        self.manifest.parent().unwrap_or(&self.manifest)
+    }
 }
 
 impl Project {

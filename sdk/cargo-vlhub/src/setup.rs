@@ -52,6 +52,11 @@ pub fn ensure(project: &Project) -> Outcome {
     link(&project.link(), &found.root)
 }
 
+/// Whether [`ensure`] would find a libtorch and fetch none.
+pub fn is_there(project: &Project) -> bool {
+    !matches!(search(&Args::default(), Some(project)), Ok(None))
+}
+
 fn obtain(args: &Args, project: Option<&Project>) -> Outcome<Found> {
     if let Some(found) = search(args, project)? {
         probe::verify(&found.root.join("lib"))?;

@@ -1,13 +1,13 @@
-//! The residual attention block of CLIP, and a stack of them.
+//! The residual attention block of CLIP with everything that open_clip can add to it, and a stack of them.
 
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
 
-use super::{Activation, Attention, LayerNorm, Linear, Mask, default_bound, dropout, normal};
+use super::{Activation, Attention, AttentionExtras, LayerNorm, Linear, Mask, default_bound, dropout, normal, parameter};
 use crate::ops::gather_rows;
 use crate::{Noise, Result};
 
-/// What the blocks of a transformer have in common.
+/// What the blocks of a transformer have in common. `..BlockConfig::default()` is the plain block of CLIP.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockConfig {
     /// Width of a token.
@@ -16,12 +16,53 @@ pub struct BlockConfig {
     pub heads: i64,
     /// Width between the two maps of the MLP.
     pub mlp_width: i64,
-    /// Between the two maps of the MLP.
+    /// Activation function between the two maps of the MLP.
     pub activation: Activation,
-    /// Share of the MLP's inner elements that is dropped while training.
+    /// Dropout: share of the MLP's inner elements that is zeroed while training.
     pub dropout: f64,
+    /// Layer scale: the initial factor of each branch (arXiv 2103.17239), if branches are scaled.
+    pub layer_scale: Option<f64>,
+    /// ε of every layer norm.
+    pub epsilon: f64,
+    /// What open_clip's custom block adds to the plain one.
+    pub extras: BlockExtras,
     /// How the matrices start.
     pub start: Start,
+}
+
+impl Default for BlockConfig {
+    fn default() -> Self {
+        Self {
+            width: 512,
+            heads: 8,
+            mlp_width: 2048,
+            activation: Activation::Gelu,
+            dropout: 0.0,
+            layer_scale: None,
+            epsilon: 1e-5,
+            extras: BlockExtras::default(),
+            start: Start::Torch,
+        }
+    }
+}
+
+/// What open_clip's `CustomResidualAttentionBlock` adds to `ResidualAttentionBlock`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockExtras {
+    /// Inside attention.
+    pub attention: AttentionExtras,
+    /// Layer norm behind attention.
+    pub scale_attn: bool,
+    /// Layer norm inside the MLP.
+    pub scale_fc: bool,
+}
+
+impl BlockExtras {
+    /// Whether open_clip takes its custom block, which starts from other values.
+    fn any(self) -> bool {
+        let Self { attention: AttentionExtras { qk_norm, scaled_cosine, scale_heads, scale_inner }, scale_attn, scale_fc } = self;
+        qk_norm || scaled_cosine || scale_heads || scale_inner || scale_attn || scale_fc
+    }
 }
 
 /// How the matrices of a block start. Biases of the MLP always start as torch's do.
@@ -36,28 +77,37 @@ pub enum Start {
     },
 }
 
-impl Start {
+impl BlockConfig {
     /// Initial values of `attn.in_proj_weight`, `attn.out_proj.weight`, `mlp.c_fc.weight` and `mlp.c_proj.weight`.
-    fn matrices(self, width: i64, mlp_width: i64) -> [Init; 4] {
-        match self {
-            Self::Torch => [Attention::xavier(width), default_bound(width), default_bound(width), default_bound(mlp_width)],
-            Self::Clip { layers } => {
-                let attention = (width as f64).powf(-0.5);
+    fn matrices(&self) -> [Init; 4] {
+        let (width, fan_in) = (self.width as f64, default_bound(self.width));
+        match self.start {
+            Start::Torch => {
+                let custom = normal((width / self.heads as f64).powf(-0.5));
+                let in_proj = if self.extras.any() { custom } else { Attention::xavier(self.width) };
+                [in_proj, fan_in, fan_in, default_bound(self.mlp_width)]
+            }
+            Start::Clip { layers } => {
+                let attention = width.powf(-0.5);
                 let output = attention * ((2 * layers) as f64).powf(-0.5);
-                [normal(attention), normal(output), normal(((2 * width) as f64).powf(-0.5)), normal(output)]
+                [normal(attention), normal(output), normal((2.0 * width).powf(-0.5)), normal(output)]
             }
         }
     }
 }
 
-/// A residual attention block, normalised before each part. Parameters: `ln_1`, `attn`, `ln_2`, `mlp.c_fc`, `mlp.c_proj`.
+/// A residual attention block, normalised before each part. Parameters: `ln_1`, `attn`, `ln_2`, `mlp.c_fc`, `mlp.c_proj`; and `ln_attn`,
+/// `ls_1.gamma`, `mlp.ln`, `ls_2.gamma`, where the options ask for them.
 #[derive(Debug)]
 pub struct Block {
     ln_1: LayerNorm,
     attn: Attention,
+    ln_attn: Option<LayerNorm>,
     ln_2: LayerNorm,
     c_fc: Linear,
+    ln_fc: Option<LayerNorm>,
     c_proj: Linear,
+    gammas: Option<[Tensor; 2]>,
     activation: Activation,
     dropout: f64,
 }
@@ -68,15 +118,21 @@ impl Block {
     /// # Errors
     /// When a name is taken, or the heads do not divide the width.
     pub fn new(path: &Path<'_>, config: &BlockConfig) -> Result<Self> {
-        let BlockConfig { width, heads, mlp_width, activation, dropout, start } = *config;
-        let [in_proj, out_proj, c_fc, c_proj] = start.matrices(width, mlp_width);
+        let BlockConfig { width, heads, mlp_width, activation, dropout, layer_scale, epsilon, extras, .. } = *config;
+        let [in_proj, out_proj, c_fc, c_proj] = config.matrices();
+        let out_bias = if extras.any() { default_bound(width) } else { Init::Const(0.0) };
         let mlp = path.sub("mlp");
+        let norm = |path: &Path<'_>, name: &str, width| LayerNorm::with_epsilon(&path.sub(name), width, epsilon);
+        let gamma = |name: &str, value| parameter(&path.sub(name), "gamma", &[width], Init::Const(value));
         Ok(Self {
-            ln_1: LayerNorm::new(&path.sub("ln_1"), width)?,
-            attn: Attention::new(&path.sub("attn"), width, heads, in_proj, out_proj)?,
-            ln_2: LayerNorm::new(&path.sub("ln_2"), width)?,
+            ln_1: norm(path, "ln_1", width)?,
+            attn: Attention::with(&path.sub("attn"), [width, heads], in_proj, [out_proj, out_bias], extras.attention, epsilon)?,
+            ln_attn: extras.scale_attn.then(|| norm(path, "ln_attn", width)).transpose()?,
+            ln_2: norm(path, "ln_2", width)?,
             c_fc: Linear::new(&mlp.sub("c_fc"), width, mlp_width, c_fc, default_bound(width))?,
+            ln_fc: extras.scale_fc.then(|| norm(&mlp, "ln", mlp_width)).transpose()?,
             c_proj: Linear::new(&mlp.sub("c_proj"), mlp_width, width, c_proj, default_bound(mlp_width))?,
+            gammas: if let Some(value) = layer_scale { Some([gamma("ls_1", value)?, gamma("ls_2", value)?]) } else { None },
             activation,
             dropout,
         })
@@ -84,26 +140,27 @@ impl Block {
 
     /// `[B, T, width]` to the same shape.
     pub fn forward(&self, x: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
-        let x = x + self.attn.forward(&self.ln_1.forward(x), mask);
-        self.mlp(x, noise)
+        self.rest(x, self.attn.forward(&self.ln_1.forward(x), mask), noise)
     }
 
     /// The output for the token `at[b]` of each row alone, `[B, width]`: equal to those rows of [`Block::forward`], but queries, output map
-    /// and MLP are computed for one token of each row instead of all. [`Mask::Given`] is `[…, 1, tokens]` here.
+    /// and MLP are computed for one token of each row instead of all. `mask` is that token's own, `[…, 1, tokens]` if it is given.
     pub fn forward_at(&self, x: &Tensor, at: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
         let tokens = self.ln_1.forward(x);
-        let queries = gather_rows(&tokens, at).unsqueeze(1);
-        let seen = match mask {
-            Mask::Causal => self.attn.attend(&queries, &tokens, Mask::Given(&up_to(at, x.size()[1]).unsqueeze(1).unsqueeze(1))),
-            Mask::Full | Mask::Given(_) => self.attn.attend(&queries, &tokens, mask),
-        };
-        self.mlp(gather_rows(x, at) + seen.squeeze_dim(1), noise)
+        let seen = self.attn.attend(&gather_rows(&tokens, at).unsqueeze(1), &tokens, mask);
+        self.rest(&gather_rows(x, at), seen.squeeze_dim(1), noise)
     }
 
-    fn mlp(&self, x: Tensor, noise: Option<&Noise>) -> Tensor {
+    /// What follows attention.
+    fn rest(&self, x: &Tensor, seen: Tensor, noise: Option<&Noise>) -> Tensor {
+        let x = x + self.scaled(0, LayerNorm::optional(&self.ln_attn, seen));
         let inner = self.activation.forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
-        let out = self.c_proj.forward(&dropout(inner, self.dropout, noise));
-        x + out
+        let out = self.c_proj.forward(&dropout(LayerNorm::optional(&self.ln_fc, inner), self.dropout, noise));
+        x + self.scaled(1, out)
+    }
+
+    fn scaled(&self, branch: usize, x: Tensor) -> Tensor {
+        if let Some(gammas) = &self.gammas { x * &gammas[branch] } else { x }
     }
 }
 
@@ -129,11 +186,12 @@ impl Transformer {
         self.blocks.iter().fold(x.shallow_clone(), |x, block| block.forward(&x, mask, noise))
     }
 
-    /// The output for the token `at[b]` of each row alone, `[B, width]`; see [`Block::forward_at`]. `mask` is full or causal.
-    pub fn forward_at(&self, x: &Tensor, at: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
+    /// The output for the token `at[b]` of each row alone, `[B, width]`; see [`Block::forward_at`]. `mask` is that of all tokens, `own`
+    /// that of the token.
+    pub fn forward_at(&self, x: &Tensor, at: &Tensor, mask: Mask<'_>, own: Mask<'_>, noise: Option<&Noise>) -> Tensor {
         let Some((last, before)) = self.blocks.split_last() else { return gather_rows(x, at) };
         let x = before.iter().fold(x.shallow_clone(), |x, block| block.forward(&x, mask, noise));
-        last.forward_at(&x, at, mask, noise)
+        last.forward_at(&x, at, own, noise)
     }
 
     /// Prefixes of the blocks' parameters, from input to output, when the stack was made on `path`.
@@ -142,7 +200,7 @@ impl Transformer {
     }
 }
 
-/// `[B, length]` bool: true up to and including the place `last[b]`.
+/// Prefix mask, `[B, length]` bool: true up to and including the place `last[b]`.
 pub fn up_to(last: &Tensor, length: i64) -> Tensor {
     Tensor::arange(length, (Kind::Int64, last.device())).unsqueeze(0).le_tensor(&last.unsqueeze(1))
 }
@@ -154,7 +212,7 @@ mod tests {
     use super::*;
 
     fn config(activation: Activation) -> BlockConfig {
-        BlockConfig { width: 12, heads: 3, mlp_width: 20, activation, dropout: 0.0, start: Start::Torch }
+        BlockConfig { width: 12, heads: 3, mlp_width: 20, activation, ..BlockConfig::default() }
     }
 
     #[test]
@@ -165,7 +223,9 @@ mod tests {
             let x = Tensor::randn([4, 7, 12], (Kind::Float, Device::Cpu));
             let at = Tensor::from_slice(&[0i64, 6, 3, 2]);
             let whole = gather_rows(&stack.forward(&x, mask, None), &at);
-            let alone = stack.forward_at(&x, &at, mask, None);
+            let before = up_to(&at, 7).unsqueeze(1).unsqueeze(1);
+            let own = if matches!(mask, Mask::Causal) { Mask::Given(&before) } else { mask };
+            let alone = stack.forward_at(&x, &at, mask, own, None);
             assert_eq!(alone.size(), [4, 12]);
             let apart = (whole - alone).abs().max().double_value(&[]);
             assert!(apart < 1e-5, "{mask:?}: {apart}");

@@ -15,13 +15,13 @@ pub struct ConvConfig {
     pub output: i64,
     /// Height and width of the kernel.
     pub kernel: i64,
-    /// Distance of neighbouring outputs, in inputs.
+    /// Stride: distance of neighbouring outputs, in inputs.
     pub stride: i64,
-    /// Zeros around the picture, on each side.
+    /// Padding: zeros around the picture, on each side.
     pub padding: i64,
-    /// Distance of neighbouring elements of the kernel, in inputs.
+    /// Dilation: distance of neighbouring elements of the kernel, in inputs.
     pub dilation: i64,
-    /// Groups of channels that do not see each other.
+    /// Groups: sets of channels that do not see each other.
     pub groups: i64,
     /// Whether it has a bias.
     pub bias: bool,
@@ -84,7 +84,8 @@ impl Conv2d {
 /// Batch norm over `[B, C, H, W]` or `[B, C]`. Parameters: `weight`, `bias`; buffers: `running_mean`, `running_var`.
 ///
 /// In training it uses the mean and variance of the rows it is given, and moves the running ones towards them by a tenth. So it couples rows:
-/// under gradient caching a chunk is normalised by itself.
+/// under gradient caching a chunk is normalised by itself, and the running statistics move once for each chunk. The host finds the layer by the
+/// name of its buffer, warns of that, and makes it use the running ones where `freeze_bn_stats` says so.
 #[derive(Debug)]
 pub struct BatchNorm {
     weight: Tensor,
@@ -112,8 +113,17 @@ impl BatchNorm {
 
     /// Normalises each channel: in training (with noise) by the batch's statistics, unless the noise keeps the running ones; otherwise by the
     /// running ones.
+    ///
+    /// # Panics
+    /// In training, with one value in each channel: it has no variance, and libtorch would make the running variance NaN without a word.
     pub fn forward(&self, x: &Tensor, noise: Option<&Noise>) -> Tensor {
         let trains = noise.is_some_and(|noise| !noise.keeps(&self.running_mean));
+        let shape = x.size();
+        assert!(
+            !trains || shape[0] * shape[2..].iter().product::<i64>() > 1,
+            "batch norm cannot be trained on one value for each channel, as in {shape:?}: give it a larger batch, chunks that leave none of one row \
+             (`train.grad_cache.rows`), larger pictures, or `freeze_bn_stats = \"all\"`"
+        );
         let (mean, var) = (Some(&self.running_mean), Some(&self.running_var));
         x.batch_norm(Some(&self.weight), Some(&self.bias), mean, var, trains, 0.1, self.epsilon, true)
     }

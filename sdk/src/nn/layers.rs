@@ -6,7 +6,7 @@ use tch::nn::{Init, Path};
 use super::parameter;
 use crate::{Noise, Result};
 
-/// Maps `[…, input]` to `[…, output]`. Parameters: `weight`, and `bias` if it has one.
+/// A linear map of `[…, input]` to `[…, output]`. Parameters: `weight`, and `bias` if it has one.
 #[derive(Debug)]
 pub struct Linear {
     weight: Tensor,
@@ -36,7 +36,7 @@ impl Linear {
     }
 }
 
-/// The bounds between which torch draws the weights and biases of a linear map or a convolution of `fan_in` inputs: Kaiming's with `a = √5`.
+/// Torch's default initialisation: the bounds between which it draws the weights and biases of a linear map or a convolution of `fan_in` inputs: Kaiming's with `a = √5`.
 pub fn default_bound(fan_in: i64) -> Init {
     let bound = (fan_in as f64).sqrt().recip();
     Init::Uniform { lo: -bound, up: bound }
@@ -71,13 +71,18 @@ impl LayerNorm {
         })
     }
 
+    /// The norm of `x`, or `x` where there is none.
+    pub fn optional(norm: &Option<Self>, x: Tensor) -> Tensor {
+        if let Some(norm) = norm { norm.forward(&x) } else { x }
+    }
+
     /// Normalises each row of `[…, width]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, true)
     }
 }
 
-/// What stands between the two maps of an MLP.
+/// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Gaussian error linear unit, exact.
@@ -105,7 +110,7 @@ impl Activation {
     }
 }
 
-/// Zeroes elements of `[B, …]` with probability `p` while training, and scales the others by `1 / (1 − p)`; see [`Noise::dropout`].
+/// Dropout: zeroes elements of `[B, …]` with probability `p` while training, and scales the others by `1 / (1 − p)`; see [`Noise::dropout`].
 pub fn dropout(x: Tensor, p: f64, noise: Option<&Noise>) -> Tensor {
     match noise {
         Some(noise) if p > 0.0 => noise.dropout(&x, p),

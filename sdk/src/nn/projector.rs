@@ -1,4 +1,4 @@
-//! The heads of self-supervised objectives.
+//! Projection heads of self-supervised objectives.
 
 use tch::Tensor;
 use tch::nn::{Init, Path};
@@ -6,11 +6,11 @@ use tch::nn::{Init, Path};
 use super::{Linear, default_bound, parameter};
 use crate::{Error, Result};
 
-/// A multilayer perceptron with batch norm, which SimCLR, BYOL, SimSiam and DeCLIP project and predict with: linear maps with bias, batch norm
-/// and ReLU between them, and at the end, where it is asked for, batch norm alone.
+/// A multilayer perceptron with batch norm, which SimCLR, BYOL, SimSiam and DeCLIP project and predict with: linear maps with bias, batch
+/// norm and ReLU between them, and at the end, where it is asked for, batch norm alone.
 ///
-/// Parameters: `linears.N.weight`, `linears.N.bias`, `norms.N.weight`, `norms.N.bias`. Batch norm uses the rows it is given and keeps nothing: a
-/// head runs over the whole batch, once a step, and never in evaluation.
+/// Parameters: `linears.N.weight`, `linears.N.bias`, `norms.N.weight`, `norms.N.bias`. Batch norm uses the rows it is given and keeps
+/// nothing: a head runs over the whole batch, once a step, and never in evaluation.
 #[derive(Debug)]
 pub struct Projector {
     layers: Vec<(Linear, Option<Norm>)>,

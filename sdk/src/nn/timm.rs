@@ -8,7 +8,7 @@ use crate::schemars::{self, JsonSchema};
 use crate::serde::{self, Deserialize, Serialize};
 use crate::{Noise, Projection, Result};
 
-/// What maps the pooled output into the joint space: open_clip's `timm_proj`.
+/// Projection head: what maps the pooled output into the joint space: open_clip's `timm_proj`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "serde")]
 #[schemars(crate = "schemars")]

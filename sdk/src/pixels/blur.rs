@@ -5,7 +5,7 @@ use image::RgbImage;
 
 const PASSES: usize = 3;
 
-/// Blurs with standard deviation `sigma` in pixels. The border is repeated outwards. `sigma` 0 changes nothing.
+/// Gaussian blur with standard deviation `sigma` in pixels. The border is repeated outwards. `sigma` 0 changes nothing.
 pub fn gaussian_blur(image: &RgbImage, sigma: f64) -> RgbImage {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let mut out = image.clone();
@@ -13,7 +13,7 @@ pub fn gaussian_blur(image: &RgbImage, sigma: f64) -> RgbImage {
     if width == 0 || height == 0 || !(radius > 0.0 && radius.is_finite()) {
         return out;
     }
-    let window = Window::new(radius);
+    let window = BoxWindow::new(radius);
     let mut before = vec![0u8; out.len()];
     for _ in 0..PASSES {
         before.copy_from_slice(&out);
@@ -40,13 +40,13 @@ fn box_radius(sigma: f32) -> f32 {
 }
 
 /// A box: `radius` whole lines on each side and a part of the next, with weights of 24 bits.
-struct Window {
+struct BoxWindow {
     radius: usize,
     inner: u32,
     outer: u32,
 }
 
-impl Window {
+impl BoxWindow {
     fn new(radius: f32) -> Self {
         let whole = radius as u32;
         let inner = ((1 << 24) as f32 / (radius * 2.0 + 1.0)) as u32;

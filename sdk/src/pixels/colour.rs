@@ -2,18 +2,18 @@
 
 use image::{Rgb, RgbImage};
 
-/// Luma (ITU-R 601) in all three channels.
+/// Greyscale: luma (ITU-R 601) in all three channels.
 pub fn greyscale(image: &RgbImage) -> RgbImage {
     map(image, |pixel| [luma(pixel); 3])
 }
 
-/// Blends with black: factor 0 is black, 1 the image, more is brighter.
+/// Brightness, a blend with black: factor 0 is black, 1 the image, more is brighter.
 pub fn brightness(image: &RgbImage, factor: f64) -> RgbImage {
     let factor = factor as f32;
     map(image, |pixel| pixel.map(|value| blend(0, value, factor)))
 }
 
-/// Blends with the image's mean luma.
+/// Contrast, a blend with the image's mean luma.
 pub fn contrast(image: &RgbImage, factor: f64) -> RgbImage {
     let factor = factor as f32;
     let sum: u64 = image.pixels().map(|pixel| u64::from(luma(pixel.0))).sum();
@@ -22,7 +22,7 @@ pub fn contrast(image: &RgbImage, factor: f64) -> RgbImage {
     map(image, |pixel| pixel.map(|value| blend(mean, value, factor)))
 }
 
-/// Blends with the greyscale image.
+/// Saturation, a blend with the greyscale image.
 pub fn saturation(image: &RgbImage, factor: f64) -> RgbImage {
     let factor = factor as f32;
     map(image, |pixel| {
@@ -31,7 +31,7 @@ pub fn saturation(image: &RgbImage, factor: f64) -> RgbImage {
     })
 }
 
-/// Turns the hue by a share of the full circle, -0.5 to 0.5. Not the identity at 0: the way through 8-bit hue loses a little.
+/// Hue rotation by a share of the full circle, -0.5 to 0.5. Not the identity at 0: the way through 8-bit hue loses a little.
 pub fn hue(image: &RgbImage, shift: f64) -> RgbImage {
     let shift = (shift * 255.0) as i32 as u8;
     map(image, |pixel| {
@@ -40,7 +40,7 @@ pub fn hue(image: &RgbImage, shift: f64) -> RgbImage {
     })
 }
 
-/// Inverts every value of at least `threshold`.
+/// Solarisation: inverts every value of at least `threshold`.
 pub fn solarize(image: &RgbImage, threshold: u8) -> RgbImage {
     map(image, |pixel| pixel.map(|value| if value < threshold { value } else { 255 - value }))
 }

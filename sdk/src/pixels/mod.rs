@@ -1,8 +1,8 @@
 //! Picture operations that equal Pillow 12.3 to the byte, and open_clip's evaluation transform made of them.
 //!
-//! Published zero-shot numbers were measured on pixels that Pillow resized; a resize that is merely as good moves a model's accuracy by tenths
-//! of a per cent. So everything here keeps Pillow's fixed-point steps, its roundings and the order of its passes (horizontal first, as in every
-//! release before 13). The bytes are compared with Pillow's and torchvision's in `tests/golden/pixels.json`.
+//! Published zero-shot numbers were measured on pixels that Pillow resized; a resize that is merely as good moves a model's accuracy by
+//! tenths of a per cent. So everything here keeps Pillow's fixed-point steps, its roundings and the order of its passes (horizontal first,
+//! as in every release before 13). The bytes are compared with Pillow's and torchvision's in `tests/golden/pixels.json`.
 
 mod blur;
 mod colour;
@@ -10,19 +10,23 @@ mod prepare;
 mod resize;
 
 use image::{RgbImage, imageops};
-use vlhub_core::Region;
 
 pub use blur::gaussian_blur;
 pub use colour::{brightness, contrast, greyscale, hue, saturation, solarize};
 pub use prepare::{Fit, center_crop, eval_transform, prepare};
-pub use resize::{Filter, resize, resized_crop};
+pub use resize::{Filter, Region, resize, resized_crop};
 
-/// Mirrors left and right.
+/// Mean of each channel, for values in 0..1, with which OpenAI normalised CLIP's pictures; open_clip takes it for towers of timm too.
+pub const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+/// Standard deviation of each channel, as [`CLIP_MEAN`].
+pub const CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
+
+/// Horizontal flip.
 pub fn flip(image: &RgbImage) -> RgbImage {
     imageops::flip_horizontal(image)
 }
 
-/// Cuts out a region; the part of it that lies outside the image is black.
+/// Crop of a region; the part of it that lies outside the image is black.
 pub fn crop(image: &RgbImage, region: Region) -> RgbImage {
     let mut out = RgbImage::new(region.width, region.height);
     let right = image.width().min(region.x.saturating_add(region.width));

@@ -1,4 +1,4 @@
-//! From a picture of any size to the size that a tower reads.
+//! Preprocessing: from a picture of any size to the size that a tower reads.
 
 use image::RgbImage;
 use schemars::JsonSchema;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::resize::{Axis, resample};
 use super::{Filter, resize};
 
-/// How a picture is brought to a size of another shape.
+/// Resize mode: how a picture is brought to a size of another shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {

@@ -1,14 +1,26 @@
-//! Resizing in two passes with 22-bit weights.
+//! Resize in two passes with 22-bit weights.
 
 use image::RgbImage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vlhub_core::Region;
 
 /// Bits of a weight after the point: 32, less 8 for the value and 2 for sums outside 0..=1.
 const BITS: u32 = 22;
 
-/// Weight function of a resize.
+/// A rectangle in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Left edge.
+    pub x: u32,
+    /// Top edge.
+    pub y: u32,
+    /// Width.
+    pub width: u32,
+    /// Height.
+    pub height: u32,
+}
+
+/// Interpolation filter of a resize.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
@@ -102,7 +114,7 @@ impl Axis {
             exact.extend((low..high).map(|from| filter.weight((from as f64 - centre + 0.5) * inverse)));
             let sum: f64 = exact.iter().sum();
             let sum = if sum == 0.0 { 1.0 } else { sum };
-            taps.spans.push(Span { from: start + low, weights: taps.weights.len()..taps.weights.len() + exact.len() });
+            taps.spans.push(SourceRange { from: start + low, weights: taps.weights.len()..taps.weights.len() + exact.len() });
             taps.weights.extend(exact.iter().map(|weight| {
                 let scaled = weight / sum * f64::from(1 << BITS);
                 (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32
@@ -113,7 +125,7 @@ impl Axis {
 }
 
 struct Taps {
-    spans: Vec<Span>,
+    spans: Vec<SourceRange>,
     weights: Vec<i32>,
 }
 
@@ -121,12 +133,12 @@ impl Taps {
     /// One pixel for one pixel.
     fn copy(axis: Axis) -> Self {
         let start = axis.source.0 + axis.window.0 as usize;
-        let spans = (start..start + axis.window.1).map(|from| Span { from, weights: 0..1 }).collect();
+        let spans = (start..start + axis.window.1).map(|from| SourceRange { from, weights: 0..1 }).collect();
         Self { spans, weights: vec![1 << BITS] }
     }
 }
 
-struct Span {
+struct SourceRange {
     from: usize,
     weights: std::ops::Range<usize>,
 }

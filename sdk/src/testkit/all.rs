@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use vlhub_core::{Config, Entry, Kind};
+use vlhub_core::{Config, Kind, PluginEntry};
 
 use super::{Law, Verdict, ensure};
 
@@ -27,17 +27,17 @@ impl<K: Kind + ?Sized> Serialize for Written<'_, K> {
 }
 
 /// Default options as JSON.
-pub fn defaults<K: Kind + ?Sized>(entry: &Entry<K>) -> Result<Value, String> {
+pub fn defaults<K: Kind + ?Sized>(entry: &PluginEntry<K>) -> Result<Value, String> {
     serde_json::to_value((entry.defaults)()).map_err(|error| format!("the defaults cannot be written: {error}"))
 }
 
 /// Parses options that are JSON.
-pub fn parse<K: Kind + ?Sized>(entry: &Entry<K>, options: &Value) -> Result<Box<dyn Config<K>>, String> {
+pub fn parse<K: Kind + ?Sized>(entry: &PluginEntry<K>, options: &Value) -> Result<Box<dyn Config<K>>, String> {
     (entry.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(options)).map_err(|error| error.to_string())
 }
 
 /// Default options, parsed.
-pub fn default_config<K: Kind + ?Sized>(entry: &Entry<K>) -> Result<Box<dyn Config<K>>, String> {
+pub fn default_config<K: Kind + ?Sized>(entry: &PluginEntry<K>) -> Result<Box<dyn Config<K>>, String> {
     parse(entry, &defaults(entry)?).map_err(|error| format!("the defaults do not parse: {error}"))
 }
 
@@ -49,7 +49,7 @@ pub fn name(name: &str) -> Verdict {
 }
 
 /// Defaults, written as TOML, parsed and written again, are the same text.
-pub fn toml_round_trip<K: Kind + ?Sized>(entry: &Entry<K>) -> Verdict {
+pub fn toml_round_trip<K: Kind + ?Sized>(entry: &PluginEntry<K>) -> Verdict {
     let first = toml::to_string(&(entry.defaults)()).map_err(|error| format!("the defaults cannot be written as TOML: {error}"))?;
     let table: toml::Table = first.parse().map_err(|error| format!("the defaults are not TOML: {error}"))?;
     let config = (entry.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(toml::Value::Table(table)))
@@ -59,7 +59,7 @@ pub fn toml_round_trip<K: Kind + ?Sized>(entry: &Entry<K>) -> Verdict {
 }
 
 /// Defaults, written as JSON, parsed and written again, are the same.
-pub fn json_round_trip<K: Kind + ?Sized>(entry: &Entry<K>) -> Verdict {
+pub fn json_round_trip<K: Kind + ?Sized>(entry: &PluginEntry<K>) -> Verdict {
     let first = defaults(entry)?;
     ensure(first.is_object(), || format!("the options are not a table: {first}"))?;
     let again =
@@ -68,7 +68,7 @@ pub fn json_round_trip<K: Kind + ?Sized>(entry: &Entry<K>) -> Verdict {
 }
 
 /// An unknown key is refused, and the error names it.
-pub fn unknown_key<K: Kind + ?Sized>(entry: &Entry<K>) -> Verdict {
+pub fn unknown_key<K: Kind + ?Sized>(entry: &PluginEntry<K>) -> Verdict {
     const KEY: &str = "no_such_option";
     let mut options = defaults(entry)?;
     if let Some(table) = options.as_object_mut() {
@@ -81,7 +81,7 @@ pub fn unknown_key<K: Kind + ?Sized>(entry: &Entry<K>) -> Verdict {
 }
 
 /// The options and each of their fields have a description, and the defaults show every field.
-pub fn documented<K: Kind + ?Sized>(entry: &Entry<K>) -> Verdict {
+pub fn documented<K: Kind + ?Sized>(entry: &PluginEntry<K>) -> Verdict {
     let schema: Value = serde_json::from_str(&(entry.schema)()).map_err(|error| format!("the schema is not JSON: {error}"))?;
     described(&schema).then_some(()).ok_or("the options type has no doc comment; its first paragraph is the plugin's summary")?;
     let defaults = defaults(entry)?;

@@ -1,17 +1,18 @@
 //! Laws of backbones.
 //!
-//! A preset may have a billion parameters, and its code is that of its smaller siblings. So options that are known to be sizes (`width`, `layers`,
-//! `vocab` …) are reduced first; what is still larger than [`LARGEST`] is not built again and again, and its laws are reported as untried.
+//! A preset may have a billion parameters, and its code is that of its smaller siblings. So options that are known to be sizes (`width`,
+//! `layers`, `vocab` …) are reduced first; what is still larger than [`LARGEST`] is not built again and again, and its laws are reported as
+//! untried.
 
 use serde_json::{Value, json};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
-use vlhub_core::{Backbone, BackboneCx, Config, Entry, Hidden, InputSpec, Noise};
+use vlhub_core::{Backbone, BackboneCx, Config, Hidden, InputSpec, Noise, PluginEntry};
 
-use super::{Law, Outcome, Verdict, all, close, ensure, told, toy};
+use super::{Law, LawOutcome, Verdict, all, close, ensure, failed, toy};
 
 /// Options of a backbone.
-pub type Options = dyn Config<dyn Backbone>;
+pub type BackboneOptions = dyn Config<dyn Backbone>;
 
 /// Width of the joint space for the laws.
 pub const EMBED: i64 = 16;
@@ -46,16 +47,16 @@ pub const LAWS: &[Law<dyn Backbone>] = &[
     ("save_and_load", |entry| with(entry, save_and_load)),
 ];
 
-fn with(entry: &Entry<dyn Backbone>, law: fn(&Options) -> Verdict) -> Outcome {
+fn with(entry: &PluginEntry<dyn Backbone>, law: fn(&BackboneOptions) -> Verdict) -> LawOutcome {
     match small(entry) {
         Ok(Ok(config)) => law(&*config).into(),
-        Ok(Err(why)) => Outcome::Untried(why),
-        Err(why) => Outcome::Broken(why),
+        Ok(Err(why)) => LawOutcome::Untried(why),
+        Err(why) => LawOutcome::Broken(why),
     }
 }
 
 /// Options for the laws; the inner error says why there are none.
-pub fn small(entry: &Entry<dyn Backbone>) -> Result<Result<Box<Options>, String>, String> {
+pub fn small(entry: &PluginEntry<dyn Backbone>) -> Result<Result<Box<BackboneOptions>, String>, String> {
     let defaults = all::defaults(entry)?;
     let reduced = reduce(&defaults);
     if let Ok(config) = all::parse(entry, &reduced)
@@ -83,7 +84,7 @@ fn reduce(defaults: &Value) -> Value {
 }
 
 /// Number of parameters, without making them.
-fn count(config: &Options) -> Result<i64, String> {
+fn count(config: &BackboneOptions) -> Result<i64, String> {
     vlhub_torch_ext::on_paper(|| Toy::new(config, 0).map(|toy| toy.count())).map_err(|error| error.to_string())?.0
 }
 
@@ -93,10 +94,10 @@ struct Toy {
 }
 
 impl Toy {
-    fn new(config: &Options, seed: i64) -> Result<Self, String> {
+    fn new(config: &BackboneOptions, seed: i64) -> Result<Self, String> {
         let store = VarStore::new(Device::Cpu);
         tch::manual_seed(seed);
-        let backbone = config.build(&BackboneCx { path: store.root(), embed: EMBED }).map_err(told("building"))?;
+        let backbone = config.build(&BackboneCx { path: store.root(), embed: EMBED }).map_err(failed("building"))?;
         Ok(Self { store, backbone })
     }
 
@@ -132,7 +133,7 @@ impl Toy {
 
     fn encode(&self, input: &Tensor, tokens: bool, seeds: Option<&Tensor>) -> Result<Hidden, String> {
         let noise = seeds.map(|seeds| Noise::new(seeds.shallow_clone()));
-        self.backbone.encode(input, tokens, noise.as_ref()).map_err(told("encode"))
+        self.backbone.encode(input, tokens, noise.as_ref()).map_err(failed("encode"))
     }
 
     fn pooled(&self, input: &Tensor) -> Result<Tensor, String> {
@@ -146,7 +147,7 @@ fn seeds(rows: i64) -> Tensor {
 }
 
 /// One configuration and one seed give equal parameters and an equal output.
-pub fn builds_twice(config: &Options) -> Verdict {
+pub fn builds_twice(config: &BackboneOptions) -> Verdict {
     let (first, second) = (Toy::new(config, 1)?, Toy::new(config, 1)?);
     let theirs = second.store.variables();
     for (name, ours) in first.store.variables() {
@@ -158,7 +159,7 @@ pub fn builds_twice(config: &Options) -> Verdict {
 }
 
 /// Shapes are as documented for 1, 2 and 5 rows; tokens come only when asked for.
-pub fn shapes(config: &Options) -> Verdict {
+pub fn shapes(config: &BackboneOptions) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let width = toy.backbone.width();
     for rows in [1, 2, 5] {
@@ -179,7 +180,7 @@ pub fn shapes(config: &Options) -> Verdict {
 }
 
 /// Outputs are finite, in training and in evaluation.
-pub fn finite(config: &Options) -> Verdict {
+pub fn finite(config: &BackboneOptions) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let seeds = seeds(5);
     for noise in [None, Some(&seeds)] {
@@ -194,7 +195,7 @@ pub fn finite(config: &Options) -> Verdict {
 }
 
 /// In evaluation nothing is drawn.
-pub fn deterministic(config: &Options) -> Verdict {
+pub fn deterministic(config: &BackboneOptions) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let input = toy.input(3);
     tch::manual_seed(2);
@@ -204,7 +205,7 @@ pub fn deterministic(config: &Options) -> Verdict {
 }
 
 /// In evaluation a row does not depend on the others.
-pub fn rows_are_independent(config: &Options) -> Verdict {
+pub fn rows_are_independent(config: &BackboneOptions) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let input = toy.input(5);
     let whole = toy.pooled(&input)?;
@@ -216,7 +217,7 @@ pub fn rows_are_independent(config: &Options) -> Verdict {
 
 /// In training a row depends on itself and its seed alone: so chunks of a batch are drawn as the whole is. A tower that couples rows (batch
 /// norm) has to say so with an exception.
-pub fn noise_by_row(config: &Options) -> Verdict {
+pub fn noise_by_row(config: &BackboneOptions) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let (input, seeds) = (toy.input(5), seeds(5));
     let encode = |start, rows| {
@@ -232,7 +233,7 @@ pub fn noise_by_row(config: &Options) -> Verdict {
 }
 
 /// A text tower that says `truncates` does not depend on trailing padding.
-pub fn padding(config: &Options) -> Verdict {
+pub fn padding(config: &BackboneOptions) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let InputSpec::Text { context, pad, truncates: true, .. } = toy.backbone.input() else { return Ok(()) };
     let short = toy.input(3).narrow(0, 2, 1);
@@ -242,7 +243,7 @@ pub fn padding(config: &Options) -> Verdict {
 }
 
 /// Every trainable parameter gets a gradient from the pooled output and the tokens, finite and not zero throughout.
-pub fn gradients(config: &Options) -> Verdict {
+pub fn gradients(config: &BackboneOptions) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let hidden = toy.encode(&toy.input(5), true, Some(&seeds(5)))?;
     // Random weights: the plain sum of a layer norm's outputs has no gradient.
@@ -263,7 +264,7 @@ pub fn gradients(config: &Options) -> Verdict {
 }
 
 /// The stages cover every parameter exactly once.
-pub fn stages(config: &Options) -> Verdict {
+pub fn stages(config: &BackboneOptions) -> Verdict {
     let toy = Toy::new(config, 1)?;
     let stages = toy.backbone.stages();
     let within = |name: &str, stage: &str| {
@@ -282,7 +283,7 @@ pub fn stages(config: &Options) -> Verdict {
 }
 
 /// Parameters that were saved and loaded into another copy give the same output.
-pub fn save_and_load(config: &Options) -> Verdict {
+pub fn save_and_load(config: &BackboneOptions) -> Verdict {
     let (first, mut second) = (Toy::new(config, 1)?, Toy::new(config, 2)?);
     let mut saved = Vec::new();
     first.store.save_to_stream(&mut saved).map_err(|error| format!("saving: {error}"))?;

@@ -5,21 +5,21 @@ use std::path::Path;
 use vlhub_core::{Caption, CaptionCx, CaptionTransform, Config};
 
 use super::toy::Seeded;
-use super::{Law, Outcome, Verdict, all, ensure, told};
+use super::{Law, LawOutcome, Verdict, all, ensure, failed};
 
 /// Options of a caption transform.
-pub type Options = dyn Config<dyn CaptionTransform>;
+pub type CaptionOptions = dyn Config<dyn CaptionTransform>;
 
 /// The laws, by name.
 pub const LAWS: &[Law<dyn CaptionTransform>] =
     &[("same_seed", |entry| with(entry, same_seed)), ("odd_texts", |entry| with(entry, odd_texts)), ("drops", |entry| with(entry, drops))];
 
-fn with(entry: &vlhub_core::Entry<dyn CaptionTransform>, law: fn(&Options) -> Verdict) -> Outcome {
+fn with(entry: &vlhub_core::PluginEntry<dyn CaptionTransform>, law: fn(&CaptionOptions) -> Verdict) -> LawOutcome {
     all::default_config(entry).and_then(|config| law(&*config)).into()
 }
 
-fn build(config: &Options) -> Result<Box<dyn CaptionTransform>, String> {
-    config.build(&CaptionCx { folder: Path::new(".") }).map_err(told("building with the default options"))
+fn build(config: &CaptionOptions) -> Result<Box<dyn CaptionTransform>, String> {
+    config.build(&CaptionCx { folder: Path::new(".") }).map_err(failed("building with the default options"))
 }
 
 /// Captions as the world has them: none, empty, blank, emoji, other scripts, long, several, with labels.
@@ -40,12 +40,12 @@ fn captions() -> Vec<Caption> {
 }
 
 /// One seed is one text, also for a second transform of the same options.
-pub fn same_seed(config: &Options) -> Verdict {
+pub fn same_seed(config: &CaptionOptions) -> Verdict {
     let (first, second) = (build(config)?, build(config)?);
     for caption in captions() {
         for seed in 0..6 {
-            let ours = first.apply(caption.clone(), &mut Seeded(seed)).map_err(told("apply"))?;
-            let theirs = second.apply(caption.clone(), &mut Seeded(seed)).map_err(told("apply"))?;
+            let ours = first.apply(caption.clone(), &mut Seeded(seed)).map_err(failed("apply"))?;
+            let theirs = second.apply(caption.clone(), &mut Seeded(seed)).map_err(failed("apply"))?;
             ensure(ours == theirs, || format!("two results from seed {seed} for {}", short(&caption)))?;
         }
     }
@@ -53,7 +53,7 @@ pub fn same_seed(config: &Options) -> Verdict {
 }
 
 /// No text is an error.
-pub fn odd_texts(config: &Options) -> Verdict {
+pub fn odd_texts(config: &CaptionOptions) -> Verdict {
     let transform = build(config)?;
     for caption in captions() {
         let about = short(&caption);
@@ -63,13 +63,13 @@ pub fn odd_texts(config: &Options) -> Verdict {
 }
 
 /// A drop is `None`: words never become an empty text, nor several texts none.
-pub fn drops(config: &Options) -> Verdict {
+pub fn drops(config: &CaptionOptions) -> Verdict {
     let transform = build(config)?;
     let full = |caption: &Caption| !caption.texts.is_empty() && caption.texts.iter().all(|text| !text.trim().is_empty());
     for caption in captions().into_iter().filter(full) {
         for seed in 0..6 {
             let about = short(&caption);
-            if let Some(out) = transform.apply(caption.clone(), &mut Seeded(seed)).map_err(told("apply"))? {
+            if let Some(out) = transform.apply(caption.clone(), &mut Seeded(seed)).map_err(failed("apply"))? {
                 ensure(full(&out), || format!("{about} became {:?} with seed {seed}; a drop is `None`", out.texts))?;
             }
         }

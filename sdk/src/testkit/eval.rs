@@ -8,10 +8,10 @@ use image::{Rgb, RgbImage};
 use tch::{Device, Kind, Tensor};
 use vlhub_core::{Classifier, Config, Dataset, Datasets, Encoded, Error, EvalCx, EvalSuite, Model, Report, Result, Sample, Skills, Tokens};
 
-use super::{Law, Outcome, Verdict, all, ensure, near, told};
+use super::{Law, LawOutcome, Verdict, all, ensure, failed, near};
 
 /// Options of a suite.
-pub type Options = dyn Config<dyn EvalSuite>;
+pub type SuiteOptions = dyn Config<dyn EvalSuite>;
 
 /// The laws, by name.
 pub const LAWS: &[Law<dyn EvalSuite>] = &[
@@ -31,17 +31,17 @@ pub const PICTURES: i64 = 12;
 /// What the oracle's head calls its classes.
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| CLASSES.map(String::from).to_vec());
 
-fn with(entry: &vlhub_core::Entry<dyn EvalSuite>, law: fn(&Options) -> Verdict) -> Outcome {
+fn with(entry: &vlhub_core::PluginEntry<dyn EvalSuite>, law: fn(&SuiteOptions) -> Verdict) -> LawOutcome {
     let config = match all::default_config(entry) {
         Ok(config) => config,
-        Err(why) => return Outcome::Broken(why),
+        Err(why) => return LawOutcome::Broken(why),
     };
     match build(&*config, &Toys::default()) {
         Ok(suite) => match suite.requires().missing(&Oracle.skills())[..] {
             [] => law(&*config).into(),
-            ref lacks => Outcome::Untried(format!("the oracle lacks {}", lacks.join(" and "))),
+            ref lacks => LawOutcome::Untried(format!("the oracle lacks {}", lacks.join(" and "))),
         },
-        Err(why) => Outcome::Broken(why),
+        Err(why) => LawOutcome::Broken(why),
     }
 }
 
@@ -196,18 +196,18 @@ impl Classifier for Constant {
     }
 }
 
-fn build(config: &Options, datasets: &dyn Datasets) -> std::result::Result<Box<dyn EvalSuite>, String> {
-    config.build(&EvalCx { datasets }).map_err(told("building with the default options"))
+fn build(config: &SuiteOptions, datasets: &dyn Datasets) -> std::result::Result<Box<dyn EvalSuite>, String> {
+    config.build(&EvalCx { datasets }).map_err(failed("building with the default options"))
 }
 
-fn run(config: &Options, broken: bool, model: &dyn Model) -> std::result::Result<Report, String> {
+fn run(config: &SuiteOptions, broken: bool, model: &dyn Model) -> std::result::Result<Report, String> {
     let mut report = Report::default();
-    build(config, &Toys { broken, ..Toys::default() })?.run(model, &mut report).map_err(told("run"))?;
+    build(config, &Toys { broken, ..Toys::default() })?.run(model, &mut report).map_err(failed("run"))?;
     Ok(report)
 }
 
 /// A model that knows everything scores 1 in each metric that has a chance value: an accuracy of 1, a rank of 1.
-pub fn oracle(config: &Options) -> Verdict {
+pub fn oracle(config: &SuiteOptions) -> Verdict {
     let report = run(config, false, &Oracle)?;
     ensure(report.metrics.iter().any(|metric| metric.chance.is_some()), || "no metric says what chance would score".into())?;
     for metric in report.metrics.iter().filter(|metric| metric.chance.is_some()) {
@@ -218,7 +218,7 @@ pub fn oracle(config: &Options) -> Verdict {
 }
 
 /// A model that finds everything alike scores what the metric calls chance.
-pub fn chance(config: &Options) -> Verdict {
+pub fn chance(config: &SuiteOptions) -> Verdict {
     for metric in run(config, false, &Constant)?.metrics {
         if let Some(chance) = metric.chance {
             near(metric.value, chance, 0.02, &format!("`{}` of a model that finds everything alike", metric.name))?;
@@ -228,7 +228,7 @@ pub fn chance(config: &Options) -> Verdict {
 }
 
 /// Metrics have names of their own, the same for every model, and finite values; two runs agree.
-pub fn stable(config: &Options) -> Verdict {
+pub fn stable(config: &SuiteOptions) -> Verdict {
     let (first, again, other) = (run(config, false, &Oracle)?, run(config, false, &Oracle)?, run(config, false, &Constant)?);
     ensure(first == again, || "two runs of one model differ".into())?;
     let names = |report: &Report| report.metrics.iter().map(|metric| metric.name.clone()).collect::<Vec<_>>();
@@ -245,7 +245,7 @@ pub fn stable(config: &Options) -> Verdict {
 }
 
 /// A sample that cannot be read is reported by name, and the others are still measured.
-pub fn unreadable(config: &Options) -> Verdict {
+pub fn unreadable(config: &SuiteOptions) -> Verdict {
     let report = run(config, true, &Oracle)?;
     ensure(report.samples == PICTURES as u64, || format!("{} of {PICTURES} readable samples were measured", report.samples))?;
     let named = report.skipped.iter().any(|line| line.contains("toy/broken.png"));
@@ -253,19 +253,19 @@ pub fn unreadable(config: &Options) -> Verdict {
 }
 
 /// Classes are matched by name: data sets that list them in another order, one against the other and against the model's head, change no number.
-pub fn class_names(config: &Options) -> Verdict {
+pub fn class_names(config: &SuiteOptions) -> Verdict {
     let straight = run(config, false, &Oracle)?;
     let mut report = Report::default();
     let suite = build(config, &Toys { turned: true, ..Toys::default() })?;
-    suite.check(&Oracle.skills()).map_err(told("check"))?;
-    suite.run(&Oracle, &mut report).map_err(told("run"))?;
+    suite.check(&Oracle.skills()).map_err(failed("check"))?;
+    suite.run(&Oracle, &mut report).map_err(failed("run"))?;
     ensure(report.metrics == straight.metrics, || {
         format!("with the classes in another order {:?}, and {:?} without", report.metrics, straight.metrics)
     })
 }
 
 /// A model without any skill is refused by name before the suite runs.
-pub fn skills(config: &Options) -> Verdict {
+pub fn skills(config: &SuiteOptions) -> Verdict {
     let suite = build(config, &Toys::default())?;
     let missing = suite.requires().missing(&Skills::default());
     ensure(!missing.is_empty(), || "`requires()` asks for nothing, so it would run on a model without towers".into())

@@ -8,9 +8,11 @@ use std::path::Path;
 use serde::Deserialize;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
-use vlhub_core::{Backbone, BackboneCx, Config, Entry, Noise, registered_here};
+use vlhub_core::{Backbone, BackboneCx, Config, Noise, PluginEntry, registered_here};
 
-use super::{all, told};
+use super::{all, failed};
+
+pub mod losses;
 
 /// A golden file.
 #[derive(Debug, Deserialize)]
@@ -96,23 +98,24 @@ pub fn check(file: impl AsRef<Path>, embed: i64) -> Result<(), String> {
 }
 
 impl Case {
-    fn check(&self, entry: &Entry<dyn Backbone>, embed: i64) -> Result<(), String> {
+    fn check(&self, entry: &PluginEntry<dyn Backbone>, embed: i64) -> Result<(), String> {
         let mut options = all::defaults(entry)?;
         for (key, value) in self.options.as_object().into_iter().flatten() {
             options[key.as_str()] = value.clone();
         }
         let config: Box<dyn Config<dyn Backbone>> = all::parse(entry, &options)?;
         let store = VarStore::new(Device::Cpu);
-        let tower = config.build(&BackboneCx { path: store.root(), embed }).map_err(told("building"))?;
+        let tower = config.build(&BackboneCx { path: store.root(), embed }).map_err(failed("building"))?;
         self.names(&store, &tower.projection().names())?;
         fill(&store);
-        let input = match self.ids.is_empty() {
-            true => Tensor::from_slice(&numbers("pictures", self.shape.iter().product::<i64>() as usize)),
-            false => Tensor::from_slice(&self.ids),
+        let input = if self.ids.is_empty() {
+            Tensor::from_slice(&numbers("pictures", self.shape.iter().product::<i64>() as usize))
+        } else {
+            Tensor::from_slice(&self.ids)
         };
         let input = input.view(self.shape.as_slice());
         let noise = self.training.then(|| Noise::new(Tensor::arange(self.shape[0], (Kind::Int64, Device::Cpu))));
-        let hidden = tower.encode(&input, !self.tokens.is_empty(), noise.as_ref()).map_err(told("encode"))?;
+        let hidden = tower.encode(&input, !self.tokens.is_empty(), noise.as_ref()).map_err(failed("encode"))?;
         same("pooled", &hidden.pooled, &self.pooled_shape, &self.pooled)?;
         if let (Some(tokens), false) = (&hidden.tokens, self.tokens.is_empty()) {
             let size = tokens.values.size();

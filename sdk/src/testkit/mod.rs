@@ -1,13 +1,13 @@
 //! The laws of each kind, and the toys they are tried on.
 //!
-//! `conformance!()` makes one test of every law for every plugin that its test program links, named `kind::plugin::law`. Everything is small
-//! (width 8, 6 rows, pictures of 4 × 4) and runs on one thread, because libtorch's random generator belongs to the process. A law is a function
-//! that says what is wrong, so that a plugin author can also call one by hand.
+//! `conformance!()` makes one test of every law for every plugin that its test program links, named `kind::plugin::law`. Everything is
+//! small (width 8, 6 rows, pictures of 4 × 4) and runs on one thread, because libtorch's random generator belongs to the process. A law is
+//! a function that says what is wrong, so that a plugin author can also call one by hand.
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use vlhub_core::{Entry, Kind, registered_here, suggest};
+use vlhub_core::{Kind, PluginEntry, registered_here, suggest};
 
 pub mod all;
 pub mod augmentation;
@@ -21,15 +21,15 @@ pub mod toy;
 #[cfg(test)]
 mod tests;
 
-/// What a law finds: nothing, or what is wrong.
+/// The verdict of a law: nothing, or what is wrong.
 pub type Verdict = Result<(), String>;
 
 /// A law for the registered plugins of one kind.
-pub type Law<K> = (&'static str, fn(&'static Entry<K>) -> Outcome);
+pub type Law<K> = (&'static str, fn(&'static PluginEntry<K>) -> LawOutcome);
 
 /// How one plugin fared under one law.
 #[derive(Debug, PartialEq)]
-pub enum Outcome {
+pub enum LawOutcome {
     /// It keeps the law.
     Kept,
     /// It breaks the law.
@@ -38,7 +38,7 @@ pub enum Outcome {
     Untried(String),
 }
 
-impl From<Verdict> for Outcome {
+impl From<Verdict> for LawOutcome {
     fn from(verdict: Verdict) -> Self {
         verdict.map_or_else(Self::Broken, |()| Self::Kept)
     }
@@ -67,18 +67,18 @@ pub fn trials(except: &[(&'static str, &'static str)]) -> Vec<Trial> {
         trials.push(Trial::ignorable_test(name, move || match excused {
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => match run() {
-                Outcome::Kept => Ok(Completion::Completed),
-                Outcome::Broken(why) => Err(Failed::from(why)),
-                Outcome::Untried(why) => Ok(Completion::ignored_with(why)),
+                LawOutcome::Kept => Ok(Completion::Completed),
+                LawOutcome::Broken(why) => Err(Failed::from(why)),
+                LawOutcome::Untried(why) => Ok(Completion::ignored_with(why)),
             },
         }));
     }
     trials
 }
 
-type Case = (String, Box<dyn FnOnce() -> Outcome + Send>);
+type Case = (String, Box<dyn FnOnce() -> LawOutcome + Send>);
 
-fn collect<K: Kind + ?Sized>(cases: &mut Vec<Case>, entries: Vec<&'static Entry<K>>, laws: &'static [Law<K>]) {
+fn collect<K: Kind + ?Sized>(cases: &mut Vec<Case>, entries: Vec<&'static PluginEntry<K>>, laws: &'static [Law<K>]) {
     for entry in entries {
         for (law, verdict) in all::laws::<K>() {
             cases.push((format!("{}::{}::{law}", K::NAME, entry.name), Box::new(move || verdict(entry))));
@@ -130,6 +130,6 @@ pub(crate) fn near(actual: f64, expected: f64, tolerance: f64, what: &str) -> Ve
 }
 
 /// An error of the contract, as a verdict.
-pub(crate) fn told(doing: &'static str) -> impl Fn(vlhub_core::Error) -> String {
+pub(crate) fn failed(doing: &'static str) -> impl Fn(vlhub_core::Error) -> String {
     move |error| format!("{doing}: {error}")
 }

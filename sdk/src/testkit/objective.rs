@@ -4,11 +4,11 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor};
 use vlhub_core::{Batch, Config, Features, Need, Objective, Scope};
 
-use super::toy::{self, ROWS, Seeded, Towers};
-use super::{Law, Outcome, Verdict, all, close, ensure, near, told};
+use super::toy::{self, ROWS, Seeded, ToyTowers};
+use super::{Law, LawOutcome, Verdict, all, close, ensure, failed, near};
 
 /// Options of an objective.
-pub type Options = dyn Config<dyn Objective>;
+pub type ObjectiveOptions = dyn Config<dyn Objective>;
 
 /// The laws, by name.
 pub const LAWS: &[Law<dyn Objective>] = &[
@@ -23,7 +23,7 @@ pub const LAWS: &[Law<dyn Objective>] = &[
     ("learns", |entry| with(entry, learns)),
 ];
 
-fn with(entry: &vlhub_core::Entry<dyn Objective>, law: fn(&Options) -> Verdict) -> Outcome {
+fn with(entry: &vlhub_core::PluginEntry<dyn Objective>, law: fn(&ObjectiveOptions) -> Verdict) -> LawOutcome {
     all::default_config(entry).and_then(|config| law(&*config)).into()
 }
 
@@ -36,10 +36,10 @@ struct Toy {
 }
 
 impl Toy {
-    fn new(config: &Options) -> Result<Self, String> {
+    fn new(config: &ObjectiveOptions) -> Result<Self, String> {
         let store = VarStore::new(Device::Cpu);
         tch::manual_seed(11);
-        let objective = config.build(&toy::objective_cx(store.root())).map_err(told("building with the default options"))?;
+        let objective = config.build(&toy::objective_cx(store.root())).map_err(failed("building with the default options"))?;
         let needs = objective.needs();
         let batch = toy::batch(&needs);
         let mut toy = Self { store, objective, needs, batch };
@@ -50,7 +50,7 @@ impl Toy {
     /// Every call gives the same batch, whatever the objective draws.
     fn prepare(&mut self) -> Verdict {
         self.batch = toy::batch(&self.needs);
-        self.objective.prepare(&mut self.batch, &mut Seeded(12)).map_err(told("prepare"))
+        self.objective.prepare(&mut self.batch, &mut Seeded(12)).map_err(failed("prepare"))
     }
 
     fn features(&self) -> Features {
@@ -60,7 +60,7 @@ impl Toy {
     fn loss(&self, features: &Features, batch: &Batch) -> Result<Tensor, String> {
         // The same random numbers in every pass, as under gradient caching.
         tch::manual_seed(14);
-        self.objective.loss(features, batch).map(|loss| loss.total).map_err(told("loss"))
+        self.objective.loss(features, batch).map(|loss| loss.total).map_err(failed("loss"))
     }
 
     fn parameters(&self) -> Vec<(String, Tensor)> {
@@ -92,7 +92,7 @@ fn same_gradients(actual: &[(String, Tensor)], expected: &[(String, Tensor)], to
 }
 
 /// One configuration and one seed give equal parameters and an equal loss.
-pub fn builds_twice(config: &Options) -> Verdict {
+pub fn builds_twice(config: &ObjectiveOptions) -> Verdict {
     let (first, second) = (Toy::new(config)?, Toy::new(config)?);
     let (ours, theirs) = (first.parameters(), second.parameters());
     ensure(ours.iter().map(|(name, _)| name).eq(theirs.iter().map(|(name, _)| name)), || "other parameter names the second time".into())?;
@@ -104,7 +104,7 @@ pub fn builds_twice(config: &Options) -> Verdict {
 }
 
 /// It reads only what it declares: everything else is withheld.
-pub fn needs(config: &Options) -> Verdict {
+pub fn needs(config: &ObjectiveOptions) -> Verdict {
     let toy = Toy::new(config)?;
     ensure(!toy.needs.is_empty(), || "it declares no need, so nothing could be trained by it".into())?;
     ensure(toy.needs == toy.objective.needs(), || "needs() changes from call to call".into())?;
@@ -112,9 +112,9 @@ pub fn needs(config: &Options) -> Verdict {
 }
 
 /// The loss is one finite number, and so is everything that is logged.
-pub fn finite(config: &Options) -> Verdict {
+pub fn finite(config: &ObjectiveOptions) -> Verdict {
     let toy = Toy::new(config)?;
-    let loss = toy.objective.loss(&toy.features(), &toy.batch).map_err(told("loss"))?;
+    let loss = toy.objective.loss(&toy.features(), &toy.batch).map_err(failed("loss"))?;
     ensure(loss.total.numel() == 1, || format!("the loss has shape {:?}", loss.total.size()))?;
     ensure(loss.value().is_finite(), || format!("the loss is {}", loss.value()))?;
     for (name, value) in &loss.metrics {
@@ -125,7 +125,7 @@ pub fn finite(config: &Options) -> Verdict {
 }
 
 /// Every need and every own parameter gets a gradient, finite and not zero throughout.
-pub fn gradients(config: &Options) -> Verdict {
+pub fn gradients(config: &ObjectiveOptions) -> Verdict {
     let toy = Toy::new(config)?;
     let features = toy.features();
     backward(&toy.loss(&features, &toy.batch)?)?;
@@ -136,18 +136,18 @@ pub fn gradients(config: &Options) -> Verdict {
     for (name, parameter) in toy.parameters() {
         ensure(useful(&parameter), || format!("the parameter `{name}` gets no gradient"))?;
     }
-    for (need, encoded) in features.forwards().filter(|(need, _)| need.is_trained()) {
-        ensure(encoded.tensors().into_iter().any(useful), || format!("{need} is declared but gets no gradient"))?;
+    for (forward, encoded) in features.forwards().filter(|(forward, _)| forward.is_trained()) {
+        ensure(encoded.tensors().into_iter().any(useful), || format!("{forward} is declared but gets no gradient"))?;
         if let Some(tokens) = &encoded.tokens {
-            ensure(useful(&tokens.values), || format!("{need} is declared but the tokens get no gradient"))?;
+            ensure(useful(&tokens.values), || format!("{forward} is declared with tokens but they get no gradient"))?;
         }
     }
     Ok(())
 }
 
-/// A loss over rows is the sum over parts of those rows, in value and in gradient. For [`Scope::Batch`] the parts are shares of the anchors; for
-/// [`Scope::Sample`] they are chunks, which count by their weight.
-pub fn partition(config: &Options) -> Verdict {
+/// A loss over rows is the sum over parts of those rows, in value and in gradient. For [`Scope::Batch`] the parts are shares of the
+/// anchors; for [`Scope::Sample`] they are chunks, which count by their weight.
+pub fn partition(config: &ObjectiveOptions) -> Verdict {
     let toy = Toy::new(config)?;
     let whole = toy.features();
     let loss = toy.loss(&whole, &toy.batch)?;
@@ -175,7 +175,7 @@ pub fn partition(config: &Options) -> Verdict {
 }
 
 /// Rows that change places together change nothing.
-pub fn permutation(config: &Options) -> Verdict {
+pub fn permutation(config: &ObjectiveOptions) -> Verdict {
     let toy = Toy::new(config)?;
     let expected = toy.loss(&toy.features(), &toy.batch)?.double_value(&[]);
     let order = Tensor::from_slice(&[3i64, 0, 5, 1, 4, 2]);
@@ -192,19 +192,19 @@ fn backward(loss: &Tensor) -> Verdict {
 /// An objective after some steps on toy towers.
 struct Trained {
     toy: Toy,
-    towers: Towers,
+    towers: ToyTowers,
     first: f64,
     last: f64,
 }
 
-fn train(config: &Options) -> Result<Trained, String> {
+fn train(config: &ObjectiveOptions) -> Result<Trained, String> {
     let mut toy = Toy::new(config)?;
-    let towers = Towers::new(&(toy.store.root() / "towers"));
+    let towers = ToyTowers::new(&(toy.store.root() / "towers"));
     let mut losses = Vec::new();
     let parameters = toy.parameters();
     for step in 0..30 {
         toy.prepare()?;
-        let features = towers.encode(&toy.needs, &toy.batch).map_err(told("the toy towers"))?;
+        let features = towers.encode(&toy.needs, &toy.batch).map_err(failed("the toy towers"))?;
         let loss = toy.loss(&features, &toy.batch)?;
         losses.push(loss.double_value(&[]));
         backward(&loss)?;
@@ -218,29 +218,30 @@ fn train(config: &Options) -> Result<Trained, String> {
                 }
             }
         });
-        toy.objective.after_step(&features.map(Tensor::detach), f64::from(step + 1) / 30.0).map_err(told("after_step"))?;
+        toy.objective.after_step(&features.map(Tensor::detach), f64::from(step + 1) / 30.0).map_err(failed("after_step"))?;
     }
     toy.prepare()?;
-    let features = towers.encode(&toy.needs, &toy.batch).map_err(told("the toy towers"))?;
+    let features = towers.encode(&toy.needs, &toy.batch).map_err(failed("the toy towers"))?;
     let last = toy.loss(&features, &toy.batch)?.double_value(&[]);
     Ok(Trained { first: losses[0], last, toy, towers })
 }
 
 /// Thirty steps on toy towers lower the loss.
-pub fn learns(config: &Options) -> Verdict {
+pub fn learns(config: &ObjectiveOptions) -> Verdict {
     let Trained { first, last, .. } = train(config)?;
     ensure(last < first, || format!("the loss was {first} and is {last} after 30 steps"))
 }
 
 /// What belongs together scores lower than what does not: the first need is moved by one row, everything else stays. An objective without
-/// parameters of its own is shown rows whose outputs are alike in every view; one that has projections or heads must learn first what is alike.
-pub fn aligned(config: &Options) -> Verdict {
+/// parameters of its own is shown rows whose outputs are alike in every view; one that has projections or heads must learn first what is
+/// alike.
+pub fn aligned(config: &ObjectiveOptions) -> Verdict {
     let toy = Toy::new(config)?;
     // Shared scalars (a scale, a bias) are no heads; a decoder under a published name is one.
     let heads = toy.parameters().iter().any(|(name, value)| name.starts_with("objective.") || value.numel() > 1);
     if heads || toy.needs.len() < 2 {
         let Trained { toy, towers, .. } = train(config)?;
-        let features = towers.encode(&toy.needs, &toy.batch).map_err(told("the toy towers"))?;
+        let features = towers.encode(&toy.needs, &toy.batch).map_err(failed("the toy towers"))?;
         return right_below_shuffled(&toy, &features);
     }
     let same = toy::randn(&[ROWS, toy::WIDTH], 17);
@@ -256,9 +257,9 @@ fn right_below_shuffled(toy: &Toy, features: &Features) -> Verdict {
     let moved = features.permuted(&order);
     let first = toy.needs.first().ok_or("it declares no need")?;
     let mut mixed = Features::new(0..ROWS, ROWS);
-    for ((need, stays), (_, moves)) in features.forwards().zip(moved.forwards()) {
-        let chosen = if need.same_forward(first) { moves } else { stays };
-        mixed.insert_for(&need, chosen.map(Tensor::shallow_clone));
+    for ((forward, stays), (_, moves)) in features.forwards().zip(moved.forwards()) {
+        let chosen = if *forward == first.forward { moves } else { stays };
+        mixed.insert_for(forward.clone(), chosen.map(Tensor::shallow_clone));
     }
     let right = toy.loss(features, &toy.batch)?.double_value(&[]);
     let shuffled = toy.loss(&mixed.only(&toy.needs, "the objective"), &toy.batch)?.double_value(&[]);
@@ -266,20 +267,20 @@ fn right_below_shuffled(toy: &Toy, features: &Features) -> Verdict {
 }
 
 /// A step with cached gradients, in chunks of two rows, gives the gradients of a plain step.
-pub fn cached_step(config: &Options) -> Verdict {
+pub fn cached_step(config: &ObjectiveOptions) -> Verdict {
     let plain = Toy::new(config)?;
-    let towers = Towers::new(&(plain.store.root() / "towers"));
-    let features = towers.encode(&plain.needs, &plain.batch).map_err(told("the toy towers"))?;
+    let towers = ToyTowers::new(&(plain.store.root() / "towers"));
+    let features = towers.encode(&plain.needs, &plain.batch).map_err(failed("the toy towers"))?;
     backward(&plain.loss(&features, &plain.batch)?)?;
 
     let cached = Toy::new(config)?;
-    let towers = Towers::new(&(cached.store.root() / "towers"));
-    let encode = |chunk: &Batch| towers.encode(&cached.needs, chunk).map_err(told("the toy towers"));
+    let towers = ToyTowers::new(&(cached.store.root() / "towers"));
+    let encode = |chunk: &Batch| towers.encode(&cached.needs, chunk).map_err(failed("the toy towers"));
     let chunks = cached.batch.split(2);
     match cached.objective.scope() {
         Scope::Batch => {
             let parts = tch::no_grad(|| chunks.iter().map(|(_, chunk)| encode(chunk)).collect::<Result<Vec<_>, _>>())?;
-            let leaves = Features::cat(&parts).map_err(told("joining chunks"))?.map(|part| part.detach().set_requires_grad(true));
+            let leaves = Features::cat(&parts).map_err(failed("joining chunks"))?.map(|part| part.detach().set_requires_grad(true));
             backward(&cached.loss(&leaves, &cached.batch)?)?;
             for (range, chunk) in &chunks {
                 let mut surrogate = Tensor::zeros([1], (tch::Kind::Float, Device::Cpu));

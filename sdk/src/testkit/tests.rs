@@ -79,9 +79,9 @@ impl Objective for Toy {
 /// Tests of one process share libtorch's generator.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-type Named = (&'static str, fn(&laws::Options) -> Verdict);
+type NamedLaw = (&'static str, fn(&laws::ObjectiveOptions) -> Verdict);
 
-const ALL: &[Named] = &[
+const ALL: &[NamedLaw] = &[
     ("builds_twice", laws::builds_twice),
     ("needs", laws::needs),
     ("finite", laws::finite),

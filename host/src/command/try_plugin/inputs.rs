@@ -1,10 +1,10 @@
 //! A file of tensors as an objective reads it: towers, features and a batch, by their names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
-use vlhub_core::{Batch, Encoded, Features, InputSpec, Modality, Need, ObjectiveCx, Teacher, Tokens, Tower, Weights};
+use vlhub_core::{Batch, Encoded, Features, Forward, InputSpec, Modality, Need, ObjectiveCx, Teacher, Tokens, Tower, Weights};
 
 use super::{Given, Tensors, need};
 use crate::failure::{Failure, Outcome};
@@ -187,8 +187,8 @@ impl<'a> Inputs<'a> {
     /// Names of pooled outputs that the file lacks and for which an embedding of another width would stand, with the width.
     pub(super) fn lacking(&self, needs: &[Need], cx: &ObjectiveCx<'_>) -> Vec<(String, i64)> {
         let of_need = |wanted: &Need| {
-            let (embed, width) = widths(wanted, cx).ok()?;
-            let name = format!("{}.pooled", key(wanted));
+            let (embed, width) = widths(&wanted.forward, cx).ok()?;
+            let name = format!("{}.pooled", key(&wanted.forward));
             (embed != width && !self.given.tensors.contains_key(&name)).then_some((name, width))
         };
         needs.iter().filter_map(of_need).collect()
@@ -196,22 +196,19 @@ impl<'a> Inputs<'a> {
 
     /// The outputs that the plugin needs. Those of trained towers are leaves, and go to `leaves` by their names.
     pub(super) fn features(&self, needs: &[Need], cx: &ObjectiveCx<'_>, leaves: &mut Tensors) -> Outcome<Features> {
-        let mut merged: BTreeMap<Need, bool> = BTreeMap::new();
-        for need in needs {
-            *merged.entry(Need { tokens: false, ..need.clone() }).or_default() |= need.tokens;
-        }
         let mut features = Features::new(0..self.rows, self.rows);
-        for (need, tokens) in merged {
-            features.insert_for(&need, self.encoded(&need, tokens, cx, leaves)?);
+        for need in Need::union(needs) {
+            let encoded = self.encoded(&need, cx, leaves)?;
+            features.insert_for(need.forward, encoded);
         }
         Ok(features)
     }
 
-    fn encoded(&self, wanted: &Need, with_tokens: bool, cx: &ObjectiveCx<'_>, leaves: &mut Tensors) -> Outcome<Encoded> {
-        let key = key(wanted);
+    fn encoded(&self, wanted: &Need, cx: &ObjectiveCx<'_>, leaves: &mut Tensors) -> Outcome<Encoded> {
+        let key = key(&wanted.forward);
         // Named first where it is missing: without it there may be no tower either.
         need(&self.given.tensors, &key)?;
-        let (embed, width) = widths(wanted, cx)?;
+        let (embed, width) = widths(&wanted.forward, cx)?;
         let mut take = |name: &str, dims: usize, width: i64| -> Outcome<Tensor> {
             let tensor = need(&self.given.tensors, name)?;
             let size = tensor.size();
@@ -220,7 +217,7 @@ impl<'a> Inputs<'a> {
                 return Err(Failure::usage(format!("`{name}` has shape {size:?}; {wanted} is wanted")));
             }
             let leaf = tensor.to_kind(Kind::Float).detach();
-            if wanted.is_trained() {
+            if wanted.forward.is_trained() {
                 leaves.insert(name.to_owned(), leaf.set_requires_grad(true));
             }
             Ok(leaf)
@@ -231,12 +228,11 @@ impl<'a> Inputs<'a> {
             true => take(&pooled, 2, width)?,
             false => embed.shallow_clone(),
         };
-        let tokens = match with_tokens {
-            true => {
-                let values = take(&format!("{key}.tokens"), 3, width)?;
-                Some(Tokens { mask: self.mask(&format!("{key}.mask"), &values.size()[..2])?, values })
-            }
-            false => None,
+        let tokens = if wanted.tokens {
+            let values = take(&format!("{key}.tokens"), 3, width)?;
+            Some(Tokens { mask: self.mask(&format!("{key}.mask"), &values.size()[..2])?, values })
+        } else {
+            None
         };
         Ok(Encoded { embed, pooled, tokens })
     }
@@ -251,22 +247,23 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// The name of the embeddings of a need.
-fn key(need: &Need) -> String {
-    match &need.weights {
-        Weights::Trained => format!("{}.{}", need.modality, need.view),
-        Weights::Average => format!("average.{}.{}", need.modality, need.view),
-        Weights::Teacher(name) => format!("teacher.{name}.{}.{}", need.modality, need.view),
+/// The name of the embeddings of a forward pass.
+fn key(forward: &Forward) -> String {
+    let Forward { modality, view, weights } = forward;
+    match weights {
+        Weights::Trained => format!("{modality}.{view}"),
+        Weights::Average => format!("average.{modality}.{view}"),
+        Weights::Teacher(name) => format!("teacher.{name}.{modality}.{view}"),
     }
 }
 
-/// Widths of the embeddings and of the pooled outputs of a need.
-fn widths(need: &Need, cx: &ObjectiveCx<'_>) -> Outcome<(i64, i64)> {
-    let (embed, image, text) = match teacher(&need.weights) {
+/// Widths of the embeddings and of the pooled outputs of a forward pass.
+fn widths(forward: &Forward, cx: &ObjectiveCx<'_>) -> Outcome<(i64, i64)> {
+    let (embed, image, text) = match teacher(&forward.weights) {
         Some(name) => cx.teacher(name).map(|teacher| (teacher.embed, &teacher.image, &teacher.text))?,
         None => (cx.embed, &cx.image, &cx.text),
     };
-    let tower = if need.modality == Modality::Image { image } else { text };
+    let tower = if forward.modality == Modality::Image { image } else { text };
     Ok((embed, tower.as_ref().map_or(embed, |tower| tower.width)))
 }
 

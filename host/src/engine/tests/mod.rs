@@ -1,5 +1,6 @@
 //! The engine against open_clip, and against itself under gradient caching.
 
+mod batch_norm;
 mod objectives;
 
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ fn alone(session: Session, optimizer: Optimizer, cache: GradCacheConfig) -> Engi
         lora: Vec::new(),
         cache,
         precision: Precision::Fp32,
-        fitting: None,
+        graphs_that_fit: None,
         seed: 7,
     }
 }
@@ -121,9 +122,10 @@ fn loss_gradients_and_three_steps_are_those_of_open_clip() {
         // A bias of the keys moves all scores of a query alike, so its gradient is rounding noise, which Adam scales up to whole steps.
         let parts = if name.ends_with("in_proj_bias") { vec![0, 2] } else { vec![] };
         let part = |tensor: &Tensor, index: i64| tensor.chunk(3, 0)[index as usize].shallow_clone();
-        let pairs: Vec<_> = match parts.is_empty() {
-            true => vec![(ours, theirs)],
-            false => parts.iter().map(|index| (part(&ours, *index), part(&theirs, *index))).collect(),
+        let pairs: Vec<_> = if parts.is_empty() {
+            vec![(ours, theirs)]
+        } else {
+            parts.iter().map(|index| (part(&ours, *index), part(&theirs, *index))).collect()
         };
         for (ours, theirs) in pairs {
             let error = distance(&ours, &theirs);

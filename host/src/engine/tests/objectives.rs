@@ -36,7 +36,7 @@ const OBJECTIVES: [(&str, &str); 18] = [
 ];
 
 /// Numbers that depend on the seed alone: libtorch's generator belongs to all tests at once.
-fn random(shape: &[i64], seed: i64) -> Tensor {
+pub(super) fn random(shape: &[i64], seed: i64) -> Tensor {
     vlhub_core::Noise::new(Tensor::from_slice(&[seed])).uniform(shape).squeeze_dim(0) * 2.0 - 1.0
 }
 
@@ -208,23 +208,4 @@ fn a_weight_average_is_kept_and_lent_to_measurements() {
     let lent = engine.ema.as_ref().expect("it is kept").instead(|| value(&engine)).expect("it is lent");
     assert!(distance(&lent, &((&before + &after) * 0.5)) < 1e-6);
     assert!(value(&engine).equal(&after), "to the bit");
-}
-
-#[test]
-fn running_statistics_stay_where_they_are_asked_to() {
-    let net = "embed = 8\n[backbone.image]\nuse = \"resnet\"\nimage_size = 32\nlayers = [1, 1, 1, 1]\nchannels = [8, 8, 8, 8]\nblock = \"basic\"\n";
-    for (options, moves) in [("unlocked = 2\n", true), ("unlocked = 2\nfreeze_bn_stats = true\n", false)] {
-        let document = Document::parse(&format!("{net}{options}"), "test", PathBuf::from(".")).expect("it is TOML");
-        let config = RunConfig::of(&document, &Registry::linked().expect("no duplicates")).unwrap_or_else(|failure| panic!("{failure}"));
-        let session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
-        let mean = |name: &str| session.towers.vars.variables()[name].copy();
-        let (locked, open) = ("visual.trunk.bn1.running_mean", "visual.trunk.layer4.0.bn1.running_mean");
-        let before = (mean(locked), mean(open));
-        let mut batch = Batch::new(4);
-        batch.set_image("main", random(&[4, 3, 32, 32], 9) + 1.0).expect("rows agree");
-        let seeds = crate::engine::towers::Seeds { step: 1, offset: 0 };
-        session.towers.encode_need(&Need::image("main"), &batch, Some(seeds), 0).expect("it runs");
-        assert_eq!(!mean(locked).equal(&before.0), moves, "{options}");
-        assert!(!mean(open).equal(&before.1), "what is trained goes on");
-    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::folder;
 use crate::formats::source::Source;
-use crate::formats::{Budget, Limits, parse, shards};
+use crate::formats::{Budget, Limits, Wanted, parse, shards};
 
 const POSITIONS: u64 = 2000;
 
@@ -47,9 +47,9 @@ fn damaged_files_are_refused_or_read() {
             }
             let mut budget = Budget::new(&limits);
             let tensors = if path.extension().is_some_and(|end| end == "json") {
-                shards::read(&path, &bytes, None, &mut budget).map(|file| file.tensors).map_err(|error| error.to_string())
+                shards::read(&path, &bytes, Wanted::Any, &mut budget).map(|file| file.tensors).map_err(|error| error.to_string())
             } else {
-                parse(&Source::Bytes(&bytes), None, &mut budget).map(|(tensors, _, _)| tensors)
+                parse(&Source::Bytes(&bytes), Wanted::Any, &mut budget).map(|(tensors, _, _)| tensors)
             };
             match tensors {
                 Ok(tensors) => {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use super::{Limits, WeightFile, read, read_part};
+use super::{Limits, Wanted, WeightFile, WeightSet, read, read_part};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -71,9 +71,11 @@ fn told(tensor: &Tensor) -> (String, Vec<i64>, f64, f64) {
 
 fn compare(path: &str, case: &Case, file: &WeightFile) {
     assert_eq!(format!("{:?}", file.format), case.format, "{path}");
-    let names: Vec<_> = file.tensors.iter().map(|(name, _)| name).collect();
+    // weights.py names tensors as open_clip does, which takes this off.
+    let tensors: Vec<_> = file.tensors.iter().map(|(name, tensor)| (name.replace("module.", ""), tensor)).collect();
+    let names: Vec<_> = tensors.iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), case.tensors.len(), "{path}: {names:?}");
-    for (name, tensor) in &file.tensors {
+    for (name, tensor) in &tensors {
         let (found, wanted) = (told(tensor), case.tensors.get(name).unwrap_or_else(|| panic!("{path} has `{name}`, torch does not")));
         assert_eq!((&found.0, &found.1), (&wanted.0, &wanted.1), "{path}: {name}");
         let near = |left: f64, right: f64| (left - right).abs() <= 1e-9 * right.abs().max(1.0);
@@ -109,10 +111,17 @@ fn tensors_of_one_storage_share_memory() {
 #[test]
 fn parts_are_read_by_name() {
     let path = folder().join("ema.bin");
-    let average = read_part(&path, Some("state_dict_ema"), &Limits::default()).expect("it is there");
-    assert_eq!(average.extras.others, ["model"]);
-    assert_eq!(average.tensors[0].1.sum(Kind::Float).double_value(&[]), 0.0);
-    let error = read_part(&path, Some("teacher"), &Limits::default()).expect_err("there is none").to_string();
+    for wanted in [Wanted::Part("state_dict_ema"), Wanted::Set(WeightSet::Average)] {
+        let average = read_part(&path, wanted, &Limits::default()).expect("it is there");
+        assert_eq!((average.extras.others, average.extras.average), (vec!["model".to_owned()], true));
+        assert_eq!(average.tensors[0].1.sum(Kind::Float).double_value(&[]), 0.0);
+    }
+    let raw = read_part(&path, Wanted::Set(WeightSet::Raw), &Limits::default()).expect("it is there");
+    assert_eq!((raw.extras.part.as_deref(), raw.extras.average), (Some("model"), false));
+    let plain = folder().join("trainer.pt");
+    let error = read_part(&plain, Wanted::Set(WeightSet::Average), &Limits::default()).expect_err("there is none").to_string();
+    assert!(error.contains("no moving average") && error.contains("trainer.pt"), "{error}");
+    let error = read_part(&path, Wanted::Part("teacher"), &Limits::default()).expect_err("there is none").to_string();
     assert!(error.contains("`teacher`") && error.contains("state_dict_ema") && error.contains("ema.bin"), "{error}");
 }
 

@@ -1,4 +1,4 @@
-//! Features of earlier steps.
+//! The queue of features of earlier steps (a memory bank).
 
 use vlhub_sdk::nn::Path;
 use vlhub_sdk::ops::normalize;

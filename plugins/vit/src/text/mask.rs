@@ -1,4 +1,4 @@
-//! Which tokens a token of a text may look at.
+//! Attention masks of texts.
 
 use vlhub_sdk::nn::{Mask, up_to};
 use vlhub_sdk::prelude::*;

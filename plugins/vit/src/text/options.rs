@@ -1,9 +1,10 @@
 //! The options of the text tower.
 
+use vlhub_sdk::nn::{AttentionExtras, BlockExtras};
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
-use crate::block::Extras;
-use crate::options::{Dimensions, Problems, zero_if_null};
+use crate::options::{Dimensions, zero_if_null};
 
 /// Text transformer of CLIP (arXiv 2103.00020), and of SigLIP, CLIPA and CoCa by its options.
 ///
@@ -15,9 +16,9 @@ use crate::options::{Dimensions, Problems, zero_if_null};
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct TextConfig {
-    /// Longest text, in tokens, start and end included; the class token of `embed_cls` comes on top.
+    /// Context length: the longest text, in tokens, start and end included; the class token of `embed_cls` comes on top.
     pub context: i64,
-    /// Number of token ids.
+    /// Vocabulary size.
     pub vocab: i64,
     /// Width of a token.
     pub width: i64,
@@ -27,20 +28,21 @@ pub struct TextConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Share of the MLP's inner elements that is zeroed while training.
+    /// Dropout: share of the MLP's inner elements that is zeroed while training.
     pub dropout: f64,
-    /// Use x·σ(1.702 x) instead of GELU, as OpenAI's weights want it.
+    /// QuickGELU: use x·σ(1.702 x) instead of GELU, as OpenAI's weights want it.
     pub quick_gelu: bool,
     /// Compute GELU by the hyperbolic tangent (open_clip: `act_kwargs`).
     pub gelu_tanh: bool,
-    /// Id that fills up short texts; below the end token's where `pool` is `argmax`.
+    /// Padding id, which fills up short texts; below the end token's where `pool` is `argmax`.
     pub pad: i64,
-    /// Initial factor of each residual branch (CaiT, arXiv 2103.17239; open_clip: `ls_init_value`). 0 or null leaves the factors out.
+    /// Layer scale: initial factor of each residual branch (CaiT, arXiv 2103.17239; open_clip: `ls_init_value`). 0 or null leaves the
+    /// factors out.
     #[serde(deserialize_with = "zero_if_null")]
     pub layer_scale: f64,
-    /// What is added to the variance in layer norms (open_clip: `norm_kwargs`).
+    /// ε of the layer norms, added to the variance (open_clip: `norm_kwargs`).
     pub norm_eps: f64,
-    /// Let each token look at all others (SigLIP, arXiv 2303.15343), not at those before it alone.
+    /// Bidirectional attention: let each token look at all others (SigLIP, arXiv 2303.15343), not at those before it alone.
     pub no_causal_mask: bool,
     /// With `no_causal_mask`: let no token look at padding.
     pub use_pad_mask: bool,
@@ -49,15 +51,15 @@ pub struct TextConfig {
     pub embed_cls: bool,
     /// With `embed_cls`: hide padding at its own place. As it stands, the mask is shifted by one token, as published CoCa weights want it.
     pub correct_cls_mask: bool,
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: TextPool,
     /// Id of the end token for `pool` = `eos`.
     pub eos_id: i64,
-    /// What maps the pooled output into the joint space.
+    /// Projection head: what maps the pooled output into the joint space.
     pub projection: TextProjection,
-    /// Normalise queries and keys of each head (arXiv 2106.04560).
+    /// QK norm: normalise queries and keys of each head (arXiv 2106.04560).
     pub qk_norm: bool,
-    /// Attend by cosine, with a learned factor for each head (Swin V2, arXiv 2111.09883).
+    /// Scaled cosine attention: attend by cosine, with a learned factor for each head (Swin V2, arXiv 2111.09883).
     pub scaled_cosine_attn: bool,
     /// Scale the output of each attention head by a learned factor (NormFormer, arXiv 2110.09456).
     pub scale_heads: bool,
@@ -69,7 +71,7 @@ pub struct TextConfig {
     pub scale_fc: bool,
 }
 
-/// Where the pooled output of a text tower comes from.
+/// Pooling: where the pooled output of a text tower comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -86,7 +88,7 @@ pub enum TextPool {
     None,
 }
 
-/// What maps the pooled output of a text tower into the joint space.
+/// Projection head: what maps the pooled output of a text tower into the joint space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -133,7 +135,8 @@ impl Default for TextConfig {
 }
 
 impl TextConfig {
-    /// For a CPU and seconds: width 128, 4 blocks, 2 heads; with CLIP's vocabulary, 7.1 million parameters, of which 6.3 are the vocabulary's.
+    /// A model for a CPU and seconds: width 128, 4 blocks, 2 heads; with CLIP's vocabulary, 7.1 million parameters, of which 6.3 are the
+    /// vocabulary's.
     pub fn tiny() -> Self {
         Self { width: 128, layers: 4, heads: 2, ..Self::default() }
     }
@@ -167,7 +170,8 @@ impl TextConfig {
     pub(super) fn dimensions(&self) -> Dimensions {
         let Self { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, .. } = *self;
         let Self { qk_norm, scaled_cosine_attn, scale_heads, scale_attn_inner, scale_attn, scale_fc, .. } = *self;
-        let extras = Extras { qk_norm, scaled_cosine_attn, scale_heads, scale_attn_inner, scale_attn, scale_fc };
+        let attention = AttentionExtras { qk_norm, scaled_cosine: scaled_cosine_attn, scale_heads, scale_inner: scale_attn_inner };
+        let extras = BlockExtras { attention, scale_attn, scale_fc };
         Dimensions { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, extras }
     }
 
@@ -187,19 +191,19 @@ impl TextConfig {
     /// # Errors
     /// Everything that is wrong, at once.
     pub(super) fn check(&self) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         problems.at_least_one(&[("context", self.context), ("vocab", self.vocab)]);
         let ids = [("pad", self.pad, true), ("eos_id", self.eos_id, self.pool == TextPool::Eos)];
         for (name, id, used) in ids {
             if used && !(0..self.vocab).contains(&id) {
-                problems.add(format!("`{name}` = {id} is no id of a vocabulary of `vocab` = {}", self.vocab));
+                problems.push(format!("`{name}` = {id} is no id of a vocabulary of `vocab` = {}", self.vocab));
             }
         }
         if self.use_pad_mask && !self.no_causal_mask {
-            problems.add("`use_pad_mask` has no meaning without `no_causal_mask`: a causal text does not see what follows".into());
+            problems.push("`use_pad_mask` has no meaning without `no_causal_mask`: a causal text does not see what follows");
         }
         if self.correct_cls_mask && !self.embed_cls {
-            problems.add("`correct_cls_mask` has no meaning without `embed_cls`".into());
+            problems.push("`correct_cls_mask` has no meaning without `embed_cls`");
         }
         self.dimensions().check(&mut problems);
         problems.finish()

@@ -1,9 +1,11 @@
 //! The options of the image tower.
 
+use vlhub_sdk::nn::{AttentionExtras, BlockExtras};
+use vlhub_sdk::options::OptionProblems;
+use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
 
-use crate::block::Extras;
-use crate::options::{Dimensions, Problems, zero_if_null};
+use crate::options::{Dimensions, zero_if_null};
 
 /// ViT image tower with a class token (arXiv 2010.11929), as in CLIP and CoCa.
 ///
@@ -25,39 +27,41 @@ pub struct VitConfig {
     pub heads: i64,
     /// Width inside the MLP, as a multiple of `width`.
     pub mlp_ratio: f64,
-    /// Share of the patches that is left out of each picture while training, drawn anew each time (FLIP, arXiv 2212.00794); the class token
-    /// stays. 0 keeps all.
+    /// Patch dropout: share of the patches that is left out of each picture while training, drawn anew each time (FLIP, arXiv 2212.00794);
+    /// the class token stays. 0 keeps all.
     pub patch_dropout: f64,
-    /// Share of the MLP's inner elements that is zeroed while training.
+    /// Dropout: share of the MLP's inner elements that is zeroed while training.
     pub dropout: f64,
-    /// Use x·σ(1.702 x) instead of GELU, as OpenAI's weights want it.
+    /// QuickGELU: use x·σ(1.702 x) instead of GELU, as OpenAI's weights want it.
     pub quick_gelu: bool,
     /// Compute GELU by the hyperbolic tangent (open_clip: `act_kwargs`).
     pub gelu_tanh: bool,
-    /// Initial factor of each residual branch (CaiT, arXiv 2103.17239; open_clip: `ls_init_value`). 0 or null leaves the factors out.
+    /// Layer scale: initial factor of each residual branch (CaiT, arXiv 2103.17239; open_clip: `ls_init_value`). 0 or null leaves the
+    /// factors out.
     #[serde(deserialize_with = "zero_if_null")]
     pub layer_scale: f64,
-    /// What is added to the variance in layer norms (open_clip: `norm_kwargs`); the attentional poolers keep 1e-5.
+    /// ε of the layer norms, added to the variance (open_clip: `norm_kwargs`); the attentional poolers keep 1e-5.
     pub norm_eps: f64,
     /// Leave out the norm between the embedding and the blocks.
     pub no_ln_pre: bool,
-    /// What the positions are.
+    /// Position embedding.
     pub position: Position,
-    /// Further learned tokens without a place, which no output reads (arXiv 2309.16588). Parameter: `register_tokens`.
+    /// Register tokens (arXiv 2309.16588): further learned tokens without a place, which no output reads. Parameter: `register_tokens`.
     pub registers: i64,
-    /// Where the pooled output comes from.
+    /// Pooling: where the pooled output comes from.
     pub pool: Pool,
     /// Normalise the pooled output instead of all tokens; tokens then come as the last block gives them.
     pub final_ln_after_pool: bool,
-    /// Let learned queries look at the tokens of the last block (CoCa, arXiv 2205.01917). The tower is then as wide as the joint space.
+    /// Attentional pooling (CoCa, arXiv 2205.01917): learned queries look at the tokens of the last block. The tower is then as wide as the
+    /// joint space.
     pub attentional_pool: AttentionalPool,
     /// Queries of the attentional pool.
     pub attn_pooler_queries: i64,
     /// Attention heads of the attentional pool; they share the width of the joint space equally.
     pub attn_pooler_heads: i64,
-    /// Normalise queries and keys of each head (arXiv 2106.04560).
+    /// QK norm: normalise queries and keys of each head (arXiv 2106.04560).
     pub qk_norm: bool,
-    /// Attend by cosine, with a learned factor for each head (Swin V2, arXiv 2111.09883).
+    /// Scaled cosine attention: attend by cosine, with a learned factor for each head (Swin V2, arXiv 2111.09883).
     pub scaled_cosine_attn: bool,
     /// Scale the output of each attention head by a learned factor (NormFormer, arXiv 2110.09456).
     pub scale_heads: bool,
@@ -94,7 +98,7 @@ impl ImageSize {
     }
 }
 
-/// What the positions of an image tower are.
+/// Position embedding of an image tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -106,7 +110,7 @@ pub enum Position {
     SinCos2d,
 }
 
-/// Where the pooled output comes from.
+/// Pooling: where the pooled output comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -171,14 +175,14 @@ impl Default for VitConfig {
             scale_attn_inner: false,
             scale_attn: false,
             scale_fc: false,
-            mean: [0.48145466, 0.4578275, 0.40821073],
-            std: [0.26862954, 0.26130258, 0.27577711],
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
         }
     }
 }
 
 impl VitConfig {
-    /// For a CPU and seconds: 32 px in 8 px patches, width 128, 4 blocks, 2 heads; 0.8 million parameters. Not the published ViT-Ti.
+    /// A model for a CPU and seconds: 32 px in 8 px patches, width 128, 4 blocks, 2 heads; 0.8 million parameters. Not the published ViT-Ti.
     pub fn tiny_8() -> Self {
         Self { image_size: ImageSize::Square(32), patch_size: 8, width: 128, layers: 4, heads: 2, ..Self::default() }
     }
@@ -214,58 +218,53 @@ impl VitConfig {
     pub(super) fn dimensions(&self) -> Dimensions {
         let Self { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, .. } = *self;
         let Self { qk_norm, scaled_cosine_attn, scale_heads, scale_attn_inner, scale_attn, scale_fc, .. } = *self;
-        let extras = Extras { qk_norm, scaled_cosine_attn, scale_heads, scale_attn_inner, scale_attn, scale_fc };
+        let attention = AttentionExtras { qk_norm, scaled_cosine: scaled_cosine_attn, scale_heads, scale_inner: scale_attn_inner };
+        let extras = BlockExtras { attention, scale_attn, scale_fc };
         Dimensions { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, extras }
     }
 
     /// # Errors
     /// Everything that is wrong, at once.
     pub(super) fn check(&self, embed: i64) -> Result<()> {
-        let mut problems = Problems::default();
+        let mut problems = OptionProblems::default();
         let [height, width] = self.image_size.sides();
         problems.at_least_one(&[("patch_size", self.patch_size)]);
         for side in if height == width { vec![height] } else { vec![height, width] } {
             problems.at_least_one(&[("image_size", side)]);
-            if self.patch_size > 0 && side % self.patch_size != 0 {
-                problems.add(format!("`patch_size` = {} does not divide `image_size` = {side}", self.patch_size));
-            }
+            problems.divides(("patch_size", self.patch_size), ("image_size", side));
         }
         self.dimensions().check(&mut problems);
         problems.share("patch_dropout", self.patch_dropout);
-        if self.registers < 0 {
-            problems.add(format!("`registers` = {} must be at least 0", self.registers));
-        }
+        problems.at_least("registers", self.registers, 0);
         if self.position == Position::SinCos2d && (height != width || self.width % 4 != 0) {
             let found = format!("here {height} × {width} px and `width` = {}", self.width);
-            problems.add(format!("`position` = \"sin_cos_2d\" is for square pictures and a `width` that 4 divides, {found}"));
+            problems.push(format!("`position` = \"sin_cos_2d\" is for square pictures and a `width` that 4 divides, {found}"));
         }
         if self.attentional_pool != AttentionalPool::Switch(false) {
             self.check_pooler(embed, &mut problems);
         }
-        if self.std.iter().any(|std| *std <= 0.0) {
-            problems.add(format!("`std` = {:?} must be above 0 in each channel", self.std));
-        }
+        problems.std(self.std);
         problems.finish()
     }
 
-    fn check_pooler(&self, embed: i64, problems: &mut Problems) {
+    fn check_pooler(&self, embed: i64, problems: &mut OptionProblems) {
         let (queries, heads) = (self.attn_pooler_queries, self.attn_pooler_heads);
         problems.at_least_one(&[("attn_pooler_queries", queries), ("attn_pooler_heads", heads)]);
         if heads > 0 && embed % heads != 0 {
-            problems.add(format!("`attn_pooler_heads` = {heads} does not divide `embed` = {embed}, the width of the attentional pool"));
+            problems.push(format!("`attn_pooler_heads` = {heads} does not divide `embed` = {embed}, the width of the attentional pool"));
         }
         if self.final_ln_after_pool {
-            problems.add("`final_ln_after_pool` has no meaning with an `attentional_pool`, after which the norm always comes".into());
+            problems.push("`final_ln_after_pool` has no meaning with an `attentional_pool`, after which the norm always comes");
         }
         if let AttentionalPool::Contrastive(_) = self.attentional_pool {
             if embed != self.width {
-                problems.add(format!("two attentional poolers need `width` = {} to equal `embed` = {embed}", self.width));
+                problems.push(format!("two attentional poolers need `width` = {} to equal `embed` = {embed}", self.width));
             }
             if self.pool != Pool::Tok {
-                problems.add("`pool` has no meaning with two attentional poolers: a query of its own gives the pooled output".into());
+                problems.push("`pool` has no meaning with two attentional poolers: a query of its own gives the pooled output");
             }
         } else if self.pool == Pool::Avg && queries == 1 {
-            problems.add("`pool` = \"avg\" leaves out the first query, so `attn_pooler_queries` = 1 is too few".into());
+            problems.push("`pool` = \"avg\" leaves out the first query, so `attn_pooler_queries` = 1 is too few");
         }
     }
 }
