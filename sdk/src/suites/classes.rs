@@ -118,12 +118,11 @@ impl ClassMatch {
             && !values.is_sorted()
         {
             return Err(Error::invalid(format!(
-                "{} does not name its classes, and the names of {} are numbers in another order than their values ({}): whether class 2 is `{}` \
-                 or `2` cannot be told. Write `class_names = […]`, the classes that the model was trained on in their order, into the run file",
+                "{} does not name its classes, and the names of {} are numbers in another order than their values ({}): which of the two orders is \
+                 meant cannot be told. Write `class_names = […]`, the classes that the model was trained on in their order, into the run file",
                 known.owner,
                 data.owner,
                 few(&quoted(data.names)),
-                data.names.get(2).map_or("2", String::as_str),
             )));
         }
         Self::by_place(data, known, &format!("{} does not name its classes", known.owner))
