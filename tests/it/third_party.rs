@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cargo;
 
 /// The kinds of `cargo vlhub new` beside the objective, which is `examples/template`.
-const KINDS: [&str; 4] = ["backbone", "augmentation", "caption", "suite"];
+const KINDS: [&str; 5] = ["backbone", "augmentation", "caption", "suite", "source"];
 
 /// A workspace of the two examples and a crate of each other kind, in the checkout's target folder so that Cargo's configuration of the checkout applies.
 ///
@@ -126,8 +126,14 @@ fn third_partys_plugins_keep_the_laws_are_linked_and_are_loaded() {
 
     let laws: String =
         made(&linked, "conformance").iter().filter(|file| file.extension().is_none()).map(|file| output(file, &[])).collect();
-    for plugin in ["objective::my_loss", "backbone::my_backbone", "augmentation::my_augmentation", "caption::my_caption", "eval::my_suite"]
-    {
+    for plugin in [
+        "objective::my_loss",
+        "backbone::my_backbone",
+        "augmentation::my_augmentation",
+        "caption::my_caption",
+        "eval::my_suite",
+        "source::my_source",
+    ] {
         assert!(laws.contains(plugin), "the laws were asked of {plugin}: {laws}");
     }
 
@@ -135,7 +141,8 @@ fn third_partys_plugins_keep_the_laws_are_linked_and_are_loaded() {
     let list: Value = serde_json::from_str(&output(&slim, &["plugins", "list", "--json"])).expect("it is JSON");
     let packages: BTreeSet<&str> =
         list.as_array().expect("a list").iter().filter_map(|plugin| plugin["package"].as_str()?.split(' ').next()).collect();
-    let wanted = ["my-loss", "vlhub-plugin-clip", "vlhub-plugin-vit", "vlhub-plugin-zeroshot"];
+    // The host has the data sources.
+    let wanted = ["my-loss", "vlhub-host", "vlhub-plugin-clip", "vlhub-plugin-vit", "vlhub-plugin-zeroshot"];
     assert_eq!(packages.into_iter().collect::<Vec<_>>(), wanted, "a distribution has the crates that it names, and no others");
     trains(&slim, "libraries=[]", &cargo::root().join("examples/template"), "my-loss");
     knows_what_it_lacks(&slim);

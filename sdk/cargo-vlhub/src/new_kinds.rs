@@ -13,6 +13,8 @@ pub enum Kind {
     Caption,
     /// A suite of measurements: a model to numbers.
     Suite,
+    /// Where samples come from.
+    Source,
 }
 
 /// What stands in the files of a crate of one kind. The parts of the run file that the kind does not speak of are those of [`PLAIN`].
@@ -112,6 +114,18 @@ impl Kind {
                 what: "The measurement",
                 used: "trained on the embedded data set and measured by `@snake@`",
                 suite: "[eval.@snake@]\ndata = { use = \"shapes\", split = \"held_out\", size = 32 }",
+                ..PLAIN
+            },
+            Self::Source => Parts {
+                kind: "data source",
+                a_kind: "A data source",
+                module: "source",
+                source: include_str!("../template/source.rs.in"),
+                summary: "pictures of one colour each, made as they are read",
+                what: "Where samples come from",
+                used: "trained on `@snake@`",
+                data: "use = \"@snake@\"\nsize = 32",
+                suite: "[eval.colours]\nuse = \"zeroshot\"\ndata = { use = \"@snake@\", samples = 200 }",
                 ..PLAIN
             },
         }
