@@ -135,7 +135,7 @@ impl Store {
     fn prune(&self) -> io::Result<()> {
         let candidates = self.candidates().map_err(io::Error::other)?;
         let valid: Vec<bool> = candidates.iter().map(|candidate| self.is_valid(candidate)).collect();
-        for path in doomed(&candidates, &valid, self.keep_last, self.keep_every) {
+        for path in removable(&candidates, &valid, self.keep_last, self.keep_every) {
             failpoint::at("in-prune")?;
             self.remove(&path)?;
         }
@@ -173,24 +173,24 @@ impl Store {
 /// Which checkpoints to remove, given all of them, newest first, and whether each is valid.
 ///
 /// The last `keep_last` valid ones stay, and never fewer than two; so do valid ones at multiples of `keep_every`. A damaged one stays while
-/// it is newer than all that: someone will want to look at it. One that was put aside goes when a valid one of its step is there.
-fn doomed(candidates: &[Candidate], valid: &[bool], keep_last: usize, keep_every: Option<u64>) -> Vec<PathBuf> {
+/// it is newer than all that, so that the damage can be inspected. One that was put aside goes when a valid one of its step is there.
+fn removable(candidates: &[Candidate], valid: &[bool], keep_last: usize, keep_every: Option<u64>) -> Vec<PathBuf> {
     let mut newer = 0;
-    let mut doomed = Vec::new();
+    let mut removable = Vec::new();
     let mut newest_of_step = None;
     for (candidate, &valid) in candidates.iter().zip(valid) {
         if candidate.replaced && newest_of_step == Some(candidate.step) {
-            doomed.push(candidate.path.clone());
+            removable.push(candidate.path.clone());
             continue;
         }
         let milestone = valid && !candidate.replaced && keep_every.is_some_and(|every| every > 0 && candidate.step.is_multiple_of(every));
         if newer >= keep_last.max(2) && !milestone {
-            doomed.push(candidate.path.clone());
+            removable.push(candidate.path.clone());
         }
         newer += usize::from(valid);
         newest_of_step = if valid { Some(candidate.step) } else { newest_of_step };
     }
-    doomed
+    removable
 }
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
             let steps: Vec<_> = there.split_whitespace().map(candidate).collect();
             let valid: Vec<_> = there.split_whitespace().map(|one| !one.ends_with('!')).collect();
             let expected: Vec<PathBuf> = gone.split_whitespace().map(PathBuf::from).collect();
-            assert_eq!(doomed(&steps, &valid, last, every), expected, "{there}: {why}");
+            assert_eq!(removable(&steps, &valid, last, every), expected, "{there}: {why}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::manifest::{FileEntry, Manifest, hex};
 use super::{State, Store};
 use crate::files::fs::Fs;
 use crate::formats::safetensors::of_ours;
-use crate::formats::source::Source;
+use crate::formats::source::ByteSource;
 
 /// Parameters, buffers and optimiser state.
 const TENSORS: &str = "rank-0.safetensors";
@@ -127,11 +127,7 @@ pub(super) fn verify(fs: &dyn Fs, path: &Path, step: Option<u64>) -> std::result
 }
 
 /// [`verify`], with the bytes of the files by their names.
-fn verified_files(
-    fs: &dyn Fs,
-    path: &Path,
-    step: Option<u64>,
-) -> std::result::Result<(Manifest, BTreeMap<String, Vec<u8>>), String> {
+fn verified_files(fs: &dyn Fs, path: &Path, step: Option<u64>) -> std::result::Result<(Manifest, BTreeMap<String, Vec<u8>>), String> {
     let manifest = manifest(fs, path, step)?;
     let read = |file: &FileEntry| Ok((file.name.clone(), read(fs, path, &file.name, &manifest)?));
     let files = manifest.files.iter().map(read).collect::<std::result::Result<_, String>>()?;
@@ -180,7 +176,7 @@ fn state(manifest: Manifest, mut files: BTreeMap<String, Vec<u8>>) -> std::resul
     let mut take = |name: &str| files.remove(name).unwrap_or_default();
     let (config, data) = (take(CONFIG), take(TENSORS));
     Ok(State {
-        tensors: of_ours(&Source::Bytes(&data)).map(|(tensors, _)| tensors).map_err(|why| format!("{TENSORS}: {why}"))?,
+        tensors: of_ours(&ByteSource::Bytes(&data)).map(|(tensors, _)| tensors).map_err(|why| format!("{TENSORS}: {why}"))?,
         progress: manifest.progress,
         config_hash: manifest.config_hash,
         config: String::from_utf8_lossy(&config).into_owned(),

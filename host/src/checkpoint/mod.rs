@@ -91,7 +91,8 @@ impl Store {
         self
     }
 
-    /// Puts checkpoints of later steps aside, as `set-aside-step-…`: a run goes on from an older one, and they are not its past.
+    /// Renames checkpoints of later steps to `set-aside-step-…`: the run resumes from an older one, and `latest` must not find those that another
+    /// continuation of it wrote.
     ///
     /// # Errors
     /// The folder that cannot be renamed.

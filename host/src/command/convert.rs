@@ -12,7 +12,7 @@ use super::print_json;
 use crate::cli::{ConvertArgs, Shared};
 use crate::config::RunConfig;
 use crate::failure::{Failure, Outcome};
-use crate::formats::{self, Wanted, WeightSet, write_safetensors};
+use crate::formats::{self, PartChoice, WeightSet, write_safetensors};
 use crate::identity::{METADATA_MODEL, METADATA_WEIGHTS, RunCheckpoint, claims};
 use crate::inspect::open_clip_config;
 use crate::session::{self, Session};
@@ -25,9 +25,9 @@ const LOGIT_SCALE: f64 = 2.659_260_036_932_778;
 pub fn convert(shared: &Shared, args: &ConvertArgs) -> Outcome {
     let ending = args.output.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
     let format = match ending.as_str() {
-        "safetensors" => Format::Safetensors,
-        "pt" | "pth" | "bin" => Format::Pt,
-        "" => Format::Folder,
+        "safetensors" => OutputFormat::Safetensors,
+        "pt" | "pth" | "bin" => OutputFormat::Pt,
+        "" => OutputFormat::Folder,
         _ => {
             return Err(Failure::usage(format!(
                 "cannot write `{}`: the output is a `.safetensors`, a `.pt`, `.pth` or `.bin` file, or a folder",
@@ -43,7 +43,7 @@ pub fn convert(shared: &Shared, args: &ConvertArgs) -> Outcome {
         (None, Ok(file)) => RunCheckpoint::of(&file)?.is_some() || described_by(shared, &args.input, &file)?.is_some(),
     };
     if !described {
-        if format == Format::Folder {
+        if format == OutputFormat::Folder {
             return Err(Failure::usage("a folder holds the model's config too; name the model with `--model`, or convert a run's folder"));
         }
         return plain(args, format);
@@ -68,9 +68,9 @@ pub fn convert(shared: &Shared, args: &ConvertArgs) -> Outcome {
         (METADATA_WEIGHTS.to_owned(), loaded.set.name().to_owned()),
     ]);
     match format {
-        Format::Safetensors => write_safetensors(&args.output, &tensors, &metadata)?,
-        Format::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
-        Format::Folder => folder(shared, args, config, &session, &tensors, &metadata)?,
+        OutputFormat::Safetensors => write_safetensors(&args.output, &tensors, &metadata)?,
+        OutputFormat::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
+        OutputFormat::Folder => folder(shared, args, config, &session, &tensors, &metadata)?,
     }
     if args.json {
         return print_json(&json!({
@@ -88,16 +88,16 @@ pub fn convert(shared: &Shared, args: &ConvertArgs) -> Outcome {
 
 /// What is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum OutputFormat {
     Safetensors,
     Pt,
     Folder,
 }
 
 /// Another format, with the names that the file has but for what wrappers put around them; nothing is known of the model.
-fn plain(args: &ConvertArgs, format: Format) -> Outcome {
+fn plain(args: &ConvertArgs, format: OutputFormat) -> Outcome {
     let source = locate::locate(&args.input, Path::new("."), "")?;
-    let wanted = args.weights.weights.map_or(Wanted::Any, Wanted::Set);
+    let wanted = args.weights.weights.map_or(PartChoice::Any, PartChoice::Set);
     let mut file = formats::read_part(&source, wanted, &formats::Limits::default())?;
     let said = file.extras.metadata.get(METADATA_WEIGHTS).and_then(|name| WeightSet::parse(name));
     let taken = which::take(&mut file, args.weights.weights, None, said)
@@ -105,7 +105,7 @@ fn plain(args: &ConvertArgs, format: Format) -> Outcome {
     let aside = |name: &str| ["optimizer.", "average.", "lora."].iter().any(|kept| name.starts_with(kept));
     let tensors: Vec<(String, Tensor)> = names::unwrapped(taken.tensors).into_iter().filter(|(name, _)| !aside(name)).collect();
     match format {
-        Format::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
+        OutputFormat::Pt => formats::write_pt(&args.output, &tensors, &BTreeMap::new())?,
         _ => write_safetensors(&args.output, &tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]))?,
     }
     if args.json {

@@ -93,7 +93,7 @@ pub(super) fn is_run(folder: &Path) -> bool {
 /// The tag of the model that `--checkpoint` names, unless there is a file of that name.
 fn tag_of(shared: &Shared, asked: &ModelRequest<'_>) -> Outcome<Option<&'static Pretrained>> {
     let (Some(model), Some(source)) = (asked.model, asked.checkpoint) else { return Ok(None) };
-    if Path::new(source).exists() || hub::Source::parse(source).is_some() {
+    if Path::new(source).exists() || hub::PublishedSource::parse(source).is_some() {
         return Ok(None);
     }
     let document = document(shared, model, asked.overrides)?;
@@ -237,7 +237,7 @@ fn load_named(shared: &Shared, name: &str, overrides: &[String]) -> Outcome<RunC
 
 /// The model that weights of other programs describe completely: published ones with open_clip's config, and files that this program converted.
 pub(super) fn described_by(shared: &Shared, source: &str, file: &Path) -> Outcome<Option<Document>> {
-    if hub::Source::parse(source).is_some() {
+    if hub::PublishedSource::parse(source).is_some() {
         return document(shared, source, &[]).map(Some);
     }
     if file.join("open_clip_config.json").is_file() {

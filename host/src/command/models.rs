@@ -25,7 +25,7 @@ pub fn models(shared: &Shared, command: ModelsCommand) -> Outcome {
 }
 
 /// A model that the list shows.
-struct Row {
+struct ModelRow {
     name: String,
     sizes: Option<Sizes>,
     /// What it lacks, when it cannot be built.
@@ -58,9 +58,9 @@ fn list(shared: &Shared, pattern: Option<&str>, json: bool) -> Outcome {
             all.len()
         )));
     }
-    let rows: Vec<Row> = names.into_iter().map(|name| row(shared, &registry, name)).collect();
+    let rows: Vec<ModelRow> = names.into_iter().map(|name| row(shared, &registry, name)).collect();
     if json {
-        return print_json(&rows.iter().map(Row::json).collect::<Vec<_>>());
+        return print_json(&rows.iter().map(ModelRow::json).collect::<Vec<_>>());
     }
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
     say!("{:width$}  {:>9}  {:>8}  status", "name", "params", "GFLOPs");
@@ -73,7 +73,7 @@ fn list(shared: &Shared, pattern: Option<&str>, json: bool) -> Outcome {
     Ok(())
 }
 
-fn row(shared: &Shared, registry: &Registry, name: &str) -> Row {
+fn row(shared: &Shared, registry: &Registry, name: &str) -> ModelRow {
     let config = RunConfig::resolve(&document(shared, name), registry);
     let told = |problems: Vec<Problem>| {
         problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect::<Vec<_>>().join("; ")
@@ -83,10 +83,10 @@ fn row(shared: &Shared, registry: &Registry, name: &str) -> Row {
         Ok(sizes) => (Some(sizes), None),
         Err(why) => (None, Some(why)),
     };
-    Row { name: name.to_owned(), sizes, lacks }
+    ModelRow { name: name.to_owned(), sizes, lacks }
 }
 
-impl Row {
+impl ModelRow {
     fn json(&self) -> Value {
         let sizes = self.sizes.as_ref();
         json!({

@@ -10,7 +10,7 @@ use crate::linked;
 
 /// What `vlhub plugins list` was asked for.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub struct PluginFilter {
     /// Kinds and patterns of names; empty means everything.
     pub filter: Vec<String>,
     /// Show the names of presets.
@@ -28,7 +28,7 @@ const NAME_COLUMN: usize = 22;
 ///
 /// # Errors
 /// Nothing fits the filter.
-pub fn list(all: &[Plugin], wanted: &Wanted) -> Outcome {
+pub fn list(all: &[Plugin], wanted: &PluginFilter) -> Outcome {
     if wanted.markdown {
         super::say_text(&catalog::markdown(all));
         return Ok(());

@@ -3,7 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use vlhub_core::Registry;
 
-use super::plugin_list::Wanted;
+use super::plugin_list::PluginFilter;
 use super::{print_json, screen};
 use crate::catalog::{self, Plugin};
 use crate::cli::{PluginsCommand, Shared};
@@ -14,7 +14,7 @@ pub fn plugins(shared: &Shared, command: PluginsCommand) -> Outcome {
     let registry = crate::libraries::registry(&shared.libraries)?;
     match command {
         PluginsCommand::List { filter, all, json, markdown } => {
-            super::plugin_list::list(&catalog::plugins(&registry), &Wanted { filter, presets: all, json, markdown })
+            super::plugin_list::list(&catalog::plugins(&registry), &PluginFilter { filter, presets: all, json, markdown })
         }
         PluginsCommand::Show { name, json } => show(&registry, &name, json),
         PluginsCommand::Schema { json: _ } => schema(&registry),

@@ -12,7 +12,7 @@ use crate::config::RunConfig;
 use crate::config::document::flat;
 use crate::data::skipped::SkipLog;
 use crate::failure::{Failure, Outcome};
-use crate::run::{self, Progress, Recorder, RunFolder};
+use crate::run::{self, ProgressDisplay, Recorder, RunFolder};
 use crate::training::{Ending, Output, Resume, Training};
 
 /// Trains what a run file describes.
@@ -61,9 +61,9 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     let name = config.top.name.clone();
     let stop = signals()?;
     let wanted = match resume {
-        Resume::No => run::Resume::Never,
-        Resume::Auto => run::Resume::Auto,
-        Resume::Latest | Resume::At(_) => run::Resume::Required,
+        Resume::No => run::ExistingRun::Never,
+        Resume::Auto => run::ExistingRun::Auto,
+        Resume::Latest | Resume::At(_) => run::ExistingRun::Required,
     };
     // Everything that can be refused is, before anything is written.
     let logs = Path::new(&config.top.logs);
@@ -92,7 +92,8 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         tracing::info!("{text}");
     }
     tracing::info!("writing to {}", folder.path().display());
-    let progress = Progress::new(training.total, config.train.batch as u64, training.steps_per_epoch()).every(config.train.log_every);
+    let progress =
+        ProgressDisplay::new(training.total, config.train.batch as u64, training.steps_per_epoch()).every(config.train.log_every);
     let mut recorder = Recorder::open(&folder, progress, resumed.is_some().then_some(first))?;
     recorder.tensorboard().text("config", first, &format!("```toml\n{toml}\n```"))?;
     let ending = training.run(&mut Output { folder: &folder, recorder: &mut recorder, store: &store }, &stop);

@@ -31,15 +31,15 @@ pub struct Trial {
     pub json: bool,
 }
 
-type Tensors = BTreeMap<String, Tensor>;
+type InputTensors = BTreeMap<String, Tensor>;
 
 /// What a file holds: tensors by name, and the metadata of its header.
-struct Given {
-    tensors: Tensors,
+struct InputFile {
+    tensors: InputTensors,
     metadata: BTreeMap<String, String>,
 }
 
-impl Given {
+impl InputFile {
     fn read(path: &Path) -> Outcome<Self> {
         let (tensors, metadata) = read_with_metadata(path)?;
         Ok(Self { tensors: tensors.into_iter().collect(), metadata })
@@ -52,7 +52,7 @@ pub fn try_plugin(registry: &Registry, trial: &Trial) -> Outcome {
         .plugin
         .split_once('/')
         .ok_or_else(|| Failure::usage(format!("`{}` is not KIND/NAME, such as `objective/clip`", trial.plugin)))?;
-    let given = Given::read(&trial.input)?;
+    let given = InputFile::read(&trial.input)?;
     let (input, mut rng) = (&given.tensors, Philox::new([trial.seed, 0, 0, 0]));
     tch::manual_seed(trial.seed as i64);
     let (written, shown) = match kind {
@@ -90,7 +90,7 @@ fn config<K: Kind + ?Sized>(registry: &Registry, name: &str, overrides: &[String
     }
 }
 
-fn need<'a>(input: &'a Tensors, name: &str) -> Outcome<&'a Tensor> {
+fn need<'a>(input: &'a InputTensors, name: &str) -> Outcome<&'a Tensor> {
     input.get(name).ok_or_else(|| {
         let names: Vec<&str> = input.keys().map(String::as_str).collect();
         Failure::usage(format!("the input file has no tensor `{name}`; it has: {}", names.join(" ")))
@@ -98,7 +98,7 @@ fn need<'a>(input: &'a Tensors, name: &str) -> Outcome<&'a Tensor> {
 }
 
 /// A file may carry a plugin's parameters too, under their own names.
-fn take_over(vars: &nn::VarStore, input: &Tensors) -> Outcome {
+fn take_over(vars: &nn::VarStore, input: &InputTensors) -> Outcome {
     let _no_grad = tch::no_grad_guard();
     for (name, mut tensor) in vars.variables() {
         if let Some(value) = input.get(&name) {
@@ -113,7 +113,7 @@ fn take_over(vars: &nn::VarStore, input: &Tensors) -> Outcome {
     Ok(())
 }
 
-fn backbone(config: &dyn Config<dyn Backbone>, input: &Tensors) -> Outcome<(Tensors, Value)> {
+fn backbone(config: &dyn Config<dyn Backbone>, input: &InputTensors) -> Outcome<(InputTensors, Value)> {
     let vars = nn::VarStore::new(Device::Cpu);
     let backbone = config.build(&BackboneCx { path: vars.root(), embed: 512 })?;
     take_over(&vars, input)?;
@@ -121,7 +121,7 @@ fn backbone(config: &dyn Config<dyn Backbone>, input: &Tensors) -> Outcome<(Tens
     let hidden = backbone.encode(need(input, "input")?, true, None)?;
     let parameters: usize = vars.variables().values().map(Tensor::numel).sum();
     let shown = json!({"pooled": hidden.pooled.size(), "parameters": parameters});
-    let mut out = Tensors::from([("pooled".to_owned(), hidden.pooled)]);
+    let mut out = InputTensors::from([("pooled".to_owned(), hidden.pooled)]);
     if let Some(tokens) = hidden.tokens {
         out.insert("tokens".into(), tokens.values);
         out.insert("mask".into(), tokens.mask);
@@ -129,7 +129,7 @@ fn backbone(config: &dyn Config<dyn Backbone>, input: &Tensors) -> Outcome<(Tens
     Ok((out, shown))
 }
 
-fn augmentation(config: &dyn Config<dyn Augmentation>, input: &Tensors, rng: &mut Philox) -> Outcome<(Tensors, Value)> {
+fn augmentation(config: &dyn Config<dyn Augmentation>, input: &InputTensors, rng: &mut Philox) -> Outcome<(InputTensors, Value)> {
     let image = need(input, "image")?;
     let &[height, width, 3] = &image.size()[..] else {
         return Err(Failure::usage(format!("`image` has shape {:?}; [H, W, 3] uint8 is wanted", image.size())));
@@ -140,15 +140,15 @@ fn augmentation(config: &dyn Config<dyn Augmentation>, input: &Tensors, rng: &mu
     let picture = built.apply(picture, rng)?;
     let size = [i64::from(picture.height()), i64::from(picture.width()), 3];
     let tensor = Tensor::from_slice(picture.as_raw()).view(size);
-    Ok((Tensors::from([("image".to_owned(), tensor)]), json!({"image": size})))
+    Ok((InputTensors::from([("image".to_owned(), tensor)]), json!({"image": size})))
 }
 
-fn caption(config: &dyn Config<dyn CaptionTransform>, input: &Tensors, rng: &mut Philox) -> Outcome<(Tensors, Value)> {
+fn caption(config: &dyn Config<dyn CaptionTransform>, input: &InputTensors, rng: &mut Philox) -> Outcome<(InputTensors, Value)> {
     let bytes = Vec::<u8>::try_from(need(input, "text")?.to_kind(DType::Uint8).reshape([-1])).map_err(Error::from)?;
     let text = String::from_utf8(bytes).map_err(|error| Failure::usage(format!("`text` is not UTF-8: {error}")))?;
     let built = config.build(&CaptionCx { folder: std::path::Path::new(".") })?;
     let caption = built.apply(Caption { texts: text.lines().map(str::to_owned).collect(), ..Caption::default() }, rng)?;
     let texts = caption.map(|caption| caption.texts);
     let joined = texts.as_ref().map(|texts| texts.join("\n")).unwrap_or_default();
-    Ok((Tensors::from([("text".to_owned(), Tensor::from_slice(joined.as_bytes()))]), json!({"texts": texts})))
+    Ok((InputTensors::from([("text".to_owned(), Tensor::from_slice(joined.as_bytes()))]), json!({"texts": texts})))
 }

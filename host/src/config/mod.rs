@@ -27,7 +27,7 @@ pub const NO_WEIGHTS: &str = "none";
 
 /// Whether a model's name is that of published weights too, as `hf-hub:…` and `local-dir:…` are.
 pub fn stands_for_weights(model: &str) -> bool {
-    crate::hub::Source::parse(model).is_some()
+    crate::hub::PublishedSource::parse(model).is_some()
 }
 
 /// A plugin that a run file names, with its complete options.

@@ -10,9 +10,9 @@ use super::decode::MAX_PIXELS;
 use super::philox::{Permutation, Philox};
 use super::skipped::SkipLog;
 use super::tokens::Tokenizer;
-use super::views::{Maker, Place, Row, Unused};
+use super::views::{Row, RowMaker, RowPlace, Unused};
 
-pub use super::stream::{LoadError, Loaded, Stream};
+pub use super::stream::{LoadError, LoadedBatch, Stream};
 pub use super::views::{ImageInput, ImageView, TextView, Views};
 
 /// How batches are made.
@@ -57,14 +57,14 @@ impl Default for LoaderConfig {
 /// Makes batches of a source.
 #[derive(Debug)]
 pub struct Loader {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLoader>,
     skipped: SkipLog,
 }
 
 /// What the threads of a loader share.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub maker: Maker,
+pub(crate) struct SharedLoader {
+    pub maker: RowMaker,
     pub config: LoaderConfig,
     pub steps_per_epoch: u64,
     samples: u64,
@@ -74,7 +74,7 @@ pub(crate) struct Shared {
 
 /// What became of a row: the samples that were tried in vain, and the row.
 #[derive(Debug, Default)]
-pub(crate) struct Tried {
+pub(crate) struct Attempts {
     pub unused: Vec<Unused>,
     pub row: Option<Row>,
 }
@@ -111,8 +111,8 @@ impl Loader {
         skipped.indexed(source.problems());
         let pixels = config.image.map(PixelRows::new);
         let steps_per_epoch = samples / config.batch as u64;
-        let maker = Maker { source, views, tokenizer, image: config.image, max_pixels: config.max_pixels };
-        Ok(Self { shared: Arc::new(Shared { maker, config, steps_per_epoch, samples, pixels }), skipped })
+        let maker = RowMaker { source, views, tokenizer, image: config.image, max_pixels: config.max_pixels };
+        Ok(Self { shared: Arc::new(SharedLoader { maker, config, steps_per_epoch, samples, pixels }), skipped })
     }
 
     /// Whole batches in an epoch; what is left over at its end is other samples in every epoch.
@@ -131,7 +131,7 @@ impl Loader {
     }
 }
 
-impl Shared {
+impl SharedLoader {
     /// The epoch of a step, and the step's place in it.
     pub fn epoch(&self, step: u64) -> (u64, u64) {
         (step / self.steps_per_epoch, step % self.steps_per_epoch)
@@ -143,17 +143,17 @@ impl Shared {
     }
 
     /// Makes one row: a sample that cannot be used is replaced by another, which depends on the place and the attempt alone.
-    pub fn fill(&self, step: u64, slot: usize, stopped: impl Fn() -> bool) -> Tried {
+    pub fn fill(&self, step: u64, slot: usize, stopped: impl Fn() -> bool) -> Attempts {
         let config = &self.config;
         let (epoch, in_epoch) = self.epoch(step);
         let position = in_epoch * config.batch as u64 + slot as u64;
-        let mut tried = Tried::default();
+        let mut tried = Attempts::default();
         let mut bad_run = 0;
         for attempt in 0..self.most_attempts() {
             if stopped() {
                 break;
             }
-            let place = Place { seed: config.seed, epoch, position, attempt };
+            let place = RowPlace { seed: config.seed, epoch, position, attempt };
             let index = match (attempt, config.shuffle) {
                 (0, true) => Permutation::new(config.seed, epoch, self.samples).at(position),
                 (0, false) => position,
@@ -203,7 +203,7 @@ impl Shared {
 
 /// Whether a run may go on, by what was seen since it started.
 #[derive(Debug, Default)]
-pub(crate) struct Budget {
+pub(crate) struct SampleBudget {
     seen: u64,
     bad: u64,
     run: u64,
@@ -211,7 +211,7 @@ pub(crate) struct Budget {
     first: Vec<Bad>,
 }
 
-impl Budget {
+impl SampleBudget {
     /// Counts a sample that cannot be used, and says what is too much.
     pub fn bad(&mut self, bad: &Bad, config: &LoaderConfig) -> Option<LoadError> {
         self.seen += 1;

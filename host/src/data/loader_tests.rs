@@ -62,7 +62,7 @@ fn loader(source: Memory, word: &'static str, config: LoaderConfig, log: &SkipLo
 }
 
 /// Everything in a batch as one number.
-fn hash(loaded: &Loaded) -> u128 {
+fn hash(loaded: &LoadedBatch) -> u128 {
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
     let batch = &loaded.batch;
     for tensor in [batch.image("main"), batch.image("second"), batch.text("main"), batch.extra(Batch::LABELS)]

@@ -14,13 +14,13 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use vlhub_core::{Batch, Error, Result};
 
 use super::decode::panic_text;
-use super::loader::{Budget, Shared, Tried};
+use super::loader::{Attempts, SampleBudget, SharedLoader};
 use super::skipped::SkipLog;
 use super::views::Unused;
 
 /// A batch, and where it is in the run.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedBatch {
     /// Its step.
     pub step: u64,
     /// Its epoch.
@@ -52,7 +52,7 @@ struct Job {
 
 struct InFlight {
     step: u64,
-    rows: Mutex<Vec<Option<Tried>>>,
+    rows: Mutex<Vec<Option<Attempts>>>,
     left: AtomicUsize,
 }
 
@@ -65,14 +65,14 @@ struct Done {
 
 /// Batches in order. Dropping it ends the threads.
 pub struct Stream {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLoader>,
     skipped: SkipLog,
     jobs: Option<Sender<Job>>,
     done: Receiver<(u64, Done)>,
     early: BTreeMap<u64, Done>,
     next: u64,
     asked: u64,
-    budget: Budget,
+    budget: SampleBudget,
     stop: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -84,7 +84,7 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(shared: Arc<Shared>, skipped: SkipLog, from_step: u64) -> Self {
+    pub(crate) fn new(shared: Arc<SharedLoader>, skipped: SkipLog, from_step: u64) -> Self {
         let threads = shared.config.threads.max(1);
         let (jobs, queue) = unbounded::<Job>();
         let (finished, done) = unbounded();
@@ -104,7 +104,7 @@ impl Stream {
             early: BTreeMap::new(),
             next: from_step,
             asked: from_step,
-            budget: Budget::default(),
+            budget: SampleBudget::default(),
             stop,
             workers,
         };
@@ -132,7 +132,7 @@ impl Stream {
     /// # Errors
     /// More unusable samples than the run allows, or a batch that cannot be put together. The stream is of no use afterwards.
     #[allow(clippy::should_implement_trait, reason = "it never ends, so it is no iterator")]
-    pub fn next(&mut self) -> Result<Loaded, LoadError> {
+    pub fn next(&mut self) -> Result<LoadedBatch, LoadError> {
         let start = Instant::now();
         let step = self.next;
         while !self.early.contains_key(&step) {
@@ -146,7 +146,7 @@ impl Stream {
         let (batch, keys) = done.batch.ok_or_else(|| Error::invalid("a row could not be filled"))??;
         self.next += 1;
         self.ask();
-        Ok(Loaded { step, epoch, batch, wait, keys })
+        Ok(LoadedBatch { step, epoch, batch, wait, keys })
     }
 
     /// Writes down what was skipped, row by row, and holds it against the budget.
@@ -161,7 +161,7 @@ impl Stream {
                             return Err(error);
                         }
                     }
-                    Unused::Dropped(transform) => {
+                    Unused::FilteredOut(transform) => {
                         self.skipped.dropped(transform);
                         self.budget.good();
                     }
@@ -170,7 +170,7 @@ impl Stream {
             // A row that could not be filled ends the list.
             if done.batch.is_some() || slot + 1 < rows {
                 self.budget.good();
-            } else if let Some(Unused::Dropped(transform)) = row.last() {
+            } else if let Some(Unused::FilteredOut(transform)) = row.last() {
                 let tried = row.len();
                 return Err(Error::invalid(format!(
                     "no sample is left for a row after {tried} were tried: `{transform}` drops almost all"
@@ -193,7 +193,7 @@ impl Drop for Stream {
     }
 }
 
-fn work(shared: &Shared, queue: &Receiver<Job>, finished: &Sender<(u64, Done)>, stop: &AtomicBool) {
+fn work(shared: &SharedLoader, queue: &Receiver<Job>, finished: &Sender<(u64, Done)>, stop: &AtomicBool) {
     let stopped = || stop.load(Ordering::Relaxed);
     while let Ok(Job { batch, slot }) = queue.recv() {
         if stopped() {
@@ -212,7 +212,7 @@ fn work(shared: &Shared, queue: &Receiver<Job>, finished: &Sender<(u64, Done)>, 
 }
 
 /// Puts a batch together once all its rows are there, or cuts it after the first row that is not.
-fn finish(shared: &Shared, tried: Vec<Option<Tried>>) -> Done {
+fn finish(shared: &SharedLoader, tried: Vec<Option<Attempts>>) -> Done {
     let mut unused = Vec::with_capacity(tried.len());
     let mut rows = Vec::with_capacity(tried.len());
     for tried in tried {

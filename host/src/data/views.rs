@@ -91,12 +91,12 @@ pub(crate) enum Unused {
     /// It cannot be used.
     Bad(Bad),
     /// A caption transform dropped it.
-    Dropped(String),
+    FilteredOut(String),
 }
 
 /// Where a draw is made: what its random numbers depend on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct RowPlace {
     pub seed: u64,
     pub epoch: u64,
     /// The row's place in the epoch.
@@ -105,7 +105,7 @@ pub(crate) struct Place {
     pub attempt: u64,
 }
 
-impl Place {
+impl RowPlace {
     /// The generator of one view. A view's name decides, so another view beside it changes nothing.
     pub fn rng(&self, view: &str) -> Philox {
         Philox::new([self.seed, self.epoch, self.position, self.attempt, xxh3_64(view.as_bytes())])
@@ -129,7 +129,7 @@ pub(crate) fn guarded<T, E: From<Bad>>(source: &dyn Source, index: usize, work: 
 
 /// Makes rows.
 #[derive(Debug)]
-pub(crate) struct Maker {
+pub(crate) struct RowMaker {
     pub source: Arc<dyn Source>,
     pub views: Views,
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
@@ -137,13 +137,13 @@ pub(crate) struct Maker {
     pub max_pixels: u64,
 }
 
-impl Maker {
+impl RowMaker {
     /// Reads sample `index` and makes its row. Nothing that is wrong with a sample, a panic included, leaves this function but as [`Unused`].
-    pub fn row(&self, index: usize, place: Place) -> Result<Row, Unused> {
+    pub fn row(&self, index: usize, place: RowPlace) -> Result<Row, Unused> {
         guarded(&*self.source, index, || self.unguarded(index, place))
     }
 
-    fn unguarded(&self, index: usize, place: Place) -> Result<Row, Unused> {
+    fn unguarded(&self, index: usize, place: RowPlace) -> Result<Row, Unused> {
         let raw = self.source.read(index).map_err(Unused::Bad)?;
         // Captions first: they are cheap, and a sample that is dropped need not be decoded.
         let mut row = Row { key: raw.key.clone(), ..Row::default() };
@@ -172,19 +172,19 @@ impl Maker {
         Ok(row)
     }
 
-    fn caption(&self, view: &TextView, raw: &Raw, place: Place) -> Result<Caption, Unused> {
+    fn caption(&self, view: &TextView, raw: &Raw, place: RowPlace) -> Result<Caption, Unused> {
         let mut rng = place.rng(&format!("text:{}", view.name));
         let mut caption = raw.caption.clone();
         for (name, transform) in &view.transform {
             caption = transform
                 .apply(caption, &mut rng)
                 .map_err(|error| failed(raw, "caption transform failed", name, &error))?
-                .ok_or_else(|| Unused::Dropped(name.clone()))?;
+                .ok_or_else(|| Unused::FilteredOut(name.clone()))?;
         }
         Ok(caption)
     }
 
-    fn picture(&self, view: &ImageView, mut image: RgbImage, raw: &Raw, place: Place, input: ImageInput) -> Result<RgbImage, Unused> {
+    fn picture(&self, view: &ImageView, mut image: RgbImage, raw: &Raw, place: RowPlace, input: ImageInput) -> Result<RgbImage, Unused> {
         let mut rng = place.rng(&format!("image:{}", view.name));
         for (name, augmentation) in &view.augment {
             image = augmentation.apply(image, &mut rng).map_err(|error| failed(raw, "augmentation failed", name, &error))?;

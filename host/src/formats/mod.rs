@@ -28,7 +28,7 @@ use tch::Tensor;
 use vlhub_core::{Error, Result};
 
 use sniff::Container;
-use source::Source;
+use source::ByteSource;
 
 pub use safetensors::{read_safetensors, read_with_metadata};
 pub use safetensors_write::write_safetensors;
@@ -119,7 +119,7 @@ impl WeightSet {
 
 /// What of a file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted<'a> {
+pub enum PartChoice<'a> {
     /// The weights as they were trained (`state_dict`, `model_state_dict`, `model`, `module`, whichever is there first), else their average,
     /// else the tensors at the top.
     Any,
@@ -206,14 +206,14 @@ impl<'a> Budget<'a> {
 /// # Errors
 /// The file, and what is wrong with it or what it is instead.
 pub fn read(path: &Path, limits: &Limits) -> Result<WeightFile> {
-    read_part(path, Wanted::Any, limits)
+    read_part(path, PartChoice::Any, limits)
 }
 
 /// [`read`], from a part of a checkpoint.
 ///
 /// # Errors
 /// As [`read`]; the part, if the file lacks it, and what it has.
-pub fn read_part(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<WeightFile> {
+pub fn read_part(path: &Path, wanted: PartChoice<'_>, limits: &Limits) -> Result<WeightFile> {
     let mut budget = Budget::new(limits);
     if path.is_dir() {
         return read_one(&shards::in_folder(path)?, wanted, &mut budget, true);
@@ -226,7 +226,7 @@ pub fn read_part(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<Wei
 /// # Errors
 /// The file, and what is wrong with it.
 pub fn metadata(path: &Path, limits: &Limits) -> Result<BTreeMap<String, String>> {
-    let source = Source::open(path)?;
+    let source = ByteSource::open(path)?;
     let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
     match sniff::sniff(&source).map_err(bad)? {
         Container::Safetensors => safetensors::metadata(&source, &Budget::new(limits)).map_err(bad),
@@ -235,9 +235,9 @@ pub fn metadata(path: &Path, limits: &Limits) -> Result<BTreeMap<String, String>
 }
 
 /// Reads one file; with `index`, also the files that it is an index of.
-fn read_one(path: &Path, wanted: Wanted<'_>, budget: &mut Budget<'_>, index: bool) -> Result<WeightFile> {
+fn read_one(path: &Path, wanted: PartChoice<'_>, budget: &mut Budget<'_>, index: bool) -> Result<WeightFile> {
     let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
-    let source = Source::open(path)?;
+    let source = ByteSource::open(path)?;
     if index && sniff::sniff(&source).map_err(bad)? == Container::Json {
         let json = budget.header("the index", source.size()).and_then(|()| source.bytes(0, source.size())).map_err(bad)?;
         return shards::read(path, &json, wanted, budget).map(|file| WeightFile { path: path.to_owned(), ..file });
@@ -247,9 +247,9 @@ fn read_one(path: &Path, wanted: Wanted<'_>, budget: &mut Budget<'_>, index: boo
 }
 
 /// Reads one file that is no index.
-fn parse(source: &Source<'_>, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Checked<torch::Content> {
+fn parse(source: &ByteSource<'_>, wanted: PartChoice<'_>, budget: &mut Budget<'_>) -> Checked<torch::Content> {
     let content = match sniff::sniff(source)? {
-        Container::Safetensors if matches!(wanted, Wanted::Part(_)) => return Err("a safetensors file has no parts".into()),
+        Container::Safetensors if matches!(wanted, PartChoice::Part(_)) => return Err("a safetensors file has no parts".into()),
         Container::Safetensors => {
             let (tensors, metadata) = safetensors::read(source, budget).map_err(|why| format!("not a valid safetensors file: {why}"))?;
             (tensors, Extras { metadata, ..Extras::default() }, Format::Safetensors)

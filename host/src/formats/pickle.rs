@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::globals;
-use super::values::{Id, Node, Pickle, Span};
+use super::values::{Id, Node, Pickle, PickleSpan};
 
 /// Why reading stopped.
 #[derive(Debug)]
@@ -48,10 +48,10 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn take(&mut self, count: usize) -> Result<Span, Stop> {
+    fn take(&mut self, count: usize) -> Result<PickleSpan, Stop> {
         let end = self.at.checked_add(count).filter(|end| *end <= self.pickle.bytes().len()).ok_or(Stop::Cut)?;
         let bad = || Stop::Bad("it is beyond 4 GiB".into());
-        let span = Span { from: u32::try_from(self.at).map_err(|_| bad())?, length: u32::try_from(count).map_err(|_| bad())? };
+        let span = PickleSpan { from: u32::try_from(self.at).map_err(|_| bad())?, length: u32::try_from(count).map_err(|_| bad())? };
         u32::try_from(end).map_err(|_| bad())?;
         self.at = end;
         Ok(span)
@@ -62,13 +62,13 @@ impl<'a> Machine<'a> {
         Ok(self.pickle.slice(span).iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    fn counted(&mut self, bytes: usize) -> Result<Span, Stop> {
+    fn counted(&mut self, bytes: usize) -> Result<PickleSpan, Stop> {
         let count = self.number(bytes)?;
         self.take(usize::try_from(count).map_err(|_| Stop::Cut)?)
     }
 
     /// A line, without its end.
-    fn line(&mut self) -> Result<Span, Stop> {
+    fn line(&mut self) -> Result<PickleSpan, Stop> {
         let rest = &self.pickle.bytes()[self.at.min(self.pickle.bytes().len())..];
         let length = rest.iter().position(|byte| *byte == b'\n').ok_or(Stop::Cut)?;
         let span = self.take(length)?;
@@ -81,7 +81,7 @@ impl<'a> Machine<'a> {
         self.stack.push(id);
     }
 
-    fn text(&mut self, span: Span) -> Result<(), Stop> {
+    fn text(&mut self, span: PickleSpan) -> Result<(), Stop> {
         std::str::from_utf8(self.pickle.slice(span)).map_err(|_| "a text is not UTF-8".to_owned())?;
         self.push(Node::Text(span));
         Ok(())
@@ -146,7 +146,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn global(&mut self, module: Span, name: Span) -> Result<(), Stop> {
+    fn global(&mut self, module: PickleSpan, name: PickleSpan) -> Result<(), Stop> {
         let part = |span| String::from_utf8_lossy(self.pickle.slice(span)).into_owned();
         let global = globals::find(&part(module), &part(name))?;
         self.push(Node::Global(global));
@@ -305,7 +305,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn long(&mut self, span: Span) {
+    fn long(&mut self, span: PickleSpan) {
         let bytes = self.pickle.slice(span);
         let node = if bytes.len() <= 8 {
             let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);

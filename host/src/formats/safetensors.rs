@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use tch::{Kind, Tensor};
 use vlhub_core::Error;
 
-use super::source::{Source, of_torch, truths};
+use super::source::{ByteSource, of_torch, truths};
 use super::view::contiguous_bytes;
 use super::{Budget, Checked, Limits};
 
@@ -41,11 +41,11 @@ pub fn read_safetensors(path: &Path) -> vlhub_core::Result<Vec<(String, Tensor)>
 /// As [`read_safetensors`].
 pub fn read_with_metadata(path: &Path) -> vlhub_core::Result<(Vec<(String, Tensor)>, BTreeMap<String, String>)> {
     let refused = |why: String| Error::invalid(format!("{}: not a valid safetensors file: {why}", path.display()));
-    of_ours(&Source::open(path)?).map_err(refused)
+    of_ours(&ByteSource::open(path)?).map_err(refused)
 }
 
 /// The tensors, sorted by name, and the metadata of a file of ours, or of one that was named as such: as large as it is.
-pub(crate) fn of_ours(source: &Source<'_>) -> Checked<(Vec<(String, Tensor)>, BTreeMap<String, String>)> {
+pub(crate) fn of_ours(source: &ByteSource<'_>) -> Checked<(Vec<(String, Tensor)>, BTreeMap<String, String>)> {
     let limits = Limits { bytes: u64::MAX, ..Limits::default() };
     read(source, &mut Budget::new(&limits))
 }
@@ -93,10 +93,10 @@ impl<'de> Deserialize<'de> for Header {
 }
 
 /// Tensors by name, and the metadata of the header.
-pub(crate) type Content = (Vec<(String, Tensor)>, BTreeMap<String, String>);
+pub(crate) type SafetensorsContent = (Vec<(String, Tensor)>, BTreeMap<String, String>);
 
 /// The header, and the byte at which the data begins.
-fn header(source: &Source<'_>, budget: &Budget<'_>) -> Checked<(Header, u64)> {
+fn header(source: &ByteSource<'_>, budget: &Budget<'_>) -> Checked<(Header, u64)> {
     let mut length = [0; 8];
     source.read(0, &mut length)?;
     let length = u64::from_le_bytes(length);
@@ -107,12 +107,12 @@ fn header(source: &Source<'_>, budget: &Budget<'_>) -> Checked<(Header, u64)> {
 }
 
 /// The metadata of a header alone.
-pub(super) fn metadata(source: &Source<'_>, budget: &Budget<'_>) -> Checked<BTreeMap<String, String>> {
+pub(super) fn metadata(source: &ByteSource<'_>, budget: &Budget<'_>) -> Checked<BTreeMap<String, String>> {
     header(source, budget).map(|(header, _)| header.metadata)
 }
 
 /// Reads every tensor, sorted by name, and the metadata. Beside the tensors, the header and one piece are held in memory.
-pub(crate) fn read(source: &Source<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
+pub(crate) fn read(source: &ByteSource<'_>, budget: &mut Budget<'_>) -> Checked<SafetensorsContent> {
     let (mut header, data) = header(source, budget)?;
     budget.tensors(header.entries.len())?;
     header.entries.sort_by_key(|(_, entry)| entry.data_offsets);

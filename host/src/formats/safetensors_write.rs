@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::formats::read_safetensors;
     use crate::formats::safetensors::of_ours;
-    use crate::formats::source::Source;
+    use crate::formats::source::ByteSource;
 
     fn samples() -> Vec<(String, Tensor)> {
         vec![
@@ -157,7 +157,7 @@ mod tests {
             bytes
         };
         let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        assert!(of_ours(&Source::Bytes(&file(one, 8))).is_ok(), "the base of the cases below is sound");
+        assert!(of_ours(&ByteSource::Bytes(&file(one, 8))).is_ok(), "the base of the cases below is sound");
         for (why, bytes) in [
             ("an empty file", Vec::new()),
             ("a cut length", vec![1, 2, 3]),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use vlhub_core::{Error, Result};
 
-use super::{Budget, Checked, Format, Wanted, WeightFile};
+use super::{Budget, Checked, Format, PartChoice, WeightFile};
 
 /// Names of weight files in a folder or a published repository, the preferred one first: open_clip's own order, then Hugging Face's, which
 /// takes safetensors before pickles and one file before shards.
@@ -48,13 +48,13 @@ pub(super) fn in_folder(folder: &Path) -> Result<PathBuf> {
 }
 
 #[derive(Deserialize)]
-struct Index {
+struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
 /// Names of the shards, and the tensors that the index places in each.
 fn shards(json: &[u8]) -> Checked<BTreeMap<String, BTreeSet<String>>> {
-    let index: Index = serde_json::from_slice(json).map_err(|error| {
+    let index: ShardIndex = serde_json::from_slice(json).map_err(|error| {
         format!("this JSON file is not an index of shards (it needs `weight_map`): {error}; if it is a model's configuration, name the weight file instead")
     })?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -73,7 +73,7 @@ fn shards(json: &[u8]) -> Checked<BTreeMap<String, BTreeSet<String>>> {
 }
 
 /// Reads every shard of an index.
-pub(super) fn read(path: &Path, json: &[u8], wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Result<WeightFile> {
+pub(super) fn read(path: &Path, json: &[u8], wanted: PartChoice<'_>, budget: &mut Budget<'_>) -> Result<WeightFile> {
     let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
     let shards = shards(json).map_err(bad)?;
     let mut whole: Option<WeightFile> = None;

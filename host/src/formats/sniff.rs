@@ -1,7 +1,7 @@
 //! What a file is, by its first bytes: the name of a file says nothing (CVE-2025-10155).
 
 use super::Checked;
-use super::source::Source;
+use super::source::ByteSource;
 
 /// A kind of file that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Container {
 ///
 /// # Errors
 /// What the file is, if it holds no weights.
-pub(super) fn sniff(source: &Source<'_>) -> Checked<Container> {
+pub(super) fn sniff(source: &ByteSource<'_>) -> Checked<Container> {
     let head = source.bytes(0, source.size().min(512))?;
     if head.is_empty() {
         return Err("the file is empty".into());

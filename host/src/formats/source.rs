@@ -14,12 +14,12 @@ use super::Checked;
 const PIECE: usize = 32 << 10;
 
 /// A file, or one that is in memory already. Files are not mapped: whoever shortens a mapped file ends this process with a signal.
-pub(crate) enum Source<'a> {
+pub(crate) enum ByteSource<'a> {
     File { file: File, size: u64 },
     Bytes(&'a [u8]),
 }
 
-impl Source<'_> {
+impl ByteSource<'_> {
     /// Opens a regular file.
     ///
     /// # Errors
@@ -31,14 +31,14 @@ impl Source<'_> {
             return Err(Error::invalid(format!("{} is neither a regular file nor a folder", path.display())));
         }
         let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        Ok(Source::File { file, size: about.len() })
+        Ok(ByteSource::File { file, size: about.len() })
     }
 
     /// Bytes in the whole.
     pub(super) fn size(&self) -> u64 {
         match self {
-            Source::File { size, .. } => *size,
-            Source::Bytes(bytes) => bytes.len() as u64,
+            ByteSource::File { size, .. } => *size,
+            ByteSource::Bytes(bytes) => bytes.len() as u64,
         }
     }
 
@@ -48,8 +48,8 @@ impl Source<'_> {
         let end =
             end.ok_or_else(|| format!("it is cut: {} bytes from byte {at} are wanted, and it has {} bytes", to.len(), self.size()))?;
         match self {
-            Source::File { file, .. } => file.read_exact_at(to, at).map_err(|error| format!("it cannot be read: {error}")),
-            Source::Bytes(bytes) => {
+            ByteSource::File { file, .. } => file.read_exact_at(to, at).map_err(|error| format!("it cannot be read: {error}")),
+            ByteSource::Bytes(bytes) => {
                 to.copy_from_slice(&bytes[at as usize..end as usize]);
                 Ok(())
             }

@@ -2,7 +2,7 @@
 
 use super::values::{Id, Node, Pickle};
 use super::view::View;
-use super::{Budget, Checked, Extras, Wanted, WeightSet};
+use super::{Budget, Checked, Extras, PartChoice, WeightSet};
 
 /// Where training programs keep weights as they are trained, in order of preference. open_clip looks at the first alone.
 const RAW: &[&str] = &["state_dict", "model_state_dict", "model", "module"];
@@ -12,11 +12,11 @@ const AVERAGES: &[&str] = &["state_dict_ema", "model_ema", "ema_state_dict", "em
 const OPENAI_NUMBERS: &[&str] = &["input_resolution", "context_length", "vocab_size"];
 
 /// Finds the named tensors of a pickle, and what else it tells.
-pub(super) fn find(pickle: &Pickle<'_>, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Checked<(Vec<(String, View)>, Extras)> {
+pub(super) fn find(pickle: &Pickle<'_>, wanted: PartChoice<'_>, budget: &mut Budget<'_>) -> Checked<(Vec<(String, View)>, Extras)> {
     let mut extras = Extras::default();
     let root = pickle.root;
     let holder = match pickle.node(root) {
-        Node::Object { .. } if wanted == Wanted::Set(WeightSet::Average) => return Err(NO_AVERAGE.into()),
+        Node::Object { .. } if wanted == PartChoice::Set(WeightSet::Average) => return Err(NO_AVERAGE.into()),
         Node::Object { .. } => {
             let mut views = tensors(pickle, root, budget, &mut extras)?;
             views.retain(|(name, _)| !OPENAI_NUMBERS.contains(&name.as_str()));
@@ -29,12 +29,12 @@ pub(super) fn find(pickle: &Pickle<'_>, wanted: Wanted<'_>, budget: &mut Budget<
     let is_dict = |id: &Id| matches!(pickle.node(*id), Node::Dict(entries) if !entries.is_empty());
     let first = |parts: &'static [&'static str]| parts.iter().find_map(|part| get(part).filter(is_dict).map(|id| (*part, id)));
     let chosen = match wanted {
-        Wanted::Part(part) => {
+        PartChoice::Part(part) => {
             Some((part, get(part).filter(is_dict).ok_or_else(|| format!("it has no dict `{part}`; {}", holds(pickle, holder)))?))
         }
-        Wanted::Any => first(RAW).or_else(|| first(AVERAGES)),
-        Wanted::Set(WeightSet::Average) => Some(first(AVERAGES).ok_or_else(|| format!("{NO_AVERAGE}; {}", holds(pickle, holder)))?),
-        Wanted::Set(WeightSet::Raw) => match (first(RAW), first(AVERAGES)) {
+        PartChoice::Any => first(RAW).or_else(|| first(AVERAGES)),
+        PartChoice::Set(WeightSet::Average) => Some(first(AVERAGES).ok_or_else(|| format!("{NO_AVERAGE}; {}", holds(pickle, holder)))?),
+        PartChoice::Set(WeightSet::Raw) => match (first(RAW), first(AVERAGES)) {
             (None, Some((part, _))) => return Err(format!("it has nothing but an average, `{part}`; {}", holds(pickle, holder))),
             (raw, _) => raw,
         },

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 
 use super::pickle::{self, Stop};
-use super::source::Source;
+use super::source::ByteSource;
 use super::state;
 use super::values::{Node, Pickle};
 use super::view::{self, Dtype, Storages};
 use super::zip::Archive;
-use super::{Budget, Checked, Extras, Format, Wanted};
+use super::{Budget, Checked, Extras, Format, PartChoice};
 
 /// Operations that a pickle may take: each costs at most about a hundred bytes. A large model with its optimiser takes some 100,000.
 const OPERATIONS: usize = 4_000_000;
@@ -21,7 +21,7 @@ const MAGIC: &[u8] = &[0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x1
 pub(super) type Content = (Vec<(String, Tensor)>, Extras, Format);
 
 /// Reads a zip archive of PyTorch, or of TorchScript.
-pub(super) fn zip(source: &Source<'_>, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
+pub(super) fn zip(source: &ByteSource<'_>, wanted: PartChoice<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
     let archive = Archive::open(source, budget.limits)?;
     let roots: Vec<_> =
         archive.names().filter_map(|name| name.strip_suffix("data.pkl").filter(|root| root.is_empty() || root.ends_with('/'))).collect();
@@ -69,7 +69,7 @@ impl Storages for Entries<'_> {
 }
 
 /// Reads a file of PyTorch before 1.6: five pickles, then the storages.
-pub(super) fn legacy(source: &Source<'_>, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
+pub(super) fn legacy(source: &ByteSource<'_>, wanted: PartChoice<'_>, budget: &mut Budget<'_>) -> Checked<Content> {
     // How long the pickles are is not written anywhere: more of the file is read until they end.
     let most = source.size().min(budget.limits.header);
     let mut window = most.min(1 << 20);
@@ -78,7 +78,7 @@ pub(super) fn legacy(source: &Source<'_>, wanted: Wanted<'_>, budget: &mut Budge
         match legacy_head(&bytes, source.size(), wanted, budget) {
             Ok((views, extras, storages)) => {
                 drop(bytes);
-                let storages = Raw { source, places: places(source, storages)? };
+                let storages = RawPickle { source, places: places(source, storages)? };
                 return Ok((view::materialise(views, &storages, budget)?, extras, Format::LegacyPyTorch));
             }
             Err(Stop::Bad(why)) => return Err(why),
@@ -97,7 +97,7 @@ struct Order {
 
 type Head = (Vec<(String, view::View)>, Extras, Order);
 
-fn legacy_head(bytes: &[u8], whole: u64, wanted: Wanted<'_>, budget: &mut Budget<'_>) -> Result<Head, Stop> {
+fn legacy_head(bytes: &[u8], whole: u64, wanted: PartChoice<'_>, budget: &mut Budget<'_>) -> Result<Head, Stop> {
     let magic = pickle::read(bytes, 0, OPERATIONS)?;
     if !matches!(magic.node(magic.root), Node::Long(span) if magic.slice(*span) == MAGIC) {
         return Err("it is a pickle, but not one of PyTorch: save tensors with `torch.save` or as safetensors".to_owned().into());
@@ -158,7 +158,7 @@ fn shorten(key: &str) -> String {
 }
 
 /// First byte and length of each storage. Each begins with the number of its numbers.
-fn places(source: &Source<'_>, order: Order) -> Checked<BTreeMap<String, (u64, u64)>> {
+fn places(source: &ByteSource<'_>, order: Order) -> Checked<BTreeMap<String, (u64, u64)>> {
     let mut at = order.at;
     let mut places = BTreeMap::new();
     for (key, width) in order.keys {
@@ -177,18 +177,18 @@ fn places(source: &Source<'_>, order: Order) -> Checked<BTreeMap<String, (u64, u
     Ok(places)
 }
 
-struct Raw<'a> {
-    source: &'a Source<'a>,
+struct RawPickle<'a> {
+    source: &'a ByteSource<'a>,
     places: BTreeMap<String, (u64, u64)>,
 }
 
-impl Raw<'_> {
+impl RawPickle<'_> {
     fn place(&self, key: &str) -> Checked<(u64, u64)> {
         self.places.get(key).copied().ok_or_else(|| format!("storage `{key}` is not in the file"))
     }
 }
 
-impl Storages for Raw<'_> {
+impl Storages for RawPickle<'_> {
     fn size(&self, key: &str) -> Checked<u64> {
         Ok(self.place(key)?.1)
     }

@@ -15,7 +15,7 @@ pub(super) type Id = u32;
 
 /// Bytes of the pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct PickleSpan {
     pub from: u32,
     pub length: u32,
 }
@@ -28,10 +28,10 @@ pub(super) enum Node {
     Int(i64),
     Float(f64),
     /// Checked to be UTF-8.
-    Text(Span),
-    Bytes(Span),
+    Text(PickleSpan),
+    Bytes(PickleSpan),
     /// An integer beyond 64 bits, little-endian.
-    Long(Span),
+    Long(PickleSpan),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
@@ -108,7 +108,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    pub(super) fn slice(&self, span: Span) -> &[u8] {
+    pub(super) fn slice(&self, span: PickleSpan) -> &[u8] {
         &self.bytes[span.from as usize..(span.from + span.length) as usize]
     }
 

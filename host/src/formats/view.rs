@@ -117,7 +117,7 @@ pub(super) fn materialise(views: Vec<(String, View)>, from: &dyn Storages, budge
         budget.expanded(excess).map_err(within)?;
         kinds.push(kind);
     }
-    let mut loaded = Loaded::default();
+    let mut loaded = LoadedStorages::default();
     let mut tensors = Vec::with_capacity(views.len());
     for ((name, view), kind) in views.into_iter().zip(kinds) {
         let tensor = if view.size.contains(&0) {
@@ -132,12 +132,12 @@ pub(super) fn materialise(views: Vec<(String, View)>, from: &dyn Storages, budge
 
 /// Storages that are in memory.
 #[derive(Default)]
-struct Loaded {
+struct LoadedStorages {
     bytes: HashMap<String, Tensor>,
     truths: HashSet<String>,
 }
 
-impl Loaded {
+impl LoadedStorages {
     fn get(&mut self, key: &str, kind: Kind, from: &dyn Storages, budget: &mut Budget<'_>) -> Checked<&Tensor> {
         if !self.bytes.contains_key(key) {
             self.bytes.insert(key.to_owned(), from.load(key, budget)?);

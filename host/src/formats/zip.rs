@@ -7,7 +7,7 @@ use crc32fast::Hasher;
 use flate2::read::DeflateDecoder;
 use tch::Tensor;
 
-use super::source::{Source, fill};
+use super::source::{ByteSource, fill};
 use super::{Budget, Checked, Limits};
 
 const LOCAL: u32 = 0x0403_4b50;
@@ -18,7 +18,7 @@ const LOCATOR: u32 = 0x0706_4b50;
 
 /// An archive whose directory was read and found sound.
 pub(super) struct Archive<'a> {
-    source: &'a Source<'a>,
+    source: &'a ByteSource<'a>,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Archive<'a> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn open(source: &'a Source<'a>, limits: &Limits) -> Checked<Self> {
+    pub(super) fn open(source: &'a ByteSource<'a>, limits: &Limits) -> Checked<Self> {
         let (count, at, size) = end(source)?;
         if size > limits.header {
             return Err(format!("its directory takes {size} bytes; at most {} are read", limits.header));
@@ -107,7 +107,7 @@ impl<'a> Archive<'a> {
         if entry.deflated {
             budget.inflated(entry.size)?;
         }
-        let mut content = Content::new(self.source, entry);
+        let mut content = ArchiveContent::new(self.source, entry);
         let mut bytes = vec![0; entry.size as usize];
         content.read(&mut bytes).and_then(|()| content.end()).map_err(|why| format!("entry `{name}`: {why}"))?;
         Ok(bytes)
@@ -120,14 +120,14 @@ impl<'a> Archive<'a> {
         if entry.deflated {
             budget.inflated(entry.size)?;
         }
-        let mut content = Content::new(self.source, entry);
+        let mut content = ArchiveContent::new(self.source, entry);
         let tensor = fill(entry.size, |piece| content.read(piece));
         tensor.and_then(|tensor| content.end().map(|()| tensor)).map_err(|why| format!("entry `{name}`: {why}"))
     }
 }
 
 /// Entries, first byte and length of the directory.
-fn end(source: &Source<'_>) -> Checked<(u64, u64, u64)> {
+fn end(source: &ByteSource<'_>) -> Checked<(u64, u64, u64)> {
     const LENGTH: u64 = 22;
     let cut = || "it is a zip archive without a directory: cut, or still being downloaded".to_owned();
     let window = source.size().min(LENGTH + 0xffff);
@@ -173,7 +173,7 @@ fn end(source: &Source<'_>) -> Checked<(u64, u64, u64)> {
 }
 
 /// The next entry of the directory, checked against its own header.
-fn entry(fields: &mut Fields<'_>, source: &Source<'_>) -> Checked<(String, Entry)> {
+fn entry(fields: &mut Fields<'_>, source: &ByteSource<'_>) -> Checked<(String, Entry)> {
     if fields.next(4)? != u64::from(CENTRAL) {
         return Err("its directory is damaged".into());
     }
@@ -230,25 +230,25 @@ fn entry(fields: &mut Fields<'_>, source: &Source<'_>) -> Checked<(String, Entry
 }
 
 /// The content of an entry, piece by piece.
-struct Content<'a> {
+struct ArchiveContent<'a> {
     from: From<'a>,
     hash: Hasher,
     sum: u32,
 }
 
 enum From<'a> {
-    Stored(Part<'a>),
-    Deflated(Box<DeflateDecoder<Part<'a>>>),
+    Stored(ArchivePart<'a>),
+    Deflated(Box<DeflateDecoder<ArchivePart<'a>>>),
 }
 
 /// A part of a file.
-struct Part<'a> {
-    source: &'a Source<'a>,
+struct ArchivePart<'a> {
+    source: &'a ByteSource<'a>,
     at: u64,
     end: u64,
 }
 
-impl Read for Part<'_> {
+impl Read for ArchivePart<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let count = to.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
         self.source.read(self.at, &mut to[..count]).map_err(io::Error::other)?;
@@ -257,9 +257,9 @@ impl Read for Part<'_> {
     }
 }
 
-impl<'a> Content<'a> {
-    fn new(source: &'a Source<'a>, entry: &Entry) -> Self {
-        let part = Part { source, at: entry.data, end: entry.data + entry.packed };
+impl<'a> ArchiveContent<'a> {
+    fn new(source: &'a ByteSource<'a>, entry: &Entry) -> Self {
+        let part = ArchivePart { source, at: entry.data, end: entry.data + entry.packed };
         let from = if entry.deflated { From::Deflated(Box::new(DeflateDecoder::new(part))) } else { From::Stored(part) };
         Self { from, hash: Hasher::new(), sum: entry.sum }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::download::{Lock, Wanted, download, on_disk, sha256};
+use super::download::{Lock, WantedFile, download, on_disk, sha256};
 use super::http::{Client, Refusal};
 use super::names;
 use super::settings::Settings;
@@ -86,7 +86,7 @@ fn fetch(settings: &Settings, url: &str, path: &Path, expected: Option<&str>) ->
     let (partial, shared) = lock.partial(path);
     // Without a hash nobody could tell a file that changed between two beginnings.
     let resume = shared && expected.is_some();
-    download(&client, &Wanted { url, to: path, partial: &partial, size: None, sha256: expected, resume, pause: settings.pause })
+    download(&client, &WantedFile { url, to: path, partial: &partial, size: None, sha256: expected, resume, pause: settings.pause })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub struct Cache {
 }
 
 #[derive(Deserialize)]
-struct Index {
+struct ShardList {
     weight_map: BTreeMap<String, String>,
 }
 
@@ -126,7 +126,7 @@ impl Hub<'_> {
     fn shards(&mut self, repository: &Repository<'_>, name: &str, path: &Path) -> Result<(), String> {
         let bad = |why: String| format!("`hf-hub:{}`: the index `{}`: {why}", repository.name, path.display());
         let text = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        let index: Index = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+        let index: ShardList = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
         let shards: BTreeSet<_> = index.weight_map.into_values().collect();
         if let Some(shard) = shards.iter().find(|shard| !names::beside(shard)) {
             return Err(bad(format!("it names {shard:?}, which is not the name of a weight file beside it")));

@@ -18,7 +18,7 @@ const LARGE: u64 = 10 << 20;
 
 /// A file to bring.
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct WantedFile<'a> {
     /// Its address.
     pub url: &'a str,
     /// Where it goes.
@@ -39,7 +39,7 @@ pub(super) struct Wanted<'a> {
 ///
 /// # Errors
 /// What the server or the disk refused, or how the file differs from what was announced.
-pub(super) fn download(client: &Client, wanted: &Wanted<'_>) -> Result<(), Refusal> {
+pub(super) fn download(client: &Client, wanted: &WantedFile<'_>) -> Result<(), Refusal> {
     let disk = |error: std::io::Error| on_disk(wanted.partial, &error);
     let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(!wanted.resume).open(wanted.partial).map_err(disk)?;
     let mut have = file.metadata().map_err(disk)?.len();
@@ -69,7 +69,7 @@ pub(super) fn download(client: &Client, wanted: &Wanted<'_>) -> Result<(), Refus
 }
 
 /// Writes the rest of the file, in as many requests as it takes. Returns the length that the file should have, where anyone says it.
-fn fill(client: &Client, wanted: &Wanted<'_>, file: &mut File, mut have: u64) -> Result<Option<u64>, Refusal> {
+fn fill(client: &Client, wanted: &WantedFile<'_>, file: &mut File, mut have: u64) -> Result<Option<u64>, Refusal> {
     let mut size = wanted.size;
     let mut tries = 0;
     let bar = bar(wanted, size);
@@ -95,7 +95,7 @@ fn fill(client: &Client, wanted: &Wanted<'_>, file: &mut File, mut have: u64) ->
 /// One request's worth.
 fn part(
     client: &Client,
-    wanted: &Wanted<'_>,
+    wanted: &WantedFile<'_>,
     file: &mut File,
     have: &mut u64,
     size: &mut Option<u64>,
@@ -157,7 +157,7 @@ fn part(
 }
 
 /// A bar on a terminal, a line elsewhere, nothing for small files.
-fn bar(wanted: &Wanted<'_>, size: Option<u64>) -> ProgressBar {
+fn bar(wanted: &WantedFile<'_>, size: Option<u64>) -> ProgressBar {
     if size.is_some_and(|size| size < LARGE) {
         return ProgressBar::hidden();
     }

@@ -56,9 +56,9 @@ impl fmt::Display for Refusal {
 }
 
 /// Scheme, host and port.
-type Origin = (String, String, u16);
+type ServerOrigin = (String, String, u16);
 
-fn origin(url: &str) -> Result<Origin, Refusal> {
+fn origin(url: &str) -> Result<ServerOrigin, Refusal> {
     let uri: Uri = url.parse().map_err(|error| Refusal::Other(format!("`{url}` is no address: {error}")))?;
     match (uri.scheme_str(), uri.host()) {
         (Some(scheme @ ("http" | "https")), Some(host)) => {
@@ -73,7 +73,7 @@ fn origin(url: &str) -> Result<Origin, Refusal> {
 #[derive(Debug)]
 pub(super) struct Client {
     agent: Agent,
-    token: Option<(Token, Origin)>,
+    token: Option<(Token, ServerOrigin)>,
 }
 
 impl Client {

@@ -18,7 +18,7 @@ pub use cache::Cache;
 
 /// Where the files of a published model are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum PublishedSource {
     /// A repository of the hub, at a revision.
     Hub {
         /// `ORGANISATION/NAME`.
@@ -30,7 +30,7 @@ pub enum Source {
     Folder(PathBuf),
 }
 
-impl Source {
+impl PublishedSource {
     /// Reads `hf-hub:ORGANISATION/NAME[@REVISION]` and `local-dir:FOLDER`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(folder) = text.strip_prefix("local-dir:") {

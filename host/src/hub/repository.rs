@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::download::{Lock, Wanted, download, on_disk, unique};
+use super::download::{Lock, WantedFile, download, on_disk, unique};
 use super::http::{Client, Refusal, header};
 use super::names;
 use super::settings::Settings;
@@ -94,7 +94,7 @@ impl<'a> Repository<'a> {
             let url = self.url(&entry.commit, file);
             let sha256 = names::sha256(&entry.blob).then_some(entry.blob.as_str());
             let pause = self.settings.pause;
-            download(client, &Wanted { url: &url, to: &blob, partial: &partial, size: entry.size, sha256, resume, pause })?;
+            download(client, &WantedFile { url: &url, to: &blob, partial: &partial, size: entry.size, sha256, resume, pause })?;
         }
         if !whole(&link) {
             let up = "../".repeat(2 + file.matches('/').count());

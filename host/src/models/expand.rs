@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 /// A config whose every field is understood.
 #[derive(Debug)]
 pub struct Expansion {
-    config: Config,
+    config: OpenClipConfig,
     vision: Vision,
     text: Option<Text>,
 }
 
 /// The top of a config. What is not listed in these structs is a part that this program lacks.
 #[derive(Debug, Deserialize)]
-struct Config {
+struct OpenClipConfig {
     embed_dim: i64,
     #[serde(default)]
     quick_gelu: bool,
@@ -168,7 +168,7 @@ impl Expansion {
     /// What is missing or of a wrong type, and every part that this program lacks.
     pub fn of(name: &str, config: &Value) -> Result<Self, String> {
         let broken = |place: &str, error: serde_json::Error| format!("the model config of `{name}`{place}: {error}");
-        let config = Config::deserialize(config).map_err(|error| broken("", error))?;
+        let config = OpenClipConfig::deserialize(config).map_err(|error| broken("", error))?;
         let vision = Vision::deserialize(&config.vision_cfg).map_err(|error| broken(", `vision_cfg`", error))?;
         let text =
             config.text_cfg.as_ref().map(|text| Text::deserialize(text).map_err(|error| broken(", `text_cfg`", error))).transpose()?;

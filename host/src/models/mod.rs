@@ -52,7 +52,7 @@ impl Models {
     /// # Errors
     /// The nearest name and the known ones, or why a file cannot be read.
     pub fn config(&self, name: &str) -> Result<(Value, Option<Value>), String> {
-        if let Some(source) = crate::hub::Source::parse(name) {
+        if let Some(source) = crate::hub::PublishedSource::parse(name) {
             let file = source.file(&self.base, "open_clip_config.json")?;
             let mut config = read(&file)?;
             let preprocess = config.get_mut("preprocess_cfg").map(Value::take);

@@ -38,7 +38,7 @@ impl StepStats {
 
 /// Shows how far a run is.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ProgressDisplay {
     total: u64,
     batch: u64,
     per_epoch: u64,
@@ -60,7 +60,7 @@ struct Interval {
     time: f64,
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// For a run of `total_steps` steps of `batch` samples.
     pub fn new(total_steps: u64, batch: u64, steps_per_epoch: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -173,7 +173,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         if self.bar.is_some() {
             self.finish();
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_line_has_open_clips_form_and_means_over_the_epoch() {
-        let mut progress = Progress::new(100, 64, 10).every(1000);
+        let mut progress = ProgressDisplay::new(100, 64, 10).every(1000);
         progress.step(&stats(11, 2.5));
         progress.step(&stats(12, 2.3));
         let line = progress.line(&stats(12, 2.3), Some(Duration::from_secs(3725)));

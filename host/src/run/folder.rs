@@ -26,7 +26,7 @@ pub struct Measurement {
 
 /// Whether a run may go on in a folder that is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Resume {
+pub enum ExistingRun {
     /// The run is new; a folder of that name is an error.
     #[default]
     Never,
@@ -48,9 +48,9 @@ impl RunFolder {
     /// Makes or reopens `logs/NAME`, locks it, and sends the log to its `out.log`.
     ///
     /// # Errors
-    /// The experiment exists and `resume` is [`Resume::Never`]; it does not exist and `resume` is [`Resume::Required`]; another process uses
+    /// The experiment exists and `resume` is [`ExistingRun::Never`]; it does not exist and `resume` is [`ExistingRun::Required`]; another process uses
     /// it; the name is not a plain folder name.
-    pub fn create(logs: &Path, name: &str, resume: Resume) -> Outcome<Self> {
+    pub fn create(logs: &Path, name: &str, resume: ExistingRun) -> Outcome<Self> {
         let (path, existed) = Self::check(logs, name, resume)?;
         std::fs::create_dir_all(path.join("checkpoints")).map_err(|error| {
             Failure::usage(format!(
@@ -67,7 +67,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// As [`RunFolder::create`], but for the lock.
-    pub fn check(logs: &Path, name: &str, resume: Resume) -> Outcome<(PathBuf, bool)> {
+    pub fn check(logs: &Path, name: &str, resume: ExistingRun) -> Outcome<(PathBuf, bool)> {
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
             return Err(Failure::usage(format!("`name`: `{name}` cannot be the name of a folder; use letters, digits, `-` and `_`")));
         }
@@ -75,13 +75,13 @@ impl RunFolder {
         // A start that failed before the first step leaves a log, and no run.
         let existed = path.join("metrics.jsonl").exists();
         match resume {
-            Resume::Never if existed => {
+            ExistingRun::Never if existed => {
                 return Err(Failure::usage(format!(
                     "experiment already exists: `{}`; choose another `name`, or continue it with `--resume latest`",
                     path.display()
                 )));
             }
-            Resume::Required if !existed => {
+            ExistingRun::Required if !existed => {
                 return Err(Failure::new(
                     Failure::RESUME,
                     format!("nothing to resume: `{}` holds no run; check `logs` and `name`, or use `--resume auto`", path.display()),
@@ -231,7 +231,7 @@ mod tests {
     use vlhub_core::Matrix;
 
     use super::*;
-    use crate::run::{Progress, Recorder, StepStats};
+    use crate::run::{ProgressDisplay, Recorder, StepStats};
 
     fn step(step: u64) -> StepStats {
         let metrics = vec![("logit_scale".into(), 14.3)];
@@ -242,24 +242,24 @@ mod tests {
     fn a_folder_is_made_once_and_reopened_only_on_request() {
         let _alone = crate::run::log::ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let logs = tempfile::tempdir().expect("a directory");
-        let missing = RunFolder::create(logs.path(), "a", Resume::Required).expect_err("there is none");
+        let missing = RunFolder::create(logs.path(), "a", ExistingRun::Required).expect_err("there is none");
         assert_eq!(missing.code, Failure::RESUME);
-        let run = RunFolder::create(logs.path(), "a", Resume::Auto).expect("it can be made");
+        let run = RunFolder::create(logs.path(), "a", ExistingRun::Auto).expect("it can be made");
         assert!(!run.existed());
-        let held = RunFolder::create(logs.path(), "a", Resume::Auto).expect_err("it is locked");
+        let held = RunFolder::create(logs.path(), "a", ExistingRun::Auto).expect_err("it is locked");
         assert!(held.message.contains("in use by process"), "{held}");
         drop(run);
-        let again = RunFolder::create(logs.path(), "a", Resume::Never).expect("a start that failed is no run");
+        let again = RunFolder::create(logs.path(), "a", ExistingRun::Never).expect("a start that failed is no run");
         std::fs::write(again.metrics(), "{}\n").expect("written");
         drop(again);
-        let exists = RunFolder::create(logs.path(), "a", Resume::Never).expect_err("it exists");
+        let exists = RunFolder::create(logs.path(), "a", ExistingRun::Never).expect_err("it exists");
         assert!(
             exists.code == Failure::USAGE && exists.message.contains("already exists") && exists.message.contains("--resume latest"),
             "{exists}"
         );
-        assert!(RunFolder::create(logs.path(), "a", Resume::Required).expect("it is there").existed());
+        assert!(RunFolder::create(logs.path(), "a", ExistingRun::Required).expect("it is there").existed());
         for name in ["", "..", "a/b", ".hidden"] {
-            assert_eq!(RunFolder::create(logs.path(), name, Resume::Never).expect_err(name).code, Failure::USAGE, "{name}");
+            assert_eq!(RunFolder::create(logs.path(), name, ExistingRun::Never).expect_err(name).code, Failure::USAGE, "{name}");
         }
     }
 
@@ -275,8 +275,8 @@ mod tests {
     fn a_resumed_run_has_every_step_once() {
         let _alone = crate::run::log::ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let logs = tempfile::tempdir().expect("a directory");
-        let run = RunFolder::create(logs.path(), "a", Resume::Never).expect("it can be made");
-        let mut recorder = Recorder::open(&run, Progress::new(6, 8, 3), None).expect("it can be made");
+        let run = RunFolder::create(logs.path(), "a", ExistingRun::Never).expect("it can be made");
+        let mut recorder = Recorder::open(&run, ProgressDisplay::new(6, 8, 3), None).expect("it can be made");
         let report = Report { confusion: Some(Matrix { classes: vec!["a, b".into()], counts: vec![vec![3]] }), ..Report::default() };
         for number in 1..=5 {
             recorder.step(&step(number)).expect("it can be written");
@@ -284,7 +284,7 @@ mod tests {
         recorder.eval(&run, "zero/shot", Measurement { step: 5, epoch: 1, weights: WeightSet::Raw }, &report).expect("it can be written");
         assert!(run.path().join("confusion_matrix/zero-shot.csv").exists());
         // Step 3 was the last one committed.
-        let mut recorder = Recorder::open(&run, Progress::new(6, 8, 3), Some(3)).expect("it can be made");
+        let mut recorder = Recorder::open(&run, ProgressDisplay::new(6, 8, 3), Some(3)).expect("it can be made");
         assert!(jsonl::read(&run.results()).expect("it is there").0.is_empty(), "an evaluation of a lost step is forgotten");
         for number in 4..=6 {
             recorder.step(&step(number)).expect("it can be written");

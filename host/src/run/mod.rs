@@ -21,8 +21,8 @@ pub mod tensorboard;
 mod terminal;
 
 pub use compare::{Comparison, compare, result_table};
-pub use console::{Progress, StepStats};
-pub use folder::{Measurement, Resume, RunFolder, default_name};
+pub use console::{ProgressDisplay, StepStats};
+pub use folder::{ExistingRun, Measurement, RunFolder, default_name};
 pub use record::Recorder;
 pub use report::write_report;
 pub use terminal::picture;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use vlhub_core::{Report, Result};
 
-use super::console::{Progress, StepStats};
+use super::console::{ProgressDisplay, StepStats};
 use super::folder::{Measurement, RunFolder};
 use super::jsonl::Jsonl;
 use super::tensorboard::EventWriter;
@@ -16,7 +16,7 @@ const MOST_LINES: u64 = 20_000;
 pub struct Recorder {
     metrics: Jsonl,
     events: EventWriter,
-    progress: Progress,
+    progress: ProgressDisplay,
     every: u64,
 }
 
@@ -25,7 +25,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The file and why it cannot be written.
-    pub fn open(run: &RunFolder, progress: Progress, resumed: Option<u64>) -> Result<Self> {
+    pub fn open(run: &RunFolder, progress: ProgressDisplay, resumed: Option<u64>) -> Result<Self> {
         run.truncate(resumed.unwrap_or(0))?;
         Ok(Self {
             metrics: Jsonl::open(run.metrics())?,

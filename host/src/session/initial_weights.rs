@@ -9,7 +9,7 @@ use super::{Session, towers_of, trained_parts};
 use crate::config::RunConfig;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
-use crate::formats::{self, Wanted, WeightSet};
+use crate::formats::{self, PartChoice, WeightSet};
 use crate::identity::{Difference, METADATA_WEIGHTS, RunCheckpoint, claims};
 use crate::models::pretrained::{self, Pretrained};
 use crate::weights::fit::{self, Fitted, Part};
@@ -75,7 +75,7 @@ pub struct NamedWeights<'a> {
 
 /// Weights that were loaded.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedWeights {
     /// What became of the file.
     pub fitted: Fitted,
     /// The file itself, where a folder was named.
@@ -93,9 +93,9 @@ pub struct Loaded {
 /// # Errors
 /// What is wrong with the file; what is missing, unexpected or of another shape; weights that describe towers which compute something else,
 /// unless `pretrained_partial` allows it.
-pub fn load(config: &RunConfig, towers: &Towers, weights: &NamedWeights<'_>) -> Outcome<Loaded> {
+pub fn load(config: &RunConfig, towers: &Towers, weights: &NamedWeights<'_>) -> Outcome<LoadedWeights> {
     let refused = |error: String| Failure::new(Failure::RESUME, error);
-    let wanted = weights.choice.map_or(Wanted::Any, Wanted::Set);
+    let wanted = weights.choice.map_or(PartChoice::Any, PartChoice::Set);
     let mut file = formats::read_part(weights.file, wanted, &formats::Limits::default()).map_err(|error| refused(error.to_string()))?;
     let run = RunCheckpoint::of(&file.path)?;
     let mut claims = claims::of_weights(&file, weights.tag, &crate::libraries::registry(&[])?);
@@ -116,7 +116,7 @@ pub fn load(config: &RunConfig, towers: &Towers, weights: &NamedWeights<'_>) -> 
     let differences = claims::differences(&claims, config, towers, weights.part);
     claims::check(&differences, weights.file, partial || weights.lenient)?;
     let scale = tensors.get("logit_scale").map(|found| found.tensor.shallow_clone());
-    Ok(Loaded { fitted, path: file.path, set, scale, differences })
+    Ok(LoadedWeights { fitted, path: file.path, set, scale, differences })
 }
 
 /// Says which weights of a file are taken, where that is a choice.

@@ -21,7 +21,7 @@ use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
-pub use initial_weights::Loaded;
+pub use initial_weights::LoadedWeights;
 pub use tokenizer::{tokenizer, tokenizer_file};
 pub use trained_parts::early_warnings;
 pub use views::{truncate, views};
@@ -36,7 +36,7 @@ pub struct Session {
     /// Turns texts into ids, when there is a text tower.
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
     /// The weights that were loaded, those of the whole model first.
-    pub loaded: Vec<Loaded>,
+    pub loaded: Vec<LoadedWeights>,
 }
 
 impl Session {

@@ -19,7 +19,7 @@ pub fn tokenizer_file(config: &RunConfig) -> Outcome<Option<std::path::PathBuf>>
     if source == "clip" {
         return Ok(None);
     }
-    if let Some(published) = crate::hub::Source::parse(source) {
+    if let Some(published) = crate::hub::PublishedSource::parse(source) {
         let found = published.file(&config.folder, "tokenizer.json");
         return found
             .map(Some)

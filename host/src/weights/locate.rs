@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Outcome};
 use crate::formats::FILES;
-use crate::hub::{Cache, Source};
+use crate::hub::{Cache, PublishedSource};
 use crate::models::pretrained;
 
 /// What a published repository calls its weights, in order of preference.
@@ -25,7 +25,7 @@ pub const NAMES: &[&str] = &[
 /// Where it was looked for, and what to do.
 pub fn locate(source: &str, base: &Path, model: &str) -> Outcome<PathBuf> {
     let failed = |why: String| Failure::new(Failure::RESUME, why);
-    if let Some(published) = Source::parse(source) {
+    if let Some(published) = PublishedSource::parse(source) {
         // On this disk, every name costs nothing to look for.
         let names = if matches!(published, Source::Folder(_)) { FILES } else { NAMES };
         return published.first_of(base, names).map_err(failed);

@@ -4,7 +4,7 @@
 use tch::{Kind, Tensor};
 
 /// Height and width of pictures, in pixels: of a table of positions, only the ratio counts.
-pub type Picture = Option<(i64, i64)>;
+pub type PictureSize = Option<(i64, i64)>;
 
 /// A table that was brought to another size.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Resized {
 /// Resizes a position embedding to `wanted`, the model's shape; `None` when this name or these shapes allow none, or nothing has to be done.
 /// `picture` is height and width of the model's pictures, `from` those of the weights; without them, the weights' grid is taken as square
 /// where it can be. Whatever the type of the numbers, they are resized in fp32.
-pub fn resize(name: &str, found: &Tensor, wanted: &[i64], picture: Picture, from: Picture) -> Option<Resized> {
+pub fn resize(name: &str, found: &Tensor, wanted: &[i64], picture: PictureSize, from: PictureSize) -> Option<Resized> {
     let size = found.size();
     if size.len() != wanted.len() || size.last() != wanted.last() {
         return None;
@@ -32,7 +32,7 @@ pub fn resize(name: &str, found: &Tensor, wanted: &[i64], picture: Picture, from
         // timm: `[1, positions, width]`, with as many tokens before the grid as leave two squares.
         ("visual.trunk.pos_embed", [1, rows, _]) => {
             let square = |count: i64| count > 0 && (count as f64).sqrt().fract() == 0.0;
-            let fits = |count: i64, of: Picture| square(count) || of.is_some_and(|of| of.0 != of.1 && sides(count, of).is_some());
+            let fits = |count: i64, of: PictureSize| square(count) || of.is_some_and(|of| of.0 != of.1 && sides(count, of).is_some());
             let before = (0..=8).find(|before| fits(rows - before, from) && fits(wanted[1] - before, picture))?;
             let table = grid(&found.squeeze_dim(0), [*rows, wanted[1]], before, picture, from)?;
             Some(Resized { tensor: table.tensor.unsqueeze(0), ..table })
@@ -48,7 +48,7 @@ fn sides(count: i64, (height, width): (i64, i64)) -> Option<(i64, i64)> {
 }
 
 /// `[before + old grid, width]` to `[before + new grid, width]`: bicubic with antialiasing; the tokens before the grid stay.
-fn grid(found: &Tensor, [rows, wanted]: [i64; 2], before: i64, picture: Picture, from: Picture) -> Option<Resized> {
+fn grid(found: &Tensor, [rows, wanted]: [i64; 2], before: i64, picture: PictureSize, from: PictureSize) -> Option<Resized> {
     let (rows, wanted) = (rows - before, wanted - before);
     if rows < 1 || wanted < 1 {
         return None;
@@ -92,7 +92,7 @@ mod tests {
         Tensor::cat(&[Tensor::full([1, 1], -1.0, (Kind::Float, Device::Cpu)), rows], 0)
     }
 
-    fn resized(found: &Tensor, wanted: i64, picture: Picture, from: Picture) -> Option<Tensor> {
+    fn resized(found: &Tensor, wanted: i64, picture: PictureSize, from: PictureSize) -> Option<Tensor> {
         resize("visual.positional_embedding", found, &[wanted, 1], picture, from).map(|resized| resized.tensor)
     }
 

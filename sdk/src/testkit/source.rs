@@ -31,7 +31,9 @@ fn with(entry: &vlhub_core::PluginEntry<dyn Source>, law: fn(&SourceOptions, &Pa
     };
     match config.build(&SourceCx::new(Path::new("."))) {
         Ok(_) => law(&*config, Path::new(".")).into(),
-        Err(error) => LawOutcome::Untried(format!("the default options name no data ({error}); call `testkit::source::every_law` with some")),
+        Err(error) => {
+            LawOutcome::Untried(format!("the default options name no data ({error}); call `testkit::source::every_law` with some"))
+        }
     }
 }
 

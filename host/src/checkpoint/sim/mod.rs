@@ -35,7 +35,7 @@ impl Op {
 }
 
 #[derive(Clone, Debug)]
-enum Node {
+enum DiskNode {
     Dir(BTreeMap<String, usize>),
     File(Vec<u8>),
 }
@@ -52,7 +52,7 @@ pub enum Fault {
 
 #[derive(Debug)]
 struct Disk {
-    nodes: Vec<Node>,
+    nodes: Vec<DiskNode>,
     journal: Vec<Op>,
     calls: usize,
     fault: Fault,
@@ -77,10 +77,10 @@ pub const ROOT: &str = "/sim";
 
 impl Sim {
     pub fn new() -> Self {
-        Self::of(vec![Node::Dir(BTreeMap::new())])
+        Self::of(vec![DiskNode::Dir(BTreeMap::new())])
     }
 
-    fn of(nodes: Vec<Node>) -> Self {
+    fn of(nodes: Vec<DiskNode>) -> Self {
         let disk = Disk { nodes, journal: Vec::new(), calls: 0, fault: Fault::None };
         Self { disk: Arc::new(Mutex::new(disk)), forgets: Forgets::Nothing }
     }
@@ -116,9 +116,9 @@ impl Sim {
     /// The system after power was lost behind the first `prefix` operations, without those in `lost`.
     pub fn after_crash(&self, prefix: usize, lost: &[usize]) -> Self {
         let disk = self.disk();
-        let blank = |node: &Node| match node {
-            Node::Dir(_) => Node::Dir(BTreeMap::new()),
-            Node::File(_) => Node::File(Vec::new()),
+        let blank = |node: &DiskNode| match node {
+            DiskNode::Dir(_) => DiskNode::Dir(BTreeMap::new()),
+            DiskNode::File(_) => DiskNode::File(Vec::new()),
         };
         let mut nodes: Vec<_> = disk.nodes.iter().map(blank).collect();
         for (at, op) in disk.journal[..prefix].iter().enumerate() {
@@ -141,9 +141,9 @@ impl Sim {
     }
 }
 
-fn apply(nodes: &mut [Node], op: &Op) {
+fn apply(nodes: &mut [DiskNode], op: &Op) {
     match (op, &mut nodes[op.node()]) {
-        (Op::Entries { edits, .. }, Node::Dir(entries)) => {
+        (Op::Entries { edits, .. }, DiskNode::Dir(entries)) => {
             for (name, node) in edits {
                 match node {
                     Some(node) => entries.insert(name.clone(), *node),
@@ -151,8 +151,8 @@ fn apply(nodes: &mut [Node], op: &Op) {
                 };
             }
         }
-        (Op::Reserve { size, .. }, Node::File(bytes)) => bytes.resize(*size, 0),
-        (Op::Write { at, bytes: new, .. }, Node::File(bytes)) => {
+        (Op::Reserve { size, .. }, DiskNode::File(bytes)) => bytes.resize(*size, 0),
+        (Op::Write { at, bytes: new, .. }, DiskNode::File(bytes)) => {
             bytes.resize(bytes.len().max(at + new.len()), 0);
             bytes[*at..at + new.len()].copy_from_slice(new);
         }
@@ -166,7 +166,7 @@ impl Disk {
         let inside = path.strip_prefix(ROOT).expect("every path is below the root");
         let mut node = 0;
         for part in inside {
-            let Node::Dir(entries) = &self.nodes[node] else { return Err(io::ErrorKind::NotADirectory.into()) };
+            let DiskNode::Dir(entries) = &self.nodes[node] else { return Err(io::ErrorKind::NotADirectory.into()) };
             node = *entries.get(&*part.to_string_lossy()).ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(node)
@@ -177,7 +177,7 @@ impl Disk {
         Ok((dir, path.file_name().expect("it is below the root").to_string_lossy().into_owned()))
     }
 
-    fn make(&mut self, path: &Path, node: Node) -> io::Result<usize> {
+    fn make(&mut self, path: &Path, node: DiskNode) -> io::Result<usize> {
         if self.find(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -203,13 +203,13 @@ impl Disk {
 impl Fs for Sim {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.call(false)?;
-        self.disk().make(path, Node::Dir(BTreeMap::new())).map(|_| ())
+        self.disk().make(path, DiskNode::Dir(BTreeMap::new())).map(|_| ())
     }
 
     fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn NewFile>> {
         self.call(false)?;
         let mut disk = self.disk();
-        let file = disk.make(path, Node::File(Vec::new()))?;
+        let file = disk.make(path, DiskNode::File(Vec::new()))?;
         disk.record(Op::Reserve { file, size: usize::try_from(size).expect("tests are small") });
         Ok(Box::new(SimFile { sim: self.clone(), file, at: 0 }))
     }
@@ -229,7 +229,7 @@ impl Fs for Sim {
         let mut disk = self.disk();
         let node = disk.find(from)?;
         if let Ok(there) = disk.find(to)
-            && matches!(&disk.nodes[there], Node::Dir(entries) if !entries.is_empty())
+            && matches!(&disk.nodes[there], DiskNode::Dir(entries) if !entries.is_empty())
         {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
@@ -243,8 +243,8 @@ impl Fs for Sim {
         self.call(true)?;
         let mut disk = self.disk();
         match disk.find(path).map(|node| &disk.nodes[node])? {
-            Node::File(_) => disk.unlink(path),
-            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+            DiskNode::File(_) => disk.unlink(path),
+            DiskNode::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
 
@@ -252,7 +252,7 @@ impl Fs for Sim {
         self.call(true)?;
         let mut disk = self.disk();
         match disk.find(path).map(|node| &disk.nodes[node])? {
-            Node::Dir(entries) if entries.is_empty() => disk.unlink(path),
+            DiskNode::Dir(entries) if entries.is_empty() => disk.unlink(path),
             _ => Err(io::ErrorKind::DirectoryNotEmpty.into()),
         }
     }
@@ -260,16 +260,16 @@ impl Fs for Sim {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let disk = self.disk();
         match &disk.nodes[disk.find(path)?] {
-            Node::Dir(entries) => Ok(entries.keys().cloned().collect()),
-            Node::File(_) => Err(io::ErrorKind::NotADirectory.into()),
+            DiskNode::Dir(entries) => Ok(entries.keys().cloned().collect()),
+            DiskNode::File(_) => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let disk = self.disk();
         match &disk.nodes[disk.find(path)?] {
-            Node::File(bytes) => Ok(bytes.clone()),
-            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+            DiskNode::File(bytes) => Ok(bytes.clone()),
+            DiskNode::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
 }

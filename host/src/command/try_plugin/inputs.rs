@@ -6,7 +6,7 @@ use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 use vlhub_core::{Batch, Encoded, Features, Forward, InputSpec, Modality, Need, ObjectiveCx, Teacher, Tokens, Tower, Weights};
 
-use super::{Given, Tensors, need};
+use super::{InputFile, InputTensors, need};
 use crate::failure::{Failure, Outcome};
 
 /// The batch inputs that have a name of their own: text views and image views by prefix, and the labels.
@@ -15,7 +15,7 @@ const PICTURES: &str = "pictures.";
 
 /// What a tensor of features holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum InputPart {
     Embed,
     Pooled,
     Tokens,
@@ -26,14 +26,14 @@ enum Part {
 struct Named<'a> {
     weights: Weights,
     modality: Modality,
-    part: Part,
+    part: InputPart,
     name: &'a str,
     tensor: &'a Tensor,
 }
 
 /// The tensors of a file.
 pub(super) struct Inputs<'a> {
-    given: &'a Given,
+    given: &'a InputFile,
     features: Vec<Named<'a>>,
     rows: i64,
     /// Width of the joint space.
@@ -41,7 +41,7 @@ pub(super) struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    pub(super) fn new(given: &'a Given) -> Outcome<Self> {
+    pub(super) fn new(given: &'a InputFile) -> Outcome<Self> {
         let mut features = Vec::new();
         for (name, tensor) in &given.tensors {
             features.extend(feature(name, tensor)?);
@@ -50,7 +50,7 @@ impl<'a> Inputs<'a> {
             [rows, width] => Ok((rows, width)),
             ref other => Err(Failure::usage(format!("`{}` has shape {other:?}; [N, D] is wanted", named.name))),
         };
-        let mut embeds = features.iter().filter(|named| named.weights == Weights::Trained && named.part == Part::Embed);
+        let mut embeds = features.iter().filter(|named| named.weights == Weights::Trained && named.part == InputPart::Embed);
         let first = embeds.next().ok_or_else(|| Failure::usage("the input file has no tensor `image.VIEW` or `text.VIEW`"))?;
         let (rows, embed) = shape(first)?;
         let names = given.tensors.iter().filter(|(name, _)| name.starts_with(IDS) || name.starts_with(PICTURES) || is_labels(name));
@@ -84,7 +84,7 @@ impl<'a> Inputs<'a> {
 
     fn teacher(&self, name: &str) -> Outcome<Teacher> {
         let weights = Weights::Teacher(name.to_owned());
-        let embeds = |named: &&Named<'_>| named.weights == weights && named.part == Part::Embed;
+        let embeds = |named: &&Named<'_>| named.weights == weights && named.part == InputPart::Embed;
         let lacks = || Failure::usage(format!("the input file has no tensor `teacher.{name}.image.VIEW` or `teacher.{name}.text.VIEW`"));
         let embed = self.features.iter().find(embeds).ok_or_else(lacks)?;
         let log_scale = self.given.tensors.get(&format!("teacher.{name}.log_scale"));
@@ -104,7 +104,7 @@ impl<'a> Inputs<'a> {
     /// The tower of which there are features. Pooled outputs and tokens have its width; without them, its embeddings.
     fn tower(&self, weights: &Weights, modality: Modality) -> Outcome<Option<Tower>> {
         let own = || self.features.iter().filter(|named| named.weights == *weights && named.modality == modality);
-        let inner: Vec<_> = own().filter(|named| matches!(named.part, Part::Pooled | Part::Tokens)).collect();
+        let inner: Vec<_> = own().filter(|named| matches!(named.part, InputPart::Pooled | InputPart::Tokens)).collect();
         if let Some(other) = inner.iter().find(|named| last(named.tensor) != last(inner[0].tensor)) {
             let (first, other_size) = (inner[0], other.tensor.size());
             return Err(Failure::usage(format!(
@@ -114,7 +114,7 @@ impl<'a> Inputs<'a> {
                 other.name
             )));
         }
-        let widest = inner.first().copied().or_else(|| own().find(|named| named.part == Part::Embed));
+        let widest = inner.first().copied().or_else(|| own().find(|named| named.part == InputPart::Embed));
         let input = match modality {
             Modality::Image => InputSpec::Image { size: self.picture(), mean: [0.0; 3], std: [1.0; 3] },
             Modality::Text => self.words()?,
@@ -195,7 +195,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The outputs that the plugin needs. Those of trained towers are leaves, and go to `leaves` by their names.
-    pub(super) fn features(&self, needs: &[Need], cx: &ObjectiveCx<'_>, leaves: &mut Tensors) -> Outcome<Features> {
+    pub(super) fn features(&self, needs: &[Need], cx: &ObjectiveCx<'_>, leaves: &mut InputTensors) -> Outcome<Features> {
         let mut features = Features::new(0..self.rows, self.rows);
         for need in Need::union(needs) {
             let encoded = self.encoded(&need, cx, leaves)?;
@@ -204,7 +204,7 @@ impl<'a> Inputs<'a> {
         Ok(features)
     }
 
-    fn encoded(&self, wanted: &Need, cx: &ObjectiveCx<'_>, leaves: &mut Tensors) -> Outcome<Encoded> {
+    fn encoded(&self, wanted: &Need, cx: &ObjectiveCx<'_>, leaves: &mut InputTensors) -> Outcome<Encoded> {
         let key = key(&wanted.forward);
         // Named first where it is missing: without it there may be no tower either.
         need(&self.given.tensors, &key)?;
@@ -308,10 +308,10 @@ fn feature<'a>(name: &'a str, tensor: &'a Tensor) -> Outcome<Option<Named<'a>>> 
         _ => return Err(unknown(name)),
     };
     let part = match rest[1..] {
-        [_] => Part::Embed,
-        [_, "pooled"] => Part::Pooled,
-        [_, "tokens"] => Part::Tokens,
-        [_, "mask"] => Part::Mask,
+        [_] => InputPart::Embed,
+        [_, "pooled"] => InputPart::Pooled,
+        [_, "tokens"] => InputPart::Tokens,
+        [_, "mask"] => InputPart::Mask,
         _ => return Err(unknown(name)),
     };
     Ok(Some(Named { weights, modality, part, name, tensor }))

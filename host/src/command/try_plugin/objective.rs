@@ -5,12 +5,12 @@ use tch::{Device, Tensor, nn};
 use vlhub_core::{Batch, Config, Error, Objective};
 
 use super::inputs::Inputs;
-use super::{Given, Tensors, take_over};
+use super::{InputFile, InputTensors, take_over};
 use crate::data::philox::Philox;
 use crate::failure::{Failure, Outcome};
 
 /// Runs `prepare` and then the loss, in the order of a training step. What the file says is laid over what `prepare` derives.
-pub(super) fn objective(config: &dyn Config<dyn Objective>, given: &Given, rng: &mut Philox) -> Outcome<(Tensors, Value)> {
+pub(super) fn objective(config: &dyn Config<dyn Objective>, given: &InputFile, rng: &mut Philox) -> Outcome<(InputTensors, Value)> {
     let inputs = Inputs::new(given)?;
     let mut batch = inputs.batch();
     inputs.add_views(&mut batch)?;
@@ -23,7 +23,7 @@ pub(super) fn objective(config: &dyn Config<dyn Objective>, given: &Given, rng: 
     inputs.add_views(&mut batch)?;
     inputs.add_extras(&mut batch, &vars.variables())?;
 
-    let (needs, mut leaves) = (objective.needs(), Tensors::new());
+    let (needs, mut leaves) = (objective.needs(), InputTensors::new());
     let features = inputs.features(&needs, &cx, &mut leaves)?;
     let loss = objective.loss(&features.only(&needs, "this plugin"), &batch).map_err(|error| {
         let mut failure = lacks(error);
@@ -51,8 +51,8 @@ pub(super) fn objective(config: &dyn Config<dyn Objective>, given: &Given, rng: 
 }
 
 /// The views that `prepare` added, by the names that they would have in a file.
-fn derived(batch: &Batch, given: &Given) -> Outcome<Tensors> {
-    let mut out = Tensors::new();
+fn derived(batch: &Batch, given: &InputFile) -> Outcome<InputTensors> {
+    let mut out = InputTensors::new();
     let (images, texts) = batch.views();
     for view in images {
         out.insert(format!("pictures.{view}"), batch.image(view)?.shallow_clone());

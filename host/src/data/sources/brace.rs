@@ -13,20 +13,22 @@ pub(crate) fn expand(pattern: &str) -> Result<Vec<String>> {
     let characters: Vec<char> = pattern.chars().collect();
     let names = parse(&characters).map_err(|problem| {
         Error::invalid(match problem {
-            Problem::Unbalanced => format!("the braces of `{pattern}` do not balance; write `\\{{` for a brace that is part of a name"),
-            Problem::TooMany => format!("`{pattern}` stands for more than {MOST} names"),
+            BraceProblem::Unbalanced => {
+                format!("the braces of `{pattern}` do not balance; write `\\{{` for a brace that is part of a name")
+            }
+            BraceProblem::TooMany => format!("`{pattern}` stands for more than {MOST} names"),
         })
     })?;
     Ok(names.iter().map(|name| unescape(name)).collect())
 }
 
-enum Problem {
+enum BraceProblem {
     Unbalanced,
     TooMany,
 }
 
 /// Product of the parts of a pattern.
-fn parse(pattern: &[char]) -> Result<Vec<String>, Problem> {
+fn parse(pattern: &[char]) -> Result<Vec<String>, BraceProblem> {
     let mut names = vec![String::new()];
     let (mut start, mut at, mut depth) = (0, 0, 0i64);
     while at < pattern.len() {
@@ -61,7 +63,7 @@ fn parse(pattern: &[char]) -> Result<Vec<String>, Problem> {
         at += 1;
     }
     if depth != 0 {
-        return Err(Problem::Unbalanced);
+        return Err(BraceProblem::Unbalanced);
     }
     if start < pattern.len() {
         append(&mut names, &[pattern[start..].iter().collect()])?;
@@ -69,16 +71,16 @@ fn parse(pattern: &[char]) -> Result<Vec<String>, Problem> {
     Ok(names)
 }
 
-fn append(names: &mut Vec<String>, choices: &[String]) -> Result<(), Problem> {
+fn append(names: &mut Vec<String>, choices: &[String]) -> Result<(), BraceProblem> {
     if names.len().saturating_mul(choices.len()) > MOST {
-        return Err(Problem::TooMany);
+        return Err(BraceProblem::TooMany);
     }
     *names = names.iter().flat_map(|name| choices.iter().map(move |choice| format!("{name}{choice}"))).collect();
     Ok(())
 }
 
 /// What stands between braces: a range, a list, or neither.
-fn expression(inner: &[char]) -> Result<Option<Vec<String>>, Problem> {
+fn expression(inner: &[char]) -> Result<Option<Vec<String>>, BraceProblem> {
     let text: String = inner.iter().collect();
     let parts: Vec<&str> = text.split("..").collect();
     if let [first, last] | [first, last, _] = parts[..] {
@@ -104,12 +106,12 @@ fn whole(text: &str) -> Option<i64> {
     right.then(|| text.parse().ok()).flatten()
 }
 
-fn numbers(first: &str, last: &str, from: i64, to: i64, step: i64) -> Result<Vec<String>, Problem> {
+fn numbers(first: &str, last: &str, from: i64, to: i64, step: i64) -> Result<Vec<String>, BraceProblem> {
     let zero_led = |text: &str| (text.starts_with('0') || text.starts_with("-0")) && text != "0" && text != "-0";
     let width = if zero_led(first) || zero_led(last) { first.len().max(last.len()) } else { 0 };
     let count = (from.abs_diff(to) / step.unsigned_abs()).saturating_add(1);
     if count > MOST as u64 {
-        return Err(Problem::TooMany);
+        return Err(BraceProblem::TooMany);
     }
     let direction = if from < to { step } else { -step };
     Ok((0..count as i64).map(|at| format!("{:0width$}", from + at * direction)).collect())
@@ -128,7 +130,7 @@ fn letters(from: usize, to: usize, step: i64) -> Vec<String> {
     if from < to { (from..=to).step_by(step).map(name).collect() } else { (to..=from).rev().step_by(step).map(name).collect() }
 }
 
-fn list(inner: &[char]) -> Result<Option<Vec<String>>, Problem> {
+fn list(inner: &[char]) -> Result<Option<Vec<String>>, BraceProblem> {
     let mut items = Vec::new();
     let (mut start, mut at, mut depth, mut commas) = (0, 0, 0i64, 0);
     while at < inner.len() {
@@ -152,7 +154,7 @@ fn list(inner: &[char]) -> Result<Option<Vec<String>>, Problem> {
         return Ok(None);
     }
     items.extend(parse(&inner[start..])?);
-    if items.len() > MOST { Err(Problem::TooMany) } else { Ok(Some(items)) }
+    if items.len() > MOST { Err(BraceProblem::TooMany) } else { Ok(Some(items)) }
 }
 
 fn unescape(name: &str) -> String {

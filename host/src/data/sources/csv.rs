@@ -62,7 +62,7 @@ const GLANCE: usize = 256;
 
 /// Where a row is.
 #[derive(Clone, Copy, Debug)]
-struct Row {
+struct CsvRow {
     offset: u64,
     length: u32,
     line: u64,
@@ -87,7 +87,7 @@ pub struct CsvSource {
     separator: u8,
     header: Vec<String>,
     columns: Columns,
-    rows: Vec<Row>,
+    rows: Vec<CsvRow>,
     classes: Vec<String>,
     problems: Vec<Bad>,
     fingerprint: String,
@@ -134,14 +134,15 @@ impl CsvSource {
         let mut labels = Labels::new(&this.classes);
         let most = if cx.extent == Extent::Glance { GLANCE } else { usize::MAX };
         while let Some(record) = records.read().map_err(io)?.filter(|_| this.rows.len() < most) {
-            let row = Row { offset: record.offset, length: record.length.min(u64::from(u32::MAX)) as u32, line: record.line, label: None };
+            let row =
+                CsvRow { offset: record.offset, length: record.length.min(u64::from(u32::MAX)) as u32, line: record.line, label: None };
             let Some(bytes) = record.bytes else {
                 this.problems.push(this.bad(&row, "row too long", "a quote is not closed, or the separator is another"));
                 continue;
             };
             hash.update(&bytes);
             match this.check(&bytes, &mut labels) {
-                Ok(label) => this.rows.push(Row { label, ..row }),
+                Ok(label) => this.rows.push(CsvRow { label, ..row }),
                 Err((reason, detail)) => this.problems.push(this.bad(&row, reason, detail)),
             }
         }
@@ -189,7 +190,7 @@ impl CsvSource {
         fields(bytes, self.separator)?.into_iter().enumerate().map(cell).collect()
     }
 
-    fn bad(&self, row: &Row, reason: &'static str, detail: impl Into<String>) -> Bad {
+    fn bad(&self, row: &CsvRow, reason: &'static str, detail: impl Into<String>) -> Bad {
         let place = format!("{}:{}", self.name, row.line);
         Bad { key: place.clone(), place, reason, detail: detail.into() }
     }

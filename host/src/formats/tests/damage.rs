@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::folder;
-use crate::formats::source::Source;
-use crate::formats::{Budget, Limits, Wanted, parse, shards};
+use crate::formats::source::ByteSource;
+use crate::formats::{Budget, Limits, PartChoice, parse, shards};
 
 const POSITIONS: u64 = 2000;
 
@@ -47,9 +47,9 @@ fn damaged_files_are_refused_or_read() {
             }
             let mut budget = Budget::new(&limits);
             let tensors = if path.extension().is_some_and(|end| end == "json") {
-                shards::read(&path, &bytes, Wanted::Any, &mut budget).map(|file| file.tensors).map_err(|error| error.to_string())
+                shards::read(&path, &bytes, PartChoice::Any, &mut budget).map(|file| file.tensors).map_err(|error| error.to_string())
             } else {
-                parse(&Source::Bytes(&bytes), Wanted::Any, &mut budget).map(|(tensors, _, _)| tensors)
+                parse(&ByteSource::Bytes(&bytes), PartChoice::Any, &mut budget).map(|(tensors, _, _)| tensors)
             };
             match tensors {
                 Ok(tensors) => {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use super::{Limits, Wanted, WeightFile, WeightSet, read, read_part};
+use super::{Limits, PartChoice, WeightFile, WeightSet, read, read_part};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -111,17 +111,17 @@ fn tensors_of_one_storage_share_memory() {
 #[test]
 fn parts_are_read_by_name() {
     let path = folder().join("ema.bin");
-    for wanted in [Wanted::Part("state_dict_ema"), Wanted::Set(WeightSet::Average)] {
+    for wanted in [PartChoice::Part("state_dict_ema"), PartChoice::Set(WeightSet::Average)] {
         let average = read_part(&path, wanted, &Limits::default()).expect("it is there");
         assert_eq!((average.extras.others, average.extras.average), (vec!["model".to_owned()], true));
         assert_eq!(average.tensors[0].1.sum(Kind::Float).double_value(&[]), 0.0);
     }
-    let raw = read_part(&path, Wanted::Set(WeightSet::Raw), &Limits::default()).expect("it is there");
+    let raw = read_part(&path, PartChoice::Set(WeightSet::Raw), &Limits::default()).expect("it is there");
     assert_eq!((raw.extras.part.as_deref(), raw.extras.average), (Some("model"), false));
     let plain = folder().join("trainer.pt");
-    let error = read_part(&plain, Wanted::Set(WeightSet::Average), &Limits::default()).expect_err("there is none").to_string();
+    let error = read_part(&plain, PartChoice::Set(WeightSet::Average), &Limits::default()).expect_err("there is none").to_string();
     assert!(error.contains("no moving average") && error.contains("trainer.pt"), "{error}");
-    let error = read_part(&path, Wanted::Part("teacher"), &Limits::default()).expect_err("there is none").to_string();
+    let error = read_part(&path, PartChoice::Part("teacher"), &Limits::default()).expect_err("there is none").to_string();
     assert!(error.contains("`teacher`") && error.contains("state_dict_ema") && error.contains("ema.bin"), "{error}");
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::hub::Source;
+use crate::hub::PublishedSource;
 
 fn of(variables: &[(&str, &str)]) -> Settings {
     let variables: BTreeMap<_, _> = variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
@@ -77,9 +77,9 @@ fn a_cache_of_python_is_read_without_a_request() {
 
 #[test]
 fn sources_are_read_as_open_clip_writes_them() {
-    let hub = |repository: &str, revision: &str| Some(Source::Hub { repository: repository.into(), revision: revision.into() });
-    assert_eq!(Source::parse("hf-hub:org/model"), hub("org/model", "main"));
-    assert_eq!(Source::parse("hf-hub:org/model@v1"), hub("org/model", "v1"));
-    assert_eq!(Source::parse("local-dir:a/b"), Some(Source::Folder("a/b".into())));
-    assert_eq!(Source::parse("ViT-B-32"), None);
+    let hub = |repository: &str, revision: &str| Some(PublishedSource::Hub { repository: repository.into(), revision: revision.into() });
+    assert_eq!(PublishedSource::parse("hf-hub:org/model"), hub("org/model", "main"));
+    assert_eq!(PublishedSource::parse("hf-hub:org/model@v1"), hub("org/model", "v1"));
+    assert_eq!(PublishedSource::parse("local-dir:a/b"), Some(PublishedSource::Folder("a/b".into())));
+    assert_eq!(PublishedSource::parse("ViT-B-32"), None);
 }
