@@ -68,7 +68,7 @@ fn colours() -> tempfile::TempDir {
 
 /// The report of each suite by its key.
 fn reports(folder: &Path, args: &[&str]) -> Value {
-    let args = [&["eval", "run.toml", "--json"], args].concat();
+    let args = [&["eval", "run.toml", "--json"][..], args].concat();
     let all: Value = serde_json::from_str(&must(folder, &args)).expect("JSON");
     let list = all["results"].as_array().expect("results").iter();
     list.map(|result| (result["name"].as_str().expect("a key").to_owned(), result["report"].clone()))
@@ -248,7 +248,7 @@ fn captions_of_a_picture_count_the_same_in_every_layout() {
     let templates = ["a photo of a {}", "{}", "one {} thing", "the drawing is {}, \"all of it\""];
     let captions = |name: &str| templates.map(|template| template.replace("{}", name));
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let (mut rows, mut lines, mut lists) = (["filepath,title\n"; 3]).map(str::to_owned).into();
+    let [mut rows, mut lines, mut lists] = ["filepath,title\n"; 3].map(str::to_owned);
     for (name, colour) in COLOURS {
         picture(colour, 3).save(folder.join(format!("{name}.png"))).expect("written");
         let texts = captions(name);
