@@ -68,7 +68,7 @@ fn colours() -> tempfile::TempDir {
 
 /// The report of each suite by its key.
 fn reports(folder: &Path, args: &[&str]) -> Value {
-    let args = [&["eval", "run.toml", "--json"], args].concat();
+    let args = [&["eval", "run.toml", "--json"][..], args].concat();
     let all: Value = serde_json::from_str(&must(folder, &args)).expect("JSON");
     let list = all["results"].as_array().expect("results").iter();
     list.map(|result| (result["name"].as_str().expect("a key").to_owned(), result["report"].clone()))
@@ -115,6 +115,10 @@ fn a_data_set_without_one_of_the_classes_is_measured_by_names() {
         assert_eq!(found[key]["confusion"]["classes"], serde_json::json!(["blue", "green", "red", "yellow"]), "{key}");
         assert!(notes(&found[key]).contains("1 of 4 classes have no sample"), "{key}: {}", notes(&found[key]));
     }
+    // All classes said, in an order of one's own: one of them has no pictures.
+    let said = r#"eval.said={use="accuracy",data={use="imagefolder",path="val",classes=["yellow","blue","red","green"]}}"#;
+    let said = reports(folder, &["--checkpoint", "logs/head", said]);
+    assert_eq!(said["said"]["metrics"], found["accuracy"]["metrics"]);
     // Another name is none of the head's, and none of those that the neighbours have.
     std::fs::rename(folder.join("val/red"), folder.join("val/rad")).expect("renamed");
     for table in [r#"accuracy""#.to_owned(), learnt("knn"), learnt("linear_probe")] {
@@ -168,6 +172,40 @@ fn a_run_does_not_go_on_with_classes_in_another_order() {
     assert_eq!(resumed("train.steps=4").code, 0);
 }
 
+#[test]
+fn labels_that_are_numbers_are_classes_of_that_number() {
+    let folder = colours();
+    let folder = folder.path();
+    // Folders in the order of strings, which is not that of the numbers; shards keep the places.
+    for (at, number) in ["0", "1", "10", "2"].into_iter().enumerate() {
+        class(&folder.join("numbered"), number, COLOURS[at].1, 12);
+    }
+    let accuracy = |key: &str, path: &str| format!(r#"eval.{key}={{use="accuracy",data={{use="imagefolder",path="{path}"}}}}"#);
+    let numbered = r#"data.train={use="imagefolder",path="numbered"}"#;
+    must(folder, &["train", "run.toml", numbered]);
+    // `2` alone has the place 0 in its own list.
+    class(&folder.join("two"), "2", COLOURS[3].1, 5);
+    class(&folder.join("two"), "1", COLOURS[1].1, 5);
+    let found = reports(folder, &["--checkpoint", "logs/head", &accuracy("two", "two")]);
+    assert!(metric(&found["two"], "top1") > 0.9, "{found}");
+    // Without names in the data the numbers are the classes; a data set with names then goes by its order, and says so.
+    must(folder, &["data", "pack", "train", "--out", "shards"]);
+    std::fs::remove_file(folder.join("shards/classnames.txt")).expect("it is there");
+    must(folder, &["train", "run.toml", "name=numbers", r#"data.train={use="webdataset",shards="shards/*.tar"}"#]);
+    let config = std::fs::read_to_string(folder.join("logs/numbers/config.toml")).expect("it is there");
+    let names = config.lines().skip_while(|line| !line.starts_with("class_names")).take(6).collect::<String>();
+    assert!(["\"0\"", "\"1\"", "\"2\"", "\"3\""].iter().all(|name| names.contains(name)), "{names}");
+    let found = reports(folder, &["--checkpoint", "logs/numbers", &accuracy("all", "train")]);
+    assert!(metric(&found["all"], "top1") > 0.9, "{found}");
+    assert!(
+        notes(&found["all"]).contains("were matched by their order") && notes(&found["all"]).contains("`red` was taken for `2`"),
+        "{found}"
+    );
+    let ran = run(folder, &["eval", "run.toml", "--checkpoint", "logs/numbers", &accuracy("val", "val")]);
+    assert_eq!(ran.code, 2, "three names cannot be four numbers: {}", ran.err);
+    assert!(ran.err.contains("`data` has 3 classes") && ran.err.contains("the supervised head has 4"), "{}", ran.err);
+}
+
 /// A run of two steps: what it finds is no matter, as long as it is the same.
 fn untrained(folder: &Path) {
     std::fs::write(folder.join("run.toml"), crate::program::SMALL).expect("written");
@@ -210,7 +248,7 @@ fn captions_of_a_picture_count_the_same_in_every_layout() {
     let templates = ["a photo of a {}", "{}", "one {} thing", "the drawing is {}, \"all of it\""];
     let captions = |name: &str| templates.map(|template| template.replace("{}", name));
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let (mut rows, mut lines, mut lists) = (["filepath,title\n"; 3]).map(str::to_owned).into();
+    let [mut rows, mut lines, mut lists] = ["filepath,title\n"; 3].map(str::to_owned);
     for (name, colour) in COLOURS {
         picture(colour, 3).save(folder.join(format!("{name}.png"))).expect("written");
         let texts = captions(name);
