@@ -11,7 +11,7 @@ use super::views::{ImageInput, guarded};
 
 /// How samples are read for suites.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading {
+pub struct SampleReading {
     /// Threads that read and decode.
     pub threads: usize,
     /// Most pixels of a picture.
@@ -20,7 +20,7 @@ pub struct Reading {
     pub image: Option<ImageInput>,
 }
 
-impl Reading {
+impl SampleReading {
     /// With so many threads, and Pillow's limit on pictures.
     pub fn new(threads: usize) -> Self {
         Self { threads, max_pixels: MAX_PIXELS, image: None }
@@ -32,18 +32,18 @@ impl Reading {
 #[derive(Clone, Debug)]
 pub struct SourceDataset {
     source: Arc<dyn Source>,
-    reading: Reading,
+    reading: SampleReading,
 }
 
 impl SourceDataset {
     /// The samples of `source`.
-    pub fn new(source: Arc<dyn Source>, reading: Reading) -> Self {
+    pub fn new(source: Arc<dyn Source>, reading: SampleReading) -> Self {
         Self { source, reading }
     }
 }
 
 /// Reads and decodes one sample.
-fn sample(source: &dyn Source, index: usize, reading: &Reading) -> Result<Sample, Bad> {
+fn sample(source: &dyn Source, index: usize, reading: &SampleReading) -> Result<Sample, Bad> {
     guarded(source, index, || {
         let raw = source.read(index)?;
         let (mut image, memory) = pixels(&raw, reading.max_pixels)?.into_parts();
@@ -79,12 +79,12 @@ impl Dataset for SourceDataset {
 pub struct HostDatasets {
     registry: Arc<Registry>,
     folder: PathBuf,
-    reading: Reading,
+    reading: SampleReading,
 }
 
 impl HostDatasets {
     /// Sources are those of `registry`; relative paths start at `folder`.
-    pub fn new(registry: Arc<Registry>, folder: impl AsRef<Path>, reading: Reading) -> Self {
+    pub fn new(registry: Arc<Registry>, folder: impl AsRef<Path>, reading: SampleReading) -> Self {
         Self { registry, folder: folder.as_ref().to_owned(), reading }
     }
 }
@@ -109,7 +109,7 @@ mod tests {
     fn samples_come_in_order_and_a_bad_one_is_an_error_in_its_place() {
         let source = Arc::new(Memory::new(40).broken(7).panics(9));
         for threads in [1, 3] {
-            let set = SourceDataset::new(Arc::clone(&source) as Arc<dyn Source>, Reading::new(threads));
+            let set = SourceDataset::new(Arc::clone(&source) as Arc<dyn Source>, SampleReading::new(threads));
             let all: Vec<_> = set.samples().collect();
             assert_eq!((all.len(), set.len()), (40, 40));
             for (at, sample) in all.iter().enumerate() {
@@ -129,7 +129,7 @@ mod tests {
     fn what_was_lost_by_the_index_is_listed_too() {
         let mut source = Memory::new(2);
         source.problems.push(Bad { key: "k".into(), place: "t:1".into(), reason: "ragged row", detail: String::new() });
-        let set = SourceDataset::new(Arc::new(source), Reading::new(1));
+        let set = SourceDataset::new(Arc::new(source), SampleReading::new(1));
         let all: Vec<_> = set.samples().collect();
         assert!(all.len() == set.len() && all.len() == 3);
         assert!(all[0].as_ref().is_err_and(|error| error.to_string().contains("ragged row")));
@@ -162,7 +162,7 @@ mod tests {
             filter: vlhub_sdk::pixels::Filter::Bicubic,
             fill: 0,
         };
-        let set = SourceDataset::new(Arc::new(Large), Reading { image: Some(input), ..Reading::new(1) });
+        let set = SourceDataset::new(Arc::new(Large), SampleReading { image: Some(input), ..SampleReading::new(1) });
         let sample = set.samples().next().expect("one").expect("it is whole");
         assert_eq!(sample.image.dimensions(), (8, 8));
         assert_eq!(input.prepare(&sample.image), sample.image, "what the model does to it again changes nothing");
@@ -174,7 +174,7 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("set/dog")).expect("room");
         image::RgbImage::new(2, 3).save(folder.path().join("set/dog/1.png")).expect("room");
         let registry = Arc::new(Registry::linked().expect("no duplicates"));
-        let set = HostDatasets::new(registry, folder.path(), Reading::new(2))
+        let set = HostDatasets::new(registry, folder.path(), SampleReading::new(2))
             .open(&serde_json::json!({"use": "imagefolder", "path": "set"}))
             .expect("it is whole");
         let sample = set.samples().next().expect("one").expect("it is whole");

@@ -6,7 +6,7 @@ use vlhub_core::{EvalCx, EvalSuite, Model, Report};
 
 use super::EvalModel;
 use crate::config::{RunConfig, SuiteConfig};
-use crate::data::dataset::{HostDatasets, Reading};
+use crate::data::dataset::{HostDatasets, SampleReading};
 use crate::data::views::ImageInput;
 use crate::failure::{Failure, Outcome};
 
@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 /// # Errors
 /// Exit status 2 with what it refuses.
 pub fn build(config: &RunConfig, suite: &SuiteConfig, image: Option<ImageInput>) -> Outcome<Box<dyn EvalSuite>> {
-    let reading = Reading { threads: config.train.workers, max_pixels: config.top.max_pixels, image };
+    let reading = SampleReading { threads: config.train.workers, max_pixels: config.top.max_pixels, image };
     let datasets = HostDatasets::new(Arc::clone(&config.registry), &config.folder, reading);
     let built = suite.chosen.config.build(&EvalCx { datasets: &datasets });
     built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))

@@ -9,12 +9,12 @@ pub static DECODED: Memory = Memory::new(1 << 30);
 #[derive(Debug)]
 pub struct Memory {
     most: u64,
-    state: Mutex<State>,
+    state: Mutex<MemoryState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct MemoryState {
     taken: u64,
     /// Tickets that were given out, and the one whose turn it is.
     tickets: u64,
@@ -24,7 +24,7 @@ struct State {
 impl Memory {
     /// So many bytes.
     pub const fn new(most: u64) -> Self {
-        Self { most, state: Mutex::new(State { taken: 0, tickets: 0, turn: 0 }), changed: Condvar::new() }
+        Self { most, state: Mutex::new(MemoryState { taken: 0, tickets: 0, turn: 0 }), changed: Condvar::new() }
     }
 
     /// Waits until `bytes` are free and takes them. More than there are in all counts as all of them. A thread takes only once at a time.

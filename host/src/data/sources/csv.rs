@@ -2,12 +2,14 @@
 //!
 //! The table is not held in memory. One pass checks it and remembers where each good row begins.
 
-use std::collections::HashMap;
+mod header;
+mod labels;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vlhub_core::{Bad, Caption, Config, Error, Extent, Picture, Raw, Result, Source, SourceCx, Want, Wants, suggest};
+use vlhub_core::{Bad, Caption, Config, Error, Extent, Picture, Raw, Result, Source, SourceCx, Want, Wants};
 use vlhub_sdk::register;
 use vlhub_sdk::schemars::JsonSchema;
 use xxhash_rust::xxh3::Xxh3;
@@ -16,6 +18,8 @@ use super::class_names::ClassNames;
 use super::picture_file;
 use super::records::Records;
 use super::tar_index::read_full;
+use header::{CsvColumns, HeaderLine};
+use labels::LabelColumn;
 
 /// A table with a column of picture files and a column of captions.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -69,14 +73,6 @@ struct CsvRow {
     label: Option<u32>,
 }
 
-/// Numbers of the columns that are read.
-#[derive(Clone, Copy, Debug)]
-struct Columns {
-    image: Option<usize>,
-    caption: Option<usize>,
-    label: Option<usize>,
-}
-
 /// An indexed table.
 #[derive(Debug)]
 pub struct CsvSource {
@@ -86,7 +82,7 @@ pub struct CsvSource {
     folder: PathBuf,
     separator: u8,
     header: Vec<String>,
-    columns: Columns,
+    columns: CsvColumns,
     rows: Vec<CsvRow>,
     classes: Vec<String>,
     problems: Vec<Bad>,
@@ -115,7 +111,7 @@ impl CsvSource {
         let header = header.into_iter().map(|name| String::from_utf8(name).ok()).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
         let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let mut problems = Vec::new();
-        let columns = Header { config, names: &header, path: &path, file: &name, separator }.columns(cx.wants, &mut problems)?;
+        let columns = HeaderLine { config, names: &header, path: &path, file: &name, separator }.columns(cx.wants, &mut problems)?;
         let mut this = Self {
             file,
             name,
@@ -131,7 +127,7 @@ impl CsvSource {
         };
         let mut hash = Xxh3::new();
         hash.update(serde_json::to_string(config).unwrap_or_default().as_bytes());
-        let mut labels = Labels::new(&this.classes);
+        let mut labels = LabelColumn::new(&this.classes);
         let most = if cx.extent == Extent::Glance { GLANCE } else { usize::MAX };
         while let Some(record) = records.read().map_err(io)?.filter(|_| this.rows.len() < most) {
             let row =
@@ -156,7 +152,7 @@ impl CsvSource {
     }
 
     /// Whether a row can be used, and its label.
-    fn check(&self, bytes: &[u8], labels: &mut Labels) -> Result<Option<u32>, (&'static str, String)> {
+    fn check(&self, bytes: &[u8], labels: &mut LabelColumn) -> Result<Option<u32>, (&'static str, String)> {
         let row = self.cells(bytes).ok_or(("not UTF-8", String::new()))?;
         if row.len() != self.header.len() {
             return Err(("ragged row", format!("it has {} columns, the header {}", row.len(), self.header.len())));
@@ -184,7 +180,7 @@ impl CsvSource {
 
     /// The cells of a record: text where they are read, empty where they are not. `None` if one that is read is not UTF-8.
     fn cells(&self, bytes: &[u8]) -> Option<Vec<String>> {
-        let Columns { image, caption, label } = self.columns;
+        let CsvColumns { image, caption, label } = self.columns;
         let is_read = |column: usize| self.wants.meta.is_read() || [image, caption, label].contains(&Some(column));
         let cell = |(column, cell): (usize, Vec<u8>)| if is_read(column) { String::from_utf8(cell).ok() } else { Some(String::new()) };
         fields(bytes, self.separator)?.into_iter().enumerate().map(cell).collect()
@@ -196,57 +192,6 @@ impl CsvSource {
     }
 }
 
-/// Class labels as they are met.
-struct Labels {
-    names: HashMap<String, u32>,
-    /// Whether names that are not known yet become classes.
-    open: bool,
-    known: u32,
-}
-
-impl Labels {
-    fn new(classes: &[String]) -> Self {
-        let names = (0..).zip(classes).map(|(number, name)| (name.clone(), number)).collect();
-        Self { names, open: classes.is_empty(), known: classes.len() as u32 }
-    }
-
-    fn of(&mut self, text: &str) -> Result<u32, String> {
-        let text = text.trim();
-        if let Some(number) = self.names.get(text) {
-            return Ok(*number);
-        }
-        match text.parse::<i64>() {
-            // A number is a label, not a name; with known classes it must be one of them.
-            Ok(number) => u32::try_from(number)
-                .ok()
-                .filter(|number| self.open || *number < self.known)
-                .ok_or_else(|| format!("`{text}` is out of range")),
-            Err(_) if text.is_empty() || text.parse::<f64>().is_ok() || text.starts_with('[') || !self.open => {
-                Err(format!("`{}` is no class", text.chars().take(40).collect::<String>()))
-            }
-            Err(_) => {
-                let number = self.names.len() as u32;
-                self.names.insert(text.to_owned(), number);
-                Ok(number)
-            }
-        }
-    }
-
-    /// Whether a class has a name by now.
-    fn has_name(&self, label: u32) -> bool {
-        label < self.known.max(self.names.len() as u32)
-    }
-
-    fn finish(self, given: Vec<String>) -> Vec<String> {
-        if !self.open {
-            return given;
-        }
-        let mut names: Vec<(u32, String)> = self.names.into_iter().map(|(name, number)| (number, name)).collect();
-        names.sort_unstable();
-        names.into_iter().map(|(_, name)| name).collect()
-    }
-}
-
 fn separator(config: &CsvConfig, path: &Path) -> Result<u8> {
     match config.separator.as_bytes() {
         [] => Ok(if path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("csv")) { b',' } else { b'\t' }),
@@ -254,74 +199,6 @@ fn separator(config: &CsvConfig, path: &Path) -> Result<u8> {
         _ => {
             Err(Error::invalid(format!("`separator` is {:?}; it must be one ASCII character, such as \"\\t\" or \",\"", config.separator)))
         }
-    }
-}
-
-/// The first line of a table, and which of its columns are read.
-struct Header<'a> {
-    config: &'a CsvConfig,
-    names: &'a [String],
-    path: &'a Path,
-    file: &'a str,
-    separator: u8,
-}
-
-impl Header<'_> {
-    fn columns(&self, wants: Wants, problems: &mut Vec<Bad>) -> Result<Columns> {
-        let names = self.names;
-        if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name) {
-            return Err(Error::invalid(format!("{}:1: column `{twice}` stands there twice", self.path.display())));
-        }
-        let CsvConfig { img_key, caption_key, label_key, .. } = self.config;
-        // The name of its class is the caption of a row when there is no column of captions.
-        let classes = caption_key.is_empty() && !label_key.is_empty();
-        let text = if classes { wants.text.min(Want::Optional) } else { wants.text };
-        let label = if classes { wants.label.max(wants.text) } else { wants.label };
-        let before = problems.len();
-        let columns = Columns {
-            image: self.find("img_key", img_key, wants.picture, "no image column", problems)?,
-            caption: self.find("caption_key", caption_key, text, "no caption column", problems)?,
-            label: self.find("label_key", label_key, label, "no label column", problems)?,
-        };
-        if let (Columns { image: None, caption: None, label: None }, Some(first)) = (columns, problems.get(before)) {
-            return Err(Error::invalid(format!("{}:1: {}", self.path.display(), first.detail)));
-        }
-        Ok(columns)
-    }
-
-    /// The number of a column, if it is read. One that is only read where it is there, and that the user has not named, may be missing; it is
-    /// noted then.
-    fn find(&self, option: &str, name: &str, want: Want, reason: &'static str, problems: &mut Vec<Bad>) -> Result<Option<usize>> {
-        if name.is_empty() && want == Want::Required {
-            return Err(Error::invalid(format!("`{option}` is empty, but {} are read", what(option))));
-        }
-        if name.is_empty() || !want.is_read() {
-            return Ok(None);
-        }
-        if let Some(at) = self.names.iter().position(|column| column == name) {
-            return Ok(Some(at));
-        }
-        let near = suggest(name, self.names.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let other = if self.separator == b'\t' { "," } else { "\\t" };
-        let hint = if self.names.len() == 1 { format!("; is another `separator` right, such as \"{other}\"?") } else { String::new() };
-        let columns = self.names.join(" ");
-        let detail = format!("`{option}` names column `{name}`, which is not there{near}{hint} columns: {columns}");
-        let defaults = CsvConfig::default();
-        let is_default = [defaults.img_key, defaults.caption_key].iter().any(|default| default == name);
-        if want == Want::Required || !is_default {
-            return Err(Error::invalid(format!("{}:1: {detail}", self.path.display())));
-        }
-        problems.push(Bad { key: self.file.to_owned(), place: format!("{}:1", self.file), reason, detail });
-        Ok(None)
-    }
-}
-
-/// What the column of an option holds.
-fn what(option: &str) -> &'static str {
-    match option {
-        "img_key" => "pictures",
-        "caption_key" => "captions",
-        _ => "class labels",
     }
 }
 

@@ -20,7 +20,7 @@ use super::python_json;
 use super::shards::{Shards, shard_paths};
 use super::tar_index::read_full;
 use crate::data::ordered::ordered;
-use index::{Entry, Shard, Span, key_of};
+use index::{SampleEntry, ShardFile, Span, key_of};
 
 /// Tar shards in the layout of WebDataset.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -65,8 +65,8 @@ impl Config<dyn Source> for WebDatasetConfig {
 /// An indexed list of shards.
 #[derive(Debug)]
 pub struct WebDataset {
-    shards: Vec<Shard>,
-    entries: Vec<Entry>,
+    shards: Vec<ShardFile>,
+    entries: Vec<SampleEntry>,
     classes: Vec<String>,
     labelled: bool,
     problems: Vec<Bad>,
@@ -172,12 +172,12 @@ impl WebDataset {
         Ok(Arc::clone(files.entry(number).or_insert_with(|| Arc::new(file))))
     }
 
-    fn bad(&self, entry: &Entry, span: Span, reason: &'static str, detail: impl Into<String>) -> Bad {
+    fn bad(&self, entry: &SampleEntry, span: Span, reason: &'static str, detail: impl Into<String>) -> Bad {
         let shard = &self.shards[entry.shard as usize].name;
         Bad { key: key_of(shard, &entry.key), place: format!("{shard}:{}", span.offset), reason, detail: detail.into() }
     }
 
-    fn bytes(&self, entry: &Entry, span: Span) -> Result<Option<Vec<u8>>, Bad> {
+    fn bytes(&self, entry: &SampleEntry, span: Span) -> Result<Option<Vec<u8>>, Bad> {
         if !span.is_there() {
             return Ok(None);
         }
@@ -190,13 +190,13 @@ impl WebDataset {
         }
     }
 
-    fn text(&self, entry: &Entry, span: Span) -> Result<Option<String>, Bad> {
+    fn text(&self, entry: &SampleEntry, span: Span) -> Result<Option<String>, Bad> {
         let Some(bytes) = self.bytes(entry, span)? else { return Ok(None) };
         String::from_utf8(bytes).map(Some).map_err(|error| self.bad(entry, span, "not UTF-8", error.utf8_error().to_string()))
     }
 
     /// Columns of the `json` member, and the captions in it.
-    fn json(&self, entry: &Entry, caption: &mut Caption) -> Result<(), Bad> {
+    fn json(&self, entry: &SampleEntry, caption: &mut Caption) -> Result<(), Bad> {
         let Some(json) = self.text(entry, entry.json)? else { return Ok(()) };
         let value = python_json::parse(&json).map_err(|error| self.bad(entry, entry.json, "bad json", error.to_string()))?;
         let object = value.as_object().ok_or_else(|| self.bad(entry, entry.json, "bad json", "it is no object"))?;
@@ -213,7 +213,7 @@ impl WebDataset {
         Ok(())
     }
 
-    fn label(&self, entry: &Entry) -> Result<Option<i64>, Bad> {
+    fn label(&self, entry: &SampleEntry) -> Result<Option<i64>, Bad> {
         let Some(text) = self.text(entry, entry.label)? else { return Ok(None) };
         let text = text.trim();
         let label = text.parse().ok().or_else(|| self.classes.iter().position(|name| name == text).map(|at| at as i64));
@@ -225,7 +225,7 @@ impl WebDataset {
     }
 
     /// The words of a sample, as far as they are wanted.
-    fn caption(&self, entry: &Entry) -> Result<Caption, Bad> {
+    fn caption(&self, entry: &SampleEntry) -> Result<Caption, Bad> {
         let Wants { text, label, meta, .. } = self.wants;
         let mut caption = Caption::default();
         if meta.is_read() || (text.is_read() && !self.json_text_key.is_empty()) {

@@ -17,7 +17,7 @@ const GLANCE: usize = 1024;
 
 /// A shard file as it was when it was indexed.
 #[derive(Debug)]
-pub(super) struct Shard {
+pub(super) struct ShardFile {
     pub path: PathBuf,
     /// For people: the file's name without its folder.
     pub name: String,
@@ -47,7 +47,7 @@ impl Span {
 
 /// One sample.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct SampleEntry {
     pub shard: u32,
     pub key: Box<[u8]>,
     pub image: Span,
@@ -58,8 +58,8 @@ pub(super) struct Entry {
 
 /// What is found in one shard.
 pub(super) struct Indexed {
-    pub shard: Shard,
-    pub entries: Vec<Entry>,
+    pub shard: ShardFile,
+    pub entries: Vec<SampleEntry>,
     pub problems: Vec<Bad>,
     pub hash: u64,
 }
@@ -102,7 +102,7 @@ impl Indexer {
         }
         let most = if self.extent == Extent::Glance { GLANCE } else { usize::MAX };
         let index = tar_index::index_members(&file, about.len(), most).map_err(io)?;
-        let shard = Shard { path: path.to_owned(), name, size: about.len(), modified: about.modified().ok() };
+        let shard = ShardFile { path: path.to_owned(), name, size: about.len(), modified: about.modified().ok() };
         let mut hash = Xxh3::new();
         for member in &index.members {
             hash.update(&member.name);
@@ -124,7 +124,7 @@ impl Indexer {
     }
 
     /// The samples of a shard that have what is wanted; the others go to `problems`.
-    fn entries(&self, shard: u32, name: &str, members: &[Member], problems: &mut Vec<Bad>) -> Vec<Entry> {
+    fn entries(&self, shard: u32, name: &str, members: &[Member], problems: &mut Vec<Bad>) -> Vec<SampleEntry> {
         let (mut groups, nameless) = group(members);
         if members.len() >= GLANCE && self.extent == Extent::Glance && groups.len() > 1 {
             // The glance may have ended within a sample.
@@ -160,10 +160,10 @@ impl Indexer {
         entries
     }
 
-    fn entry(&self, shard: u32, group: &Group, members: &[Member]) -> Entry {
+    fn entry(&self, shard: u32, group: &Group, members: &[Member]) -> SampleEntry {
         let config = &self.config;
         let span = |suffix: &str| Span::of(members, group.find([suffix]).filter(|_| !suffix.is_empty()));
-        Entry {
+        SampleEntry {
             shard,
             image: if config.image_key.is_empty() { Span::ABSENT } else { Span::of(members, group.find(config.image_key.split(';'))) },
             text: if config.json_text_key.is_empty() { span(&config.text_key) } else { Span::ABSENT },
@@ -174,7 +174,7 @@ impl Indexer {
     }
 
     /// What a sample lacks of what is wanted.
-    fn lack(&self, entry: &Entry, group: &Group, suffixes: &Suffixes<'_>) -> Option<(&'static str, String)> {
+    fn lack(&self, entry: &SampleEntry, group: &Group, suffixes: &Suffixes<'_>) -> Option<(&'static str, String)> {
         let WebDatasetConfig { image_key, text_key, json_text_key, class_key, .. } = &self.config;
         let Wants { picture, text, label, .. } = self.wants;
         let captioned =

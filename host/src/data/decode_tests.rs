@@ -1,0 +1,240 @@
+use super::*;
+use image::{ExtendedColorType, Rgb};
+
+fn picture() -> RgbImage {
+    RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 6) as u8, (y * 8) as u8, (x * y) as u8]))
+}
+
+fn encoded(format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture().write_to(&mut bytes, format).expect("memory does not fail");
+    bytes.into_inner()
+}
+
+const FORMATS: [ImageFormat; 6] =
+    [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff];
+
+fn reason(bytes: &[u8]) -> &'static str {
+    decode(bytes, MAX_PIXELS).map_or_else(|flaw| flaw.reason, |_| "none")
+}
+
+#[test]
+fn every_format_is_known_by_its_content() {
+    for format in FORMATS {
+        let image = decode(&encoded(format), MAX_PIXELS).expect("it is whole");
+        assert_eq!(image.dimensions(), (40, 30), "{format:?}");
+    }
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff] {
+        assert_eq!(decode(&encoded(format), MAX_PIXELS).expect("it is whole"), picture(), "{format:?} is lossless");
+    }
+}
+
+#[test]
+fn pixels_are_those_of_pillow() {
+    use base64::Engine as _;
+    // `tests/golden/pictures.py` wrote the file and says with which Pillow.
+    let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/pictures.json")).expect("it is there");
+    let golden: serde_json::Value = serde_json::from_slice(&golden).expect("it is JSON");
+    let bytes = |value: &serde_json::Value| base64::prelude::BASE64_STANDARD.decode(value.as_str()?).ok();
+    let cases = golden["cases"].as_object().expect("it is an object");
+    assert!(cases.len() > 20, "the golden file was cut");
+    let mut differences = Vec::new();
+    for (name, case) in cases {
+        let image = decode(&bytes(&case["file"]).expect("base64"), MAX_PIXELS);
+        match (image, bytes(&case["pixels"])) {
+            (Ok(image), Some(expected)) => {
+                assert_eq!(serde_json::json!(image.dimensions()), case["size"], "{name}");
+                let pairs = image.as_raw().iter().zip(&expected);
+                let difference = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or_default();
+                // Pillow's JPEG decoder rounds otherwise, and halves colours by another filter; every other format is lossless.
+                let allowed = if name.contains("halved") || name.contains("CMYK") {
+                    8
+                } else if name.starts_with("jpg") {
+                    3
+                } else {
+                    0
+                };
+                if difference > allowed {
+                    differences.push(format!("{name}: {difference}"));
+                }
+            }
+            (Err(flaw), None) => assert_eq!(flaw.reason, "truncated image", "{name}"),
+            (image, expected) => differences.push(format!("{name}: {:?} against {:?}", image.err(), expected.map(|bytes| bytes.len()))),
+        }
+    }
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// Mean and largest difference of two pictures' levels.
+fn distance(one: &[u8], other: &[u8]) -> (f64, u8) {
+    let off: Vec<u8> = one.iter().zip(other).map(|(a, b)| a.abs_diff(*b)).collect();
+    let sum: u64 = off.iter().map(|off| u64::from(*off)).sum();
+    (sum as f64 / off.len().max(1) as f64, off.into_iter().max().unwrap_or_default())
+}
+
+/// `tests/golden/picture_modes.py` wrote what open_clip makes of each picture; the table of the differences is documentation.
+#[test]
+fn the_table_of_picture_modes_is_what_is_so() {
+    use base64::Engine as _;
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
+    let golden = std::fs::read(folder.join("picture_modes.json")).expect("it is there");
+    let golden: serde_json::Value = serde_json::from_slice(&golden).expect("it is JSON");
+    let size = golden["size"].as_u64().expect("a size") as u32;
+    let mut page = format!(
+        "# Pixels by the mode of a picture\n\nMean and largest difference, in levels of 0 to 255, of what a tower reads at {size} × {size} pixels. \
+         open_clip resizes a picture in the mode in which it comes: a CSV and the code of its README open a file as Pillow does, an image \
+         folder and WebDataset convert it to RGB first. VL Hub converts first, whatever the source, and scales 16 bits to 8. \
+         {}; the last two columns are kept by a test.\n\n\
+         | picture | Pillow's mode | open_clip: CSV against folder | ours against open_clip's folder | ours against open_clip's CSV |\n\
+         |---|---|---|---|---|\n",
+        golden["origin"].as_str().expect("a text")
+    );
+    for case in golden["cases"].as_array().expect("a list") {
+        let name = case["name"].as_str().expect("a name");
+        let bytes = |key: &str| base64::prelude::BASE64_STANDARD.decode(case[key].as_str().expect("a text")).expect("base64");
+        let image = decode(&bytes("file"), MAX_PIXELS).unwrap_or_else(|flaw| panic!("{name}: {flaw:?}"));
+        let ours = vlhub_sdk::pixels::eval_transform(&image, (size, size)).into_raw();
+        let (opened, converted) = (bytes("opened"), bytes("converted"));
+        let cell = |(mean, most): (f64, u8)| format!("{mean:.2}, {most}");
+        let (theirs, folder, csv) = (distance(&opened, &converted), distance(&ours, &converted), distance(&ours, &opened));
+        let exact = !name.contains("JPEG") && !name.contains("16-bit") && !name.contains("CMYK");
+        assert!(!exact || folder == (0.0, 0), "{name}: lossless pictures are equal to the bit: {folder:?}");
+        let mode = case["mode"].as_str().expect("a mode");
+        page += &format!("| {name} | {mode} | {} | {} | {} |\n", cell(theirs), cell(folder), cell(csv));
+    }
+    let path = folder.join("picture_modes.md");
+    if std::fs::read_to_string(&path).unwrap_or_default() != page {
+        std::fs::write(&path, page).expect("written");
+        panic!("tests/golden/picture_modes.md was stale and has been written again; commit it");
+    }
+}
+
+#[test]
+fn no_prefix_passes_for_the_whole_or_panics() {
+    for format in FORMATS {
+        let bytes = encoded(format);
+        let steps = (0..bytes.len()).step_by(37).chain([bytes.len() - 1]);
+        for length in steps {
+            match decode(&bytes[..length], MAX_PIXELS) {
+                Err(flaw) => assert_ne!(flaw.reason, "panic", "{format:?}, {length} of {}: {}", bytes.len(), flaw.detail),
+                // The last bytes of a file may be a trailer without pixels.
+                Ok(image) => {
+                    assert!(length + 16 > bytes.len() && image.dimensions() == (40, 30), "{format:?}, {length} of {}", bytes.len())
+                }
+            }
+        }
+    }
+    let jpeg = encoded(ImageFormat::Jpeg);
+    assert_eq!(reason(&jpeg[..jpeg.len() - 40]), "truncated image");
+    let png = encoded(ImageFormat::Png);
+    assert_eq!(reason(&png[..png.len() / 2]), "truncated image");
+}
+
+#[test]
+fn a_thumbnail_does_not_pass_for_the_end_of_a_jpg() {
+    let jpeg = encoded(ImageFormat::Jpeg);
+    let segment = [&[0xFF, 0xE1, 0, 6][..], &[0xFF, 0xD9, 0, 0]].concat();
+    let whole = [&jpeg[..2], &segment, &jpeg[2..]].concat();
+    assert_eq!(reason(&whole), "none");
+    assert_eq!(reason(&whole[..whole.len() - 40]), "truncated image");
+}
+
+#[test]
+fn a_jpg_of_thousands_of_scans_is_refused() {
+    let jpeg = encoded(ImageFormat::Jpeg);
+    let (head, end) = jpeg.split_at(jpeg.len() - 2);
+    let bytes = [head, &[0xFF, 0xDA].repeat(300), end].concat();
+    let flaw = decode(&bytes, MAX_PIXELS).expect_err("it costs too much");
+    assert!(flaw.detail.contains("more than 200 scans"), "{flaw:?}");
+}
+
+#[test]
+fn rubbish_in_the_middle_never_panics() {
+    use rand_core::RngCore;
+    for format in FORMATS {
+        for seed in 0..60 {
+            let mut bytes = encoded(format);
+            let mut rng = crate::data::philox::Philox::new([seed, format as u64]);
+            for _ in 0..8 {
+                let at = rng.next_u64() as usize % bytes.len();
+                bytes[at] = rng.next_u32() as u8;
+            }
+            assert_ne!(reason(&bytes), "panic", "{format:?}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_picture_says_what_it_looks_like() {
+    for (bytes, wanted, detail) in [
+        (&b""[..], "empty file", "no bytes"),
+        (b"<!DOCTYPE html><html>404</html>", "not an image", "web page"),
+        (b"\n<html>", "not an image", "web page"),
+        (b"<svg xmlns=''/>", "not an image", "SVG"),
+        (b"{\"error\": 1}", "not an image", "JSON"),
+        (b"\0\0\0\0\0\0\0\0\0", "not an image", "first bytes"),
+        (b"\x89PNG\r\n\x1a\n", "truncated image", ""),
+    ] {
+        let flaw = decode(bytes, MAX_PIXELS).expect_err("it is no picture");
+        assert_eq!(flaw.reason, wanted, "{flaw:?}");
+        assert!(flaw.detail.contains(detail), "{flaw:?}");
+    }
+}
+
+#[test]
+fn a_bomb_is_refused_by_its_header() {
+    let mut png = encoded(ImageFormat::Png);
+    png[16..20].copy_from_slice(&65_000u32.to_be_bytes());
+    png[20..24].copy_from_slice(&65_000u32.to_be_bytes());
+    let sum = crc(&png[12..29]);
+    png[29..33].copy_from_slice(&sum.to_be_bytes());
+    let mut gif = encoded(ImageFormat::Gif);
+    gif[6..10].copy_from_slice(&[0xFF; 4]);
+    let mut bmp = encoded(ImageFormat::Bmp);
+    bmp[18..22].copy_from_slice(&60_000i32.to_le_bytes());
+    bmp[22..26].copy_from_slice(&60_000i32.to_le_bytes());
+    let mut jpeg = encoded(ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).expect("a baseline frame");
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xFF; 4]);
+    for (bytes, why) in [(png, "png"), (gif, "gif"), (bmp, "bmp"), (jpeg, "jpg")] {
+        let start = std::time::Instant::now();
+        assert_eq!(reason(&bytes), "too many pixels", "{why}");
+        assert!(start.elapsed().as_millis() < 500, "{why}: {:?}", start.elapsed());
+    }
+    assert_eq!(decode(&encoded(ImageFormat::Png), 1199).expect_err("one pixel too many").reason, "too many pixels");
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+#[test]
+fn alpha_is_dropped_and_sixteen_bits_are_scaled() {
+    let png = |data: &[u8], color| {
+        let mut bytes = Cursor::new(Vec::new());
+        image::write_buffer_with_format(&mut bytes, data, 1, 1, color, ImageFormat::Png).expect("memory does not fail");
+        decode(&bytes.into_inner(), MAX_PIXELS).expect("it is whole").into_raw()
+    };
+    assert_eq!(png(&[10, 20, 30, 0], ExtendedColorType::Rgba8), [10, 20, 30], "a transparent pixel keeps its colour");
+    assert_eq!(png(&[7, 0], ExtendedColorType::La8), [7, 7, 7], "grey with alpha");
+    let sixteen: Vec<u8> = [0u16, 0x8080, 0xFFFF].iter().flat_map(|value| value.to_ne_bytes()).collect();
+    assert_eq!(png(&sixteen, ExtendedColorType::Rgb16), [0, 0x80, 0xFF], "sixteen bits");
+}
+
+#[test]
+fn a_transparent_picture_can_be_laid_on_a_colour() {
+    let mut bytes = Cursor::new(Vec::new());
+    let image = image::RgbaImage::from_raw(3, 1, vec![10, 20, 30, 0, 10, 20, 30, 255, 0, 0, 0, 128]).expect("the length is right");
+    image.write_to(&mut bytes, ImageFormat::Png).expect("memory does not fail");
+    let flat = flatten(&bytes.into_inner(), MAX_PIXELS, [255; 3]).expect("it is whole").expect("it has alpha");
+    assert_eq!(flat.into_raw(), [255, 255, 255, 10, 20, 30, 127, 127, 127]);
+    assert_eq!(flatten(&encoded(ImageFormat::Png), MAX_PIXELS, [0; 3]).expect("it is whole"), None, "nothing to lay");
+}
+
+#[test]
+fn a_panic_is_a_flaw() {
+    let flaw = guarded::<()>(|| panic!("the decoder is broken\nsecond line")).expect_err("it panicked");
+    assert_eq!((flaw.reason, flaw.detail.as_str()), ("panic", "the decoder is broken"));
+}
