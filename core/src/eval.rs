@@ -13,7 +13,7 @@ use crate::{Encoded, Error, Result, Wants};
 /// An evaluation suite: measures a model. It knows metrics, and nothing of towers, tokenizers, files or devices.
 ///
 /// ```
-/// use tch::Kind;
+/// use tch::{Kind, Tensor};
 /// use vlhub_core::{EvalSuite, Model, Report, Requires, Result};
 ///
 /// /// The mean cosine of pictures with their first texts.
@@ -29,7 +29,7 @@ use crate::{Encoded, Error, Result, Wants};
 ///     }
 ///     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
 ///         let (images, texts) = (model.images(&self.pictures, false)?.embed, model.texts(&self.texts, false)?.embed);
-///         let cosines = images.f_cosine_similarity(&texts, 1, 1e-8)?;
+///         let cosines = Tensor::f_cosine_similarity(&images, &texts, 1, 1e-8)?;
 ///         report.samples = self.pictures.len() as u64;
 ///         report.metric("agreement", cosines.f_mean(Kind::Float)?.double_value(&[]));
 ///         Ok(())
