@@ -18,7 +18,7 @@ const BAR: usize = 25;
 const UPWARDS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const RIGHTWARDS: [char; 9] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
-/// The loss curve of the run in folder `run` and a bar for the first share among the results of each suite, in lines of at most `width`
+/// The loss curve of the run in folder `run` and a bar for `top1` or the first share among the results of each suite, in lines of at most `width`
 /// characters (at least 40). Empty for a run of which nothing was recorded.
 ///
 /// # Errors
@@ -63,13 +63,13 @@ fn curve(points: &[(f64, f64)], width: usize) -> String {
     lines.join("\n")
 }
 
-/// The first result of a suite that is a share with a known chance, as a bar.
+/// `top1` of a suite, or its first result that is a share with a known chance, as a bar.
 fn bar(suite: &Evaluation, width: usize) -> Option<String> {
-    let share = |value: &f64| (0.0..=1.0).contains(value);
-    let (metric, value, chance) = suite.metrics.iter().find_map(|(metric, value)| {
-        let chance = suite.chance.get(metric).filter(|chance| share(chance) && **chance < 1.0)?;
-        share(value).then_some((metric, *value, *chance))
-    })?;
+    let is_share = |value: f64| (0.0..=1.0).contains(&value);
+    let with_chance = suite.metrics.iter().filter_map(|(metric, value)| Some((metric.as_str(), *value, *suite.chance.get(metric)?)));
+    let shares: Vec<(&str, f64, f64)> =
+        with_chance.filter(|(_, value, chance)| is_share(*value) && is_share(*chance) && *chance < 1.0).collect();
+    let (metric, value, chance) = shares.iter().find(|(metric, ..)| *metric == "top1").or(shares.first()).copied()?;
     let filled = (value * (8 * BAR) as f64).round() as usize;
     let cells: String = (0..BAR).map(|at| RIGHTWARDS[filled.saturating_sub(8 * at).min(8)]).collect();
     let said = format!("{:>5.1} % (chance {:.1} %)", 100.0 * value, 100.0 * chance);
@@ -139,5 +139,9 @@ mod tests {
         assert!(picture.contains(" 50.0 % (chance 4.2 %)") && picture.matches('█').count() == 12, "{picture}");
         assert_eq!(draw(&data, 40), "unseen top1: 50.0 % (chance 4.2 %)", "a narrow terminal has no room for a bar");
         assert!(bar(&suite("mean_rank", 1.0, 256.5), 80).is_none(), "a rank is no share");
+        let mut both = suite("mean_per_class_recall", 0.25, 0.042);
+        both.metrics.insert("top1".into(), 0.5);
+        both.chance.insert("top1".into(), 0.042);
+        assert!(bar(&both, 40).is_some_and(|line| line.starts_with("unseen top1: 50.0 %")), "what a suite is best known by");
     }
 }
