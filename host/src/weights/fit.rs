@@ -6,7 +6,7 @@ use tch::Tensor;
 use vlhub_core::{InputSpec, Modality};
 
 use super::names::{Tensors, translate};
-use super::resize::{Picture, resize};
+use super::resize::{PictureSize, resize};
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
@@ -41,7 +41,7 @@ pub struct Fitted {
 /// # Errors
 /// Unless `partial`: the missing, unexpected and misshapen names, some of each. Nothing is changed then. A file of which nothing fits is
 /// always an error.
-pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &str, pictures: Picture) -> Outcome<Fitted> {
+pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &str, pictures: PictureSize) -> Outcome<Fitted> {
     let variables: Vec<(String, Tensor)> = towers.variables().into_iter().filter(|(name, _)| part.holds(towers, name)).collect();
     let wanted: BTreeSet<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let text = if towers.custom_text { "text." } else { "" };

@@ -27,7 +27,7 @@ pub fn locate(source: &str, base: &Path, model: &str) -> Outcome<PathBuf> {
     let failed = |why: String| Failure::new(Failure::RESUME, why);
     if let Some(published) = PublishedSource::parse(source) {
         // On this disk, every name costs nothing to look for.
-        let names = if matches!(published, Source::Folder(_)) { FILES } else { NAMES };
+        let names = if matches!(published, PublishedSource::Folder(_)) { FILES } else { NAMES };
         return published.first_of(base, names).map_err(failed);
     }
     let path = base.join(source);
