@@ -101,10 +101,12 @@ impl ImageFolder {
             }
         }
         for name in &files {
-            match is_named_like_a_picture(name) {
-                true if is_read && !classes.folders.is_empty() => listing.problems.push(stray(&root, name, "not in a class folder")),
-                true => listing.file(name.clone(), None),
-                false => listing.problems.push(stray(&root, name, "not an image file")),
+            if !is_named_like_a_picture(name) {
+                listing.problems.push(stray(&root, name, "not an image file"));
+            } else if is_read && !classes.folders.is_empty() {
+                listing.problems.push(stray(&root, name, "not in a class folder"));
+            } else {
+                listing.file(name.clone(), None);
             }
         }
         let Listing { files, mut hash, problems, .. } = listing;
@@ -234,10 +236,8 @@ impl Source for ImageFolder {
     fn read(&self, index: usize) -> Result<Raw, Bad> {
         let (label, path) = &self.files[index];
         let key = self.key(index);
-        let picture = match self.wants.picture.is_read() {
-            true => Some(Picture::Encoded(picture_file::read(&self.root.join(path), &key)?)),
-            false => None,
-        };
+        let is_read = self.wants.picture.is_read();
+        let bytes = is_read.then(|| picture_file::read(&self.root.join(path), &key)).transpose()?;
         let mut caption = Caption::default();
         if let Some(label) = label {
             if self.wants.text.is_read() {
@@ -247,7 +247,7 @@ impl Source for ImageFolder {
                 caption.labels.push(i64::from(*label));
             }
         }
-        Ok(Raw { key, picture, caption })
+        Ok(Raw { key, picture: bytes.map(Picture::Encoded), caption })
     }
 
     fn classes(&self) -> &[String] {

@@ -88,18 +88,10 @@ pub struct Index {
     pub lost_bytes: u64,
 }
 
-/// Indexes a shard of `length` bytes.
+/// Indexes a shard of `length` bytes, up to `most` plain files.
 ///
 /// # Errors
 /// Only when the file cannot be read; damage is part of the result.
-pub fn index(file: &(impl ReadAt + ?Sized), length: u64) -> io::Result<Index> {
-    index_members(file, length, usize::MAX)
-}
-
-/// [`index`], up to so many plain files.
-///
-/// # Errors
-/// As [`index`].
 pub fn index_members(file: &(impl ReadAt + ?Sized), length: u64, most: usize) -> io::Result<Index> {
     Walk { file, length, most, at: 0, found: Index::default(), pending: Pending::default(), ended: false }.run()
 }

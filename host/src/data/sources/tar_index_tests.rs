@@ -41,7 +41,7 @@ fn padded(data: &[u8]) -> Vec<u8> {
 }
 
 fn found(bytes: &[u8]) -> Index {
-    index(bytes, bytes.len() as u64).expect("memory does not fail")
+    index_members(bytes, bytes.len() as u64, usize::MAX).expect("memory does not fail")
 }
 
 fn names(index: &Index) -> Vec<String> {

@@ -148,7 +148,8 @@ impl WebDataset {
         if this.entries.is_empty() {
             let first = this.problems.first().map(|bad| format!("; the first problem is {bad}"));
             let read = format!("{wants} are read");
-            return Err(Error::invalid(format!("{count} shards hold no usable sample{}; {read}", first.unwrap_or_default())));
+            let shards = if count == 1 { "1 shard holds".to_owned() } else { format!("{count} shards hold") };
+            return Err(Error::invalid(format!("{shards} no usable sample{}; {read}", first.unwrap_or_default())));
         }
         this.labelled = !this.classes.is_empty() || this.entries.iter().any(|entry| entry.label.is_there());
         this.fingerprint = format!("webdataset:{}:{:032x}", this.entries.len(), hash.digest128());
