@@ -209,12 +209,12 @@ mod tests {
             ("clip", "vlhub-plugin-clip", None, &[][..], "the folder of a crate"),
             ("plugins/clip/", "vlhub-plugin-clip", None, &[], "as completed by a shell"),
             ("vlhub-host", "vlhub-host", None, &[], "the name of a crate"),
-            ("host/src/catalog.rs", "vlhub-host", Some("--lib"), &["names_sort_naturally"], "a file"),
+            ("host/src/data/natural.rs", "vlhub-host", Some("--lib"), &["names_sort_naturally"], "a file"),
             ("cli", "vlhub-tests", Some("--test=it"), &["cli::"], "a module of the whole product's tests"),
             ("objective::siglip", "vlhub-plugin-clip", Some("--test=conformance"), &["objective::siglip"], "the laws of a plugin"),
             ("backbone::vit_b_32::shapes", "vlhub-plugin-vit", Some("--test=conformance"), &["backbone::vit_b_32::shapes"], "of a preset"),
             ("names_sort_naturally", "vlhub-host", Some("--lib"), &["names_sort_naturally"], "a test"),
-            ("catalog::tests::names", "vlhub-host", Some("--lib"), &["names_sort_naturally"], "a part of its full name"),
+            ("natural::tests::names", "vlhub-host", Some("--lib"), &["names_sort_naturally"], "a part of its full name"),
             ("a_name_selects_the", "cargo-vlhub", Some("--bins"), &["a_name_selects_the"], "a part of the name of a program's test"),
         ] {
             let found = select(&project, name).unwrap_or_else(|stop| panic!("{why}: {}", stop.message));

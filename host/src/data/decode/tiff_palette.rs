@@ -3,13 +3,14 @@
 use std::io::Cursor;
 
 use image::{DynamicImage, RgbImage};
+use tiff::TiffError;
 use tiff::decoder::ifd::Value;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
-use tiff::{ColorType, TiffError};
 
-/// The tag that says what samples mean, and its value for grey levels.
+/// The tag that says what samples mean, and its values for places in a palette and for grey levels.
 const PHOTOMETRIC: u16 = 262;
+const PALETTE: u16 = 3;
 const BLACK_IS_ZERO: u16 = 1;
 
 /// The first page of a TIFF file, if its pixels are places in a palette of 256 colours. `allowed` looks at its width and height before anything
@@ -21,7 +22,10 @@ pub(super) fn decode<E: From<TiffError>>(bytes: &[u8], allowed: impl FnOnce(u32,
     let mut limits = Limits::default();
     limits.ifd_value_size = 1 << 20;
     let mut decoder = Decoder::new(Cursor::new(bytes))?.with_limits(limits.clone());
-    if decoder.colortype()? != ColorType::Palette(8) {
+    // The decoder gives no colour type to palettes, so it is asked for the tags.
+    let photometric = decoder.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation)?;
+    let bits = decoder.find_tag_unsigned_vec::<u16>(Tag::BitsPerSample)?;
+    if photometric != Some(PALETTE) || bits.as_deref() != Some(&[8][..]) {
         return Ok(None);
     }
     let (width, height) = decoder.dimensions()?;
