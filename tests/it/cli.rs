@@ -29,7 +29,7 @@ fn every_problem_of_a_run_file_comes_in_one_report_with_its_line() {
         (7, "`clip` is of kind objective, not backbone", "a plugin of another kind"),
         (8, "did you mean `train`?", "a misspelt table"),
         (11, "invalid value", "a negative count"),
-        (12, "did you mean `webdataset`?", "an unknown source"),
+        (13, "did you mean `webdataset`?", "an unknown source"),
         (16, "`soon` is no time", "a bad time"),
         (17, "cannot be a key", "a dot in a key"),
     ] {
@@ -297,6 +297,9 @@ fn embed_writes_unit_rows_of_images_and_texts() {
     }
     std::fs::write(folder.path().join("pictures/two.png"), b"<html>not a picture</html>").expect("written");
     let bad = run(folder.path(), &["embed", "--model", "run.toml", "--images", "pictures", "--out", "e.safetensors"]);
-    assert_eq!(bad.code, 3, "{}", bad.err);
-    assert!(bad.err.contains("two.png"), "{}", bad.err);
+    assert_eq!(bad.code, 0, "the good one is embedded: {}", bad.err);
+    assert!(bad.err.contains("two.png"), "and the bad one listed: {}", bad.err);
+    std::fs::remove_file(folder.path().join("pictures/one.png")).expect("it was there");
+    let none = run(folder.path(), &["embed", "--model", "run.toml", "--images", "pictures", "--out", "e.safetensors"]);
+    assert_eq!(none.code, 3, "no picture can be used: {}", none.err);
 }
