@@ -148,11 +148,7 @@ impl RunConfig {
     pub fn of(document: &Document, registry: &Registry) -> Outcome<Self> {
         Self::resolve(document, registry).map_err(|list| {
             let problems = Problems::found(document, list);
-            let mut failure = problems.failure().unwrap_or_else(|| crate::failure::Failure::usage("the run file cannot be read"));
-            if document.is_of_an_older_run() {
-                failure.message += "\n  this run was made before its options said where its relative paths start; say it: `folder=PATH`";
-            }
-            failure
+            problems.failure().unwrap_or_else(|| crate::failure::Failure::usage("the run file cannot be read"))
         })
     }
 

@@ -100,6 +100,9 @@ impl<'a> Problems<'a> {
         for problem in &self.list {
             text += &format!("\n  {:place$}  {:key$}  {}", problem.place, problem.key, problem.message);
         }
+        if self.document.is_of_an_older_run() {
+            text += "\n  this run was made before its options said where its relative paths start; say it: `folder=PATH`";
+        }
         Some(Failure::usage(text))
     }
 }

@@ -82,8 +82,6 @@ pub struct LoadedWeights {
     pub path: PathBuf,
     /// Which weights of the file they are.
     pub set: WeightSet,
-    /// `logit_scale` of the file: models without an objective have no place for it.
-    pub scale: Option<Tensor>,
     /// What the weights say of themselves and the model is not.
     pub differences: Vec<Difference>,
 }
@@ -115,8 +113,7 @@ pub fn load(config: &RunConfig, towers: &Towers, weights: &NamedWeights<'_>) -> 
     }
     let differences = claims::differences(&claims, config, towers, weights.part);
     claims::check(&differences, weights.file, partial || weights.lenient)?;
-    let scale = tensors.get("logit_scale").map(|found| found.tensor.shallow_clone());
-    Ok(LoadedWeights { fitted, path: file.path, set, scale, differences })
+    Ok(LoadedWeights { fitted, path: file.path, set, differences })
 }
 
 /// Says which weights of a file are taken, where that is a choice.

@@ -42,7 +42,7 @@ pub struct Session {
 impl Session {
     /// The logit scale of the weights that were loaded.
     pub fn logit_scale(&self) -> Option<&Tensor> {
-        self.loaded.first().and_then(|loaded| loaded.scale.as_ref())
+        self.loaded.first().and_then(|loaded| loaded.fitted.scale.as_ref())
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Fitted {
     pub unexpected: Vec<String>,
     /// Position embeddings that were brought to another size: name, and from what to what.
     pub resized: Vec<(String, String)>,
+    /// `logit_scale` of the file: models without an objective have no place for it.
+    pub scale: Option<Tensor>,
 }
 
 /// Copies a file's tensors into the model. `pictures` is what the weights say of the height and width of their pictures.
@@ -50,7 +52,8 @@ pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &s
         InputSpec::Image { size, .. } => Some(size),
         InputSpec::Text { .. } => None,
     });
-    let mut fitted = Fitted { names, ..Fitted::default() };
+    let scale = file.get("logit_scale").map(|found| found.tensor.shallow_clone());
+    let mut fitted = Fitted { names, scale, ..Fitted::default() };
     let mut copies = Vec::new();
     let mut misshapen = Vec::new();
     for (name, variable) in &variables {
