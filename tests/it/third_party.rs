@@ -103,12 +103,6 @@ fn output(program: &Path, args: &[&str]) -> String {
     said.into_owned()
 }
 
-/// The file without an extension: a program, next to its `.d`.
-#[track_caller]
-fn program(files: &[PathBuf]) -> &Path {
-    files.iter().find(|file| file.extension().is_none()).expect("a program was built")
-}
-
 /// The library among the files that a build has made of a target.
 #[track_caller]
 fn library(messages: &str, target: &str) -> String {

@@ -90,8 +90,7 @@ fn nothing_fits(all: &[Plugin], filter: &[String]) -> Failure {
         let names: Vec<&str> = families.iter().map(|family| family.general.name.as_str()).collect();
         format!("{kind}: {}", names.join(" "))
     };
-    let known: Vec<String> =
-        Registry::KINDS.iter().filter(|kind| all.iter().any(|plugin| plugin.kind == ***kind)).map(|kind| general(kind)).collect();
+    let known: Vec<String> = Registry::KINDS.iter().filter(|kind| all.iter().any(|plugin| plugin.kind == ***kind)).map(general).collect();
     let names: Vec<&str> = all.iter().map(|plugin| plugin.name.as_str()).collect();
     let hint = vlhub_core::suggest(&filter, names.into_iter().chain(Registry::KINDS.iter().copied()));
     let hint = hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();

@@ -39,13 +39,13 @@ pub fn read_safetensors(path: &Path) -> vlhub_core::Result<Vec<(String, Tensor)>
 ///
 /// # Errors
 /// As [`read_safetensors`].
-pub fn read_with_metadata(path: &Path) -> vlhub_core::Result<(Vec<(String, Tensor)>, BTreeMap<String, String>)> {
+pub fn read_with_metadata(path: &Path) -> vlhub_core::Result<SafetensorsContent> {
     let refused = |why: String| Error::invalid(format!("{}: not a valid safetensors file: {why}", path.display()));
     of_ours(&ByteSource::open(path)?).map_err(refused)
 }
 
 /// The tensors, sorted by name, and the metadata of a file of ours, or of one that was named as such: as large as it is.
-pub(crate) fn of_ours(source: &ByteSource<'_>) -> Checked<(Vec<(String, Tensor)>, BTreeMap<String, String>)> {
+pub(crate) fn of_ours(source: &ByteSource<'_>) -> Checked<SafetensorsContent> {
     let limits = Limits { bytes: u64::MAX, ..Limits::default() };
     read(source, &mut Budget::new(&limits))
 }
@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Header {
 }
 
 /// Tensors by name, and the metadata of the header.
-pub(crate) type SafetensorsContent = (Vec<(String, Tensor)>, BTreeMap<String, String>);
+pub type SafetensorsContent = (Vec<(String, Tensor)>, BTreeMap<String, String>);
 
 /// The header, and the byte at which the data begins.
 fn header(source: &ByteSource<'_>, budget: &Budget<'_>) -> Checked<(Header, u64)> {

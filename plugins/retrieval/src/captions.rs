@@ -48,7 +48,8 @@ mod tests {
     #[test]
     fn one_text_may_stand_for_several_captions() {
         use Layout::{Json, Lines, List, One};
-        let cases: [(&[&str], bool, &[&str], Layout, &str); 11] = [
+        type Case = (&'static [&'static str], bool, &'static [&'static str], Layout, &'static str);
+        let cases: [Case; 11] = [
             (&["a dog"], true, &["a dog"], One, "one"),
             (&["a dog\n"], true, &["a dog\n"], One, "a line end after the only line"),
             (&["a dog\na cat\r\n\r\nan owl\n"], true, &["a dog", "a cat", "an owl"], Lines, "lines, one of them blank"),

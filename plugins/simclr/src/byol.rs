@@ -13,8 +13,8 @@ use crate::views::{self, On};
 /// Bootstrap your own latent: predicts what a moving average of the run makes of the other view of each picture (BYOL, Grill et al., 2020, arXiv 2006.07733).
 ///
 /// The image tower, a projector and a predictor see one view; the average of the tower and of the projector sees the other, and nothing
-/// flows back into it. With unit predictions p and unit targets t of the views a and b, the loss is the mean over pictures of `‖p_a − t_b‖²
-/// + ‖p_b − t_a‖²`, that is `(2 − 2 cos) + (2 − 2 cos)`, 0 to 8: both ways are added, as in the paper. The log shows as `spread` how far
+/// flows back into it. With unit predictions p and unit targets t of the views a and b, the loss is the mean over pictures of
+/// `‖p_a − t_b‖² + ‖p_b − t_a‖²`, that is `(2 − 2 cos) + (2 − 2 cos)`, 0 to 8: both ways are added, as in the paper. The log shows as `spread` how far
 /// apart the targets of different pictures lie: 1 minus the squared length of their mean, 0 when all are one point. A batch has at least 2
 /// pictures.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -80,7 +80,8 @@ pub fn repeats(config: &SourceOptions, folder: &Path) -> Verdict {
 
 /// What is required is there in every sample that is not refused. A source that has none of it says so when it is opened.
 pub fn required(config: &SourceOptions, folder: &Path) -> Verdict {
-    let asks: [(&str, Wants, fn(&Raw) -> bool); 3] = [
+    type Ask = (&'static str, Wants, fn(&Raw) -> bool);
+    let asks: [Ask; 3] = [
         ("picture", Wants::NOTHING.picture(Want::Required), |raw| raw.picture.is_some()),
         ("caption", Wants::NOTHING.text(Want::Required), |raw| raw.caption.texts.iter().any(|text| !text.trim().is_empty())),
         ("label", Wants::NOTHING.label(Want::Required), |raw| !raw.caption.labels.is_empty()),
