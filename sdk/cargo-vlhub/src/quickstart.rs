@@ -23,8 +23,8 @@ pub struct Args {
 /// `cargo vlhub quickstart`.
 pub fn run(args: &Args) -> Outcome {
     let project = Project::checkout("quickstart")?;
-    let meanwhile = if setup::is_there(&project) { None } else { Meanwhile::start(&project) };
-    let set_up = setup::ensure(&project);
+    let mut meanwhile = None;
+    let set_up = setup::ensure_and(&project, || meanwhile = Meanwhile::start(&project));
     drop(meanwhile);
     set_up?;
     println!("building (the first time takes some minutes: libtorch's wrapper is C++)");

@@ -32,7 +32,7 @@ pub struct Found {
 /// `cargo vlhub setup`.
 pub fn run(args: &Args) -> Outcome {
     let project = Project::here()?;
-    let found = obtain(args, project.as_ref())?;
+    let found = obtain(args, project.as_ref(), || {})?;
     println!("libtorch {TORCH}: {} ({})", found.root.display(), found.origin);
     match &project {
         Some(project) => {
@@ -48,20 +48,21 @@ pub fn run(args: &Args) -> Outcome {
 
 /// What every command does that is going to build.
 pub fn ensure(project: &Project) -> Outcome {
-    let found = obtain(&Args::default(), Some(project))?;
+    ensure_and(project, || {})
+}
+
+/// [`ensure`]; where libtorch has to be fetched, `before_fetch` is called first.
+pub fn ensure_and(project: &Project, before_fetch: impl FnOnce()) -> Outcome {
+    let found = obtain(&Args::default(), Some(project), before_fetch)?;
     link(&project.link(), &found.root)
 }
 
-/// Whether [`ensure`] would find a libtorch and fetch none.
-pub fn is_there(project: &Project) -> bool {
-    !matches!(search(&Args::default(), Some(project)), Ok(None))
-}
-
-fn obtain(args: &Args, project: Option<&Project>) -> Outcome<Found> {
+fn obtain(args: &Args, project: Option<&Project>, before_fetch: impl FnOnce()) -> Outcome<Found> {
     if let Some(found) = search(args, project)? {
         probe::verify(&found.root.join("lib"))?;
         return Ok(found);
     }
+    before_fetch();
     let variant = if args.cuda { Variant::Cuda } else { Variant::Slim };
     Ok(Found { root: fetch::fetch(variant, &paths::cache()?, args.force)?, origin: "fetched" })
 }
