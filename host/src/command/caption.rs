@@ -23,7 +23,7 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
     let chosen = choose(shared, asked)?;
     let device = crate::device::device(args.device.as_deref().unwrap_or(&chosen.config.top.device))?;
     let session = chosen.build(device, true)?;
-    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
+    let model = EvalModel::of_session(&session, &[]);
     if model.skills().captioner.is_none() {
         let named =
             [&args.model, &args.checkpoint].into_iter().flatten().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" with ");

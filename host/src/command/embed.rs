@@ -36,7 +36,7 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
     let device = crate::device::device(args.device.as_deref().unwrap_or(&config.top.device))?;
     let session = chosen.build(device, args.texts.is_some())?;
     let logit_scale = session.logit_scale().map(Tensor::shallow_clone);
-    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names: &[] };
+    let model = EvalModel::of_session(&session, &[]);
     let mut out: Vec<(String, Tensor)> = Vec::new();
     let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);
     let mut pictures = NamedPictures::find(&args.images, session.towers.pictures, max_pixels)?;

@@ -37,7 +37,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     }
     let of_checkpoint = loaded.map(|path| class_names::of_checkpoint(path)).unwrap_or_default();
     let class_names = if of_checkpoint.is_empty() { &config.top.class_names } else { &of_checkpoint };
-    let model = EvalModel { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names };
+    let model = EvalModel::of_session(&session, class_names);
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
         let built = suites::build(&config, suite, session.towers.pictures)?;

@@ -251,15 +251,20 @@ pub fn to_toml(tree: &Map<String, Value>) -> String {
     toml::to_string_pretty(&clean).unwrap_or_else(|_| clean.to_string())
 }
 
-/// Every option of a tree by its dotted path.
+/// Every option of a tree by its dotted path, as a text.
 pub fn flat(tree: &Map<String, Value>) -> BTreeMap<String, String> {
-    fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, String>) {
+    let text = |value: Value| if let Value::String(text) = value { text } else { value.to_string() };
+    leaves(tree).into_iter().map(|(path, value)| (path, text(value))).collect()
+}
+
+/// Every option of a tree by its dotted path; lists are values.
+pub fn leaves(tree: &Map<String, Value>) -> BTreeMap<String, Value> {
+    fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
         match value {
             Value::Object(map) => {
                 map.iter().for_each(|(key, value)| walk(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out));
             }
-            Value::String(text) => drop(out.insert(path.to_owned(), text.clone())),
-            other => drop(out.insert(path.to_owned(), other.to_string())),
+            other => drop(out.insert(path.to_owned(), other.clone())),
         }
     }
     let mut out = BTreeMap::new();

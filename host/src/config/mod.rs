@@ -152,6 +152,11 @@ impl RunConfig {
         })
     }
 
+    /// The options of the image and of the text backbone.
+    pub fn backbones(&self) -> [Option<&dyn Config<dyn Backbone>>; 2] {
+        [&self.image, &self.text].map(|tower| tower.as_ref().map(|tower| tower.chosen.config.as_ref()))
+    }
+
     /// The complete options as TOML.
     pub fn to_toml(&self) -> String {
         document::to_toml(&self.resolved)

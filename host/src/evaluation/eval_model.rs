@@ -12,6 +12,7 @@ use crate::data::batch::{PixelRows, TokenRows};
 use crate::data::tokens::Tokenizer;
 use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
+use crate::session::Session;
 
 /// Towers with their preprocessing.
 #[derive(Debug)]
@@ -26,7 +27,12 @@ pub struct EvalModel<'a> {
     pub class_names: &'a [String],
 }
 
-impl EvalModel<'_> {
+impl<'a> EvalModel<'a> {
+    /// The model that was built, whose supervised head has these classes.
+    pub fn of_session(session: &'a Session, class_names: &'a [String]) -> Self {
+        Self { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names }
+    }
+
     fn device(&self) -> Device {
         self.towers.vars.device()
     }

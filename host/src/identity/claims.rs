@@ -32,12 +32,12 @@ pub struct Claims {
     pub description: Description,
 }
 
-/// Everything that weights say of themselves: those that a run checkpoint, the metadata of a converted file, files beside the weights, an
+/// Everything that weights say of themselves: what the checkpoint of the `run` that they are part of, the metadata of a converted file, files beside the weights, an
 /// archive of OpenAI's, or a published tag tell.
-pub fn of_weights(file: &WeightFile, tag: Option<&Pretrained>, registry: &Registry) -> Vec<Claims> {
+pub fn of_weights(file: &WeightFile, run: Option<&RunCheckpoint>, tag: Option<&Pretrained>, registry: &Registry) -> Vec<Claims> {
     let path = file.path.display();
     let mut all = Vec::new();
-    if let Ok(Some(run)) = RunCheckpoint::of(&file.path) {
+    if let Some(run) = run {
         let model = run.model();
         all.push(Claims { source: format!("the run's checkpoint `{}`", run.folder.display()), description: of_document(&model, registry) });
     }

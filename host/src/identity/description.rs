@@ -7,7 +7,7 @@ use tch::Device;
 use vlhub_core::InputSpec;
 
 use crate::config::RunConfig;
-use crate::config::document::OF_MODEL;
+use crate::config::document::{OF_MODEL, leaves};
 use crate::config::sections::TowerOptions;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
@@ -60,7 +60,7 @@ pub fn of_model(config: &RunConfig, towers: &Towers) -> Description {
 /// # Errors
 /// Whatever a backbone refuses.
 pub fn on_paper(config: &RunConfig) -> Outcome<Description> {
-    let [image, text] = [&config.image, &config.text].map(|tower| tower.as_ref().map(|tower| tower.chosen.config.as_ref()));
+    let [image, text] = config.backbones();
     let built = vlhub_torch_ext::on_paper(|| {
         Towers::build(Device::Cpu, config.top.embed, config.top.custom_text, image, text).map(|towers| of_model(config, &towers))
     });
@@ -68,18 +68,9 @@ pub fn on_paper(config: &RunConfig) -> Outcome<Description> {
     Ok(description?)
 }
 
-/// Every option of a tree by its dotted path.
+/// Every option of a tree that has a value.
 pub fn of_tree(tree: &Map<String, Value>) -> Description {
-    fn walk(path: &str, value: &Value, out: &mut Description) {
-        match value {
-            Value::Object(map) => {
-                map.iter().for_each(|(key, value)| walk(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out));
-            }
-            Value::Null => {}
-            other => drop(out.insert(path.to_owned(), other.clone())),
-        }
-    }
-    let mut out = Description::new();
-    walk("", &Value::Object(tree.clone()), &mut out);
-    out
+    let mut options = leaves(tree);
+    options.retain(|_, value| !value.is_null());
+    options
 }

@@ -96,7 +96,7 @@ pub fn load(config: &RunConfig, towers: &Towers, weights: &NamedWeights<'_>) -> 
     let wanted = weights.choice.map_or(PartChoice::Any, PartChoice::Set);
     let mut file = formats::read_part(weights.file, wanted, &formats::Limits::default()).map_err(|error| refused(error.to_string()))?;
     let run = RunCheckpoint::of(&file.path)?;
-    let mut claims = claims::of_weights(&file, weights.tag, &crate::libraries::registry(&[])?);
+    let mut claims = claims::of_weights(&file, run.as_ref(), weights.tag, &config.registry);
     let converted = file.extras.metadata.get(METADATA_WEIGHTS).and_then(|name| WeightSet::parse(name));
     let selected = which::take(&mut file, weights.choice, run.map(|run| run.measured), converted)
         .map_err(|why| refused(format!("the weights `{}`: {why}", weights.file.display())))?;

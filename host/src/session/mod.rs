@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tch::{Device, Tensor};
 use vlhub_core::{Modality, ObjectiveCx, Teacher, Weights};
 
-use crate::config::{RunConfig, TeacherConfig, TowerConfig};
+use crate::config::{RunConfig, TowerConfig};
 use crate::data::tokens::Tokenizer;
 use crate::engine::lora::Adapter;
 use crate::engine::readonly::{self, ReadOnly};
@@ -46,20 +46,10 @@ impl Session {
     }
 }
 
-/// Builds what a run file names, to be used. The same seed gives the same initial weights.
+/// Builds what a run file names, to be trained: with the towers that objectives only read. The same seed gives the same initial weights.
 ///
 /// # Errors
-/// Whatever a plugin refuses, an unreadable tokenizer, or weights that do not fit.
-pub fn build(config: &RunConfig, device: Device) -> Outcome<Session> {
-    let mut session = build_without_tokenizer(config, device)?;
-    session.tokenizer = tokenizer(config, &session.towers)?;
-    Ok(session)
-}
-
-/// [`build`], to be trained: with the towers that objectives only read.
-///
-/// # Errors
-/// As [`build`]; teachers that read other batches.
+/// Whatever a plugin refuses, an unreadable tokenizer, weights that do not fit, or teachers that read other batches.
 pub fn build_for_training(config: &RunConfig, device: Device) -> Outcome<Trainable> {
     let teachers = config.teachers.iter().map(|teacher| teachers::load(teacher, device)).collect::<Outcome<Vec<_>>>()?;
     let about: Vec<Teacher> = teachers.iter().map(|(about, _)| about.clone()).collect();
@@ -94,7 +84,7 @@ fn towers_of(config: &RunConfig) -> impl Iterator<Item = (Modality, &TowerConfig
     [(Modality::Image, &config.image), (Modality::Text, &config.text)].into_iter().filter_map(|(of, tower)| Some((of, tower.as_ref()?)))
 }
 
-/// [`build_without_tokenizer`] without weights: for shapes.
+/// Towers and objectives without weights: for shapes.
 pub(crate) fn on_shapes(config: &RunConfig) -> Outcome<Session> {
     build_weightless(config, Device::Cpu, &[])
 }
@@ -105,18 +95,11 @@ pub(crate) fn with_teachers(config: &RunConfig, teachers: &[Teacher]) -> Outcome
     build_weightless(config, Device::Cpu, teachers)
 }
 
-/// [`build`] for towers that are given token ids.
+/// Builds a model to be used, with its weights and without its tokenizer. Its objectives are told of these teachers; without them, of those that
+/// `config` names.
 ///
 /// # Errors
-/// As [`build`].
-pub fn build_without_tokenizer(config: &RunConfig, device: Device) -> Outcome<Session> {
-    build_trained(config, device, None)
-}
-
-/// [`build_without_tokenizer`] for a model whose objectives are told of these teachers; without them, of those that `config` names.
-///
-/// # Errors
-/// As [`build`].
+/// Whatever a plugin refuses, or weights that do not fit.
 pub fn build_trained(config: &RunConfig, device: Device, teachers: Option<&[Teacher]>) -> Outcome<Session> {
     let teachers = teachers.map_or_else(|| sketched_teachers(config), |teachers| Ok(teachers.to_vec()))?;
     let mut session = build_weightless(config, device, &teachers)?;
@@ -126,11 +109,7 @@ pub fn build_trained(config: &RunConfig, device: Device, teachers: Option<&[Teac
 
 /// Teachers as objectives are told of them, without their weights: a trained model needs no more.
 fn sketched_teachers(config: &RunConfig) -> Outcome<Vec<Teacher>> {
-    let sketch = |teacher: &TeacherConfig| {
-        let sketched = vlhub_torch_ext::on_paper(|| on_shapes(&teacher.config).map(|session| teachers::describe(teacher, &session)));
-        sketched.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
-    };
-    config.teachers.iter().map(sketch).collect()
+    config.teachers.iter().map(|teacher| Ok(teachers::describe(teacher, &on_paper(&teacher.config)?))).collect()
 }
 
 /// Towers and objectives of a run without memory: to ask them what they are.
@@ -142,8 +121,7 @@ fn on_paper(config: &RunConfig) -> Outcome<Session> {
 
 fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) -> Outcome<Session> {
     tch::manual_seed(config.top.seed as i64);
-    let image = config.image.as_ref().map(|tower| tower.chosen.config.as_ref());
-    let text = config.text.as_ref().map(|tower| tower.chosen.config.as_ref());
+    let [image, text] = config.backbones();
     let mut towers = Towers::build(device, config.top.embed, config.top.custom_text, image, text)?;
     towers.pictures = views::image_input(config, &towers);
     for (net, tower) in [(&mut towers.image, &config.image), (&mut towers.text, &config.text)] {

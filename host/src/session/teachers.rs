@@ -31,7 +31,7 @@ pub(super) fn describe(teacher: &TeacherConfig, session: &Session) -> Teacher {
 
 /// A copy of the towers that begins where they begin.
 pub(super) fn average(config: &RunConfig, towers: &Towers) -> Outcome<Towers> {
-    let [image, text] = [&config.image, &config.text].map(|tower| tower.as_ref().map(|tower| tower.chosen.config.as_ref()));
+    let [image, text] = config.backbones();
     let mut copy = Towers::build(towers.vars.device(), towers.embed, towers.custom_text, image, text)?;
     for (net, tower) in [(&mut copy.image, &config.image), (&mut copy.text, &config.text)] {
         if let (Some(net), Some(tower)) = (net, tower) {

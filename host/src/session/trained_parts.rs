@@ -41,7 +41,7 @@ pub fn early_warnings(config: &RunConfig) -> Vec<String> {
         return Vec::new();
     }
     let warnings = || -> Outcome<Vec<String>> {
-        let [image, text] = [&config.image, &config.text].map(|tower| tower.as_ref().map(|tower| tower.chosen.config.as_ref()));
+        let [image, text] = config.backbones();
         let mut towers = Towers::build(Device::Cpu, config.top.embed, config.top.custom_text, image, text)?;
         freeze(config, &mut towers)?;
         adapt(config, &mut towers)?;

@@ -110,12 +110,12 @@ fn a_warning_names_the_tower_where_chunks_are_normalised_by_themselves() {
 
 #[test]
 fn statistics_that_nothing_has_set_are_told_where_they_are_to_stay() {
-    let session = crate::session::build_without_tokenizer(&config("freeze_bn_stats = \"all\"", ""), Device::Cpu).expect("it builds");
+    let session = crate::session::build_trained(&config("freeze_bn_stats = \"all\"", ""), Device::Cpu, None).expect("it builds");
     let said = batch_norm::unset(&session.towers).join("\n");
     assert!(said.contains("13 of 13 running statistics") && said.contains("backbone.image.init"), "{said}");
     fill(&session.towers);
     assert_eq!(batch_norm::unset(&session.towers), Vec::<String>::new());
-    let open = crate::session::build_without_tokenizer(&config("", ""), Device::Cpu).expect("it builds");
+    let open = crate::session::build_trained(&config("", ""), Device::Cpu, None).expect("it builds");
     assert_eq!(batch_norm::unset(&open.towers), Vec::<String>::new(), "they will be set by training");
 }
 
@@ -127,7 +127,7 @@ fn running_statistics_stay_where_they_are_asked_to() {
         ("unlocked = 2\nfreeze_bn_stats = true", false, true),
         ("unlocked = 2\nfreeze_bn_stats = \"all\"", false, false),
     ] {
-        let session = crate::session::build_without_tokenizer(&config(options, ""), Device::Cpu).expect("it builds");
+        let session = crate::session::build_trained(&config(options, ""), Device::Cpu, None).expect("it builds");
         let mean = |layer: &str| session.towers.vars.variables()[&format!("{layer}.running_mean")].copy();
         let before = (mean(locked), mean(open));
         let seeds = Seeds { step: 1, offset: 0 };

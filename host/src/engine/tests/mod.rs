@@ -52,7 +52,7 @@ fn golden() -> Tensors {
 fn engine(extra: &str, optimizer: OptimizerConfig, add: impl FnOnce(&mut Towers) -> Vec<Term>) -> Engine {
     let document = Document::parse(&format!("{TINY}{extra}"), "test", PathBuf::from(".")).expect("it is TOML");
     let config = RunConfig::of(&document, &Registry::linked().expect("no duplicates")).expect("it is right");
-    let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
+    let mut session = crate::session::build_trained(&config, Device::Cpu, None).expect("it builds");
     session.terms.extend(add(&mut session.towers));
     let optimizer = Optimizer::new(optimizer, crate::session::parameters::trained(&session.towers, &[]));
     alone(session, optimizer, GradCacheConfig::default())
@@ -181,7 +181,7 @@ fn chunks_of_any_size_give_the_gradients_of_the_plain_step_with_dropout_on() {
     let run = |cache: GradCacheConfig| {
         let parsed = Document::parse(&format!("{document}{EVERYTHING}"), "test", PathBuf::from(".")).expect("it is TOML");
         let config = RunConfig::of(&parsed, &Registry::linked().expect("no duplicates")).expect("it is right");
-        let mut session = crate::session::build_without_tokenizer(&config, Device::Cpu).expect("it builds");
+        let mut session = crate::session::build_trained(&config, Device::Cpu, None).expect("it builds");
         session.terms.extend(words(&session.towers));
         let optimizer = Optimizer::new(OptimizerConfig::default(), crate::session::parameters::trained(&session.towers, &[]));
         let mut engine = alone(session, optimizer, cache);
