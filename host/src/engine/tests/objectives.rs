@@ -50,12 +50,18 @@ fn config(objectives: &str) -> RunConfig {
 fn fill(towers: &Towers, first: i64) {
     let _no_grad = tch::no_grad_guard();
     for (place, (name, mut tensor)) in towers.variables().into_iter().enumerate() {
-        if !tensor.is_floating_point() || name.ends_with(".queue") {
+        if !tensor.is_floating_point() {
+            continue;
+        }
+        let drawn = random(&tensor.size(), first + place as i64);
+        if name.ends_with(".queue") {
+            // Directions as the objective has them, but not those that it drew from libtorch's generator.
+            tensor.copy_(&(&drawn / drawn.norm_scalaropt_dim(2.0, [1], true)));
             continue;
         }
         let gain = name.ends_with("weight") && (name.contains("ln_") || name.contains("norms."));
         let base = if gain { 1.0 } else { 0.0 };
-        tensor.copy_(&(random(&tensor.size(), first + place as i64) * 0.25 + base));
+        tensor.copy_(&(drawn * 0.25 + base));
     }
 }
 
