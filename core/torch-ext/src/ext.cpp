@@ -2,8 +2,13 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/ops/_fused_adamw.h>
 #include "guarded.h"
+#include <dlfcn.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <vector>
 
 thread_local std::string vlhub_last_error;
@@ -40,4 +45,23 @@ int vlhub_ext_deterministic(int on) {
     at::globalContext().setBenchmarkCuDNN(on == 0);
   });
 }
+
+int vlhub_ext_serial_thread() {
+  return guarded([] {
+    // The first question sets up this thread, which a later first use would do over again.
+    at::get_num_threads();
+    // OpenMP counts by thread; at::set_num_threads would change what all later threads start with.
+    auto set = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+    if (set) set(1);
+  });
+}
+
+void vlhub_ext_keep_memory() {
+#ifdef __GLIBC__
+  // glibc's highest threshold of blocks that it maps by themselves.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
 }

@@ -28,6 +28,8 @@ unsafe extern "C" {
     ) -> c_int;
     fn vlhub_ext_forget_gradient(tensor: *mut C_tensor) -> c_int;
     fn vlhub_ext_deterministic(on: c_int) -> c_int;
+    fn vlhub_ext_serial_thread() -> c_int;
+    fn vlhub_ext_keep_memory();
     fn vlhub_ext_paper_begin() -> *mut c_void;
     fn vlhub_ext_paper_end(paper: *mut c_void);
     fn vlhub_ext_multiplications() -> f64;
@@ -113,6 +115,24 @@ pub fn forget_gradient(tensor: &Tensor) -> Result<(), TchError> {
 pub fn deterministic(on: bool) -> Result<(), TchError> {
     // SAFETY: a flag by value; the shim lets no exception out.
     checked(unsafe { vlhub_ext_deterministic(c_int::from(on)) })
+}
+
+/// Lets libtorch use this thread alone for what this thread asks of it. To be called first in every thread that makes tensors beside the one
+/// that trains.
+///
+/// Otherwise each of them gets a team of OpenMP threads. GNU's OpenMP, which libtorch comes with, stops waiting actively once there are more
+/// threads in teams than cores; each of the thousand small loops of a step then begins by waking a sleeping thread, and training a small
+/// model on two cores takes 1.4 times as long.
+pub fn serial_thread() {
+    // SAFETY: no arguments; the shim lets no exception out. Where it fails, the thread works as any other, only slower.
+    let _ = unsafe { vlhub_ext_serial_thread() };
+}
+
+/// Lets the allocator keep up to 1 GiB of what is freed. A step frees what the next one asks for; given back to the system in between, every page
+/// is cleared and mapped anew (a seventh of a small model's step on the CPU). Does nothing where the C library is not GNU's.
+pub fn keep_memory() {
+    // SAFETY: no arguments; two settings of the C library, which may be made at any time.
+    unsafe { vlhub_ext_keep_memory() }
 }
 
 /// Runs `work` with shapes alone: tensors that it makes on a device have no memory and no numbers, so a model of any size is built and run

@@ -195,6 +195,8 @@ impl Drop for Stream {
 
 fn work(shared: &SharedLoader, queue: &Receiver<Job>, finished: &Sender<(u64, Done)>, stop: &AtomicBool) {
     let stopped = || stop.load(Ordering::Relaxed);
+    // The last row of a batch makes its tensors here.
+    vlhub_torch_ext::serial_thread();
     while let Ok(Job { batch, slot }) = queue.recv() {
         if stopped() {
             return;

@@ -85,6 +85,7 @@ impl<'a> Training<'a> {
         if config.train.torch_threads > 0 {
             tch::set_num_threads(config.train.torch_threads);
         }
+        vlhub_torch_ext::keep_memory();
         vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
         let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
             session::build_for_training(config, device)?;
