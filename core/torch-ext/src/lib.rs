@@ -199,6 +199,19 @@ mod tests {
     }
 
     #[test]
+    fn a_serial_thread_is_alone_and_no_other_thread_is() {
+        // Whatever machine this runs on, two threads may be asked for.
+        let asked_for = || std::thread::spawn(tch::get_num_threads).join().expect("it ends");
+        tch::set_num_threads(2);
+        let serial = std::thread::spawn(|| {
+            serial_thread();
+            tch::get_num_threads()
+        });
+        assert_eq!(serial.join().expect("it ends"), 1);
+        assert_eq!((tch::get_num_threads(), asked_for()), (2, 2), "this thread, and one that starts later");
+    }
+
+    #[test]
     fn lists_of_different_lengths_are_an_error_and_not_a_crash() {
         let tensor = |n: i64| Tensor::zeros([n], (tch::Kind::Float, tch::Device::Cpu));
         let state = AdamW { params: &[tensor(2)], grads: &[tensor(2)], exp_avg: &[tensor(2)], exp_avg_sq: &[], step: &tensor(1) };
