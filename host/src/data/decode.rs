@@ -4,6 +4,7 @@
 //! The format is read from the bytes, never from a name. The header is looked at before anything is allocated, and threads together decode
 //! no more than [`memory::DECODED`] at a time. A decoder that panics makes one bad sample. Of a TIFF file with several pages the first counts.
 
+mod jpeg;
 pub mod memory;
 mod tiff_palette;
 
@@ -152,17 +153,20 @@ fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<(DynamicImage, Taken<'static
         return Err(flaw("not an image", looks_like(bytes)));
     }
     let format = image::guess_format(bytes).map_err(|error| refused(&error))?;
-    if format == ImageFormat::Tiff {
-        // The memory is taken before the pixels are.
-        let mut memory = None;
-        let allowed = |width, height| {
-            within(width, height, max_pixels)?;
-            memory = Some(memory::DECODED.take(u64::from(width) * u64::from(height) * 4));
-            Ok::<(), Flaw>(())
-        };
-        if let (Some(image), Some(memory)) = (tiff_palette::decode(bytes, allowed)?, memory) {
-            return Ok((image, memory));
-        }
+    // The memory is taken before the pixels are.
+    let mut memory = None;
+    let mut allowed = |width, height, bytes_a_pixel: u64| {
+        memory = Some(memory::DECODED.take(within(width, height, max_pixels)? * bytes_a_pixel));
+        Ok::<(), Flaw>(())
+    };
+    let image = match format {
+        ImageFormat::Tiff => tiff_palette::decode(bytes, |width, height| allowed(width, height, 4))?,
+        // What the decoder gives, the copy in RGB, and the coefficients of a progressive file.
+        ImageFormat::Jpeg => jpeg::decode(bytes, |width, height| allowed(width, height, 13))?,
+        _ => None,
+    };
+    if let (Some(image), Some(memory)) = (image, memory.take()) {
+        return Ok((image, memory));
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
@@ -172,9 +176,6 @@ fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<(DynamicImage, Taken<'static
     let decoder = reader.into_decoder().map_err(|error| refused(&error))?;
     let (width, height) = decoder.dimensions();
     let pixels = within(width, height, max_pixels)?;
-    if format == ImageFormat::Jpeg {
-        whole_jpeg(bytes)?;
-    }
     // What the decoder gives, the copy in RGB, and the coefficients of a progressive JPEG.
     let own = if format == ImageFormat::Jpeg { 9 } else { 3 };
     let memory = memory::DECODED.take(decoder.total_bytes().saturating_add(pixels * own));
@@ -240,35 +241,6 @@ fn refused(error: &ImageError) -> Flaw {
         _ => "corrupt image",
     };
     flaw(reason, detail)
-}
-
-/// More scans than this are an attack: a progressive picture has about ten, and each costs as much as the picture.
-const MOST_SCANS: usize = 200;
-
-/// A decoder fills the rest of a cut JPEG with grey and says nothing; the end mark says whether it was cut. Marks cannot occur inside the coded
-/// data, which stuff every 0xFF, but they do in the thumbnails of the segments before them.
-fn whole_jpeg(bytes: &[u8]) -> Result<(), Flaw> {
-    let scans = &bytes[first_scan(bytes)..];
-    let marks = |kind: u8| scans.windows(2).filter(move |pair| *pair == [0xFF, kind]);
-    if marks(0xDA).nth(MOST_SCANS).is_some() {
-        return Err(flaw("corrupt image", format!("a jpg with more than {MOST_SCANS} scans")));
-    }
-    if marks(0xD9).next().is_none() { Err(flaw("truncated image", "a jpg without an end mark")) } else { Ok(()) }
-}
-
-/// Where the first scan begins; the end when there is none, and the start when segments are not where they should be, for the decoder to judge.
-fn first_scan(bytes: &[u8]) -> usize {
-    let mut at = 2;
-    while let Some(&[mark, kind, high, low]) = bytes.get(at..at + 4).and_then(|head| <&[u8; 4]>::try_from(head).ok()) {
-        match (mark, kind) {
-            (0xFF, 0xDA) => return at,
-            (0xFF, 0xFF) => at += 1,
-            (0xFF, 0x01 | 0xD0..=0xD8) => at += 2,
-            (0xFF, _) => at += 2 + usize::from(u16::from_be_bytes([high, low])),
-            _ => return 0,
-        }
-    }
-    bytes.len()
 }
 
 fn looks_like(bytes: &[u8]) -> String {

@@ -46,15 +46,7 @@ fn pixels_are_those_of_pillow() {
                 assert_eq!(serde_json::json!(image.dimensions()), case["size"], "{name}");
                 let pairs = image.as_raw().iter().zip(&expected);
                 let difference = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or_default();
-                // Pillow's JPEG decoder rounds otherwise, and halves colours by another filter; every other format is lossless.
-                let allowed = if name.contains("halved") || name.contains("CMYK") {
-                    8
-                } else if name.starts_with("jpg") {
-                    3
-                } else {
-                    0
-                };
-                if difference > allowed {
+                if difference > 0 {
                     differences.push(format!("{name}: {difference}"));
                 }
             }
@@ -63,6 +55,29 @@ fn pixels_are_those_of_pillow() {
         }
     }
     assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[test]
+fn pixels_of_jpg_are_those_of_pillow() {
+    use base64::Engine as _;
+    use sha2::Digest as _;
+    // `tests/golden/jpeg.py` wrote the files and says with which Pillow.
+    let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/jpeg.json")).expect("it is there");
+    let golden: serde_json::Value = serde_json::from_slice(&golden).expect("it is JSON");
+    let cases = golden["cases"].as_array().expect("a list");
+    assert!(cases.len() > 60, "the golden file was cut");
+    let mut other = Vec::new();
+    for case in cases {
+        let text = |key: &str| case[key].as_str().expect("a text");
+        let bytes = base64::prelude::BASE64_STANDARD.decode(text("file")).expect("base64");
+        let image = decode(&bytes, MAX_PIXELS).unwrap_or_else(|flaw| panic!("{}: {flaw:?}", text("name")));
+        assert_eq!(serde_json::json!(image.dimensions()), case["size"], "{}", text("name"));
+        let digest: String = sha2::Sha256::digest(image.as_raw()).iter().map(|byte| format!("{byte:02x}")).collect();
+        if digest != text("sha256") {
+            other.push(text("name"));
+        }
+    }
+    assert!(other.is_empty(), "other pixels than Pillow's: {other:#?}");
 }
 
 /// Mean and largest difference of two pictures' levels.
@@ -97,8 +112,8 @@ fn the_table_of_picture_modes_is_what_is_so() {
         let (opened, converted) = (bytes("opened"), bytes("converted"));
         let cell = |(mean, most): (f64, u8)| format!("{mean:.2}, {most}");
         let (theirs, folder, csv) = (distance(&opened, &converted), distance(&ours, &converted), distance(&ours, &opened));
-        let exact = !name.contains("JPEG") && !name.contains("16-bit") && !name.contains("CMYK");
-        assert!(!exact || folder == (0.0, 0), "{name}: lossless pictures are equal to the bit: {folder:?}");
+        let exact = !name.contains("16-bit");
+        assert!(!exact || folder == (0.0, 0), "{name}: what Pillow reads in 8 bits is equal to the bit: {folder:?}");
         let mode = case["mode"].as_str().expect("a mode");
         page += &format!("| {name} | {mode} | {} | {} | {} |\n", cell(theirs), cell(folder), cell(csv));
     }

@@ -1,0 +1,225 @@
+//! JPEG as Pillow's libjpeg-turbo decodes it, to the bit: the accurate inverse transform, interpolated colours, CMYK by Pillow's formula.
+//!
+//! `libjpeg-turbo-rs` does the work. Two things are ours. It takes colours for RGB or YCbCr by one mark alone, where libjpeg looks at three
+//! ([`Head::rgb`]); such a file gets a mark that says what libjpeg sees. And it reads no colours of RGB and no black of CMYK at half size;
+//! those few files are left to the other decoder, a few levels apart.
+
+use std::borrow::Cow;
+
+use image::{DynamicImage, GrayImage, RgbImage};
+use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
+
+use super::{Flaw, flaw};
+
+/// More scans than this are an attack: a progressive picture has about ten, and each costs as much as the picture.
+const MOST_SCANS: usize = 200;
+
+/// Decodes a JPEG. `allowed` hears its width and height before its pixels take memory, and may refuse. `None` when this decoder would give
+/// other pixels than libjpeg, or none, where it reads the file at all.
+///
+/// # Errors
+/// What is wrong with the file, or what `allowed` says.
+pub(super) fn decode(bytes: &[u8], allowed: impl FnOnce(u32, u32) -> Result<(), Flaw>) -> Result<Option<DynamicImage>, Flaw> {
+    let head = Head::of(bytes);
+    whole(&bytes[head.scan..])?;
+    if !head.exact() {
+        return Ok(None);
+    }
+    let bytes = head.with_plain_colours(bytes);
+    let limits =
+        DecodeLimits { max_scans: MOST_SCANS, max_width: usize::MAX, max_height: usize::MAX, max_pixels: u64::MAX, max_memory: None };
+    let mut decoder = match Decoder::new_with_limits(&bytes, limits) {
+        Ok(decoder) => decoder,
+        Err(JpegError::Unsupported(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (width, height) = (u32::from(decoder.header().width), u32::from(decoder.header().height));
+    allowed(width, height)?;
+    let format = match head.parts.len() {
+        1 => PixelFormat::Grayscale,
+        4 => PixelFormat::Cmyk,
+        _ => PixelFormat::Rgb,
+    };
+    decoder.set_output_format(format);
+    // As libjpeg does where a progressive file lacks its last scans.
+    decoder.set_block_smoothing(true);
+    let data = match decoder.decode_image() {
+        Ok(image) => image.data,
+        Err(JpegError::Unsupported(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let image = match format {
+        PixelFormat::Grayscale => GrayImage::from_raw(width, height, data).map(DynamicImage::from),
+        PixelFormat::Cmyk => RgbImage::from_raw(width, height, rgb_of_cmyk(&data)).map(DynamicImage::from),
+        _ => RgbImage::from_raw(width, height, data).map(DynamicImage::from),
+    };
+    image.map(Some).ok_or_else(|| flaw("corrupt image", "a jpg that gives fewer pixels than its header says"))
+}
+
+impl From<JpegError> for Flaw {
+    fn from(error: JpegError) -> Self {
+        let reason = match &error {
+            JpegError::UnexpectedEof => "truncated image",
+            JpegError::Unsupported(_) => "unsupported image",
+            _ => "corrupt image",
+        };
+        flaw(reason, error.to_string())
+    }
+}
+
+/// RGB of CMYK as it stands in JPEG, inverted, by Pillow's `cmyk2rgb`.
+fn rgb_of_cmyk(data: &[u8]) -> Vec<u8> {
+    let colour = |ink: u8, black: u8| {
+        // Both are inverted, so `black` is the light that it leaves; the product is rounded as Pillow's MULDIV255.
+        let product = u32::from(255 - ink) * u32::from(black) + 128;
+        black - ((product + (product >> 8)) >> 8) as u8
+    };
+    data.as_chunks::<4>()
+        .0
+        .iter()
+        .flat_map(|&[cyan, magenta, yellow, black]| [cyan, magenta, yellow].map(|ink| colour(ink, black)))
+        .collect()
+}
+
+/// Marks cannot occur inside the coded data, which stuff every 0xFF. A decoder fills the rest of a cut JPEG and says nothing; the end mark says
+/// whether it was cut.
+fn whole(scans: &[u8]) -> Result<(), Flaw> {
+    let marks = |kind: u8| scans.windows(2).filter(move |pair| *pair == [0xFF, kind]);
+    if marks(0xDA).nth(MOST_SCANS).is_some() {
+        return Err(flaw("corrupt image", format!("a jpg with more than {MOST_SCANS} scans")));
+    }
+    if marks(0xD9).next().is_none() { Err(flaw("truncated image", "a jpg without an end mark")) } else { Ok(()) }
+}
+
+/// One component (colour) of a frame: its id, and its width and height as shares of the largest one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    id: u8,
+    sampling: u8,
+}
+
+/// What stands before the first scan.
+#[derive(Debug, Default)]
+struct Head {
+    /// Where the first scan begins; the end when there is none, and the start when segments are not where they should be, for the decoder to
+    /// judge. What looks like a mark before it may belong to a thumbnail.
+    scan: usize,
+    parts: Vec<Part>,
+    jfif: bool,
+    /// The transform that Adobe's segment names.
+    adobe: Option<u8>,
+}
+
+impl Head {
+    fn of(bytes: &[u8]) -> Self {
+        let mut head = Self { scan: bytes.len(), ..Self::default() };
+        let mut at = 2;
+        while let Some(&[mark, kind, high, low]) = bytes.get(at..at + 4).and_then(|start| <&[u8; 4]>::try_from(start).ok()) {
+            match (mark, kind) {
+                (0xFF, 0xDA) => {
+                    head.scan = at;
+                    break;
+                }
+                (0xFF, 0xFF) => at += 1,
+                (0xFF, 0x01 | 0xD0..=0xD8) => at += 2,
+                (0xFF, _) => {
+                    let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
+                    head.read(kind, bytes.get(at + 4..end).unwrap_or_default());
+                    at = end;
+                }
+                _ => {
+                    head.scan = 0;
+                    break;
+                }
+            }
+        }
+        head
+    }
+
+    fn read(&mut self, kind: u8, segment: &[u8]) {
+        match kind {
+            0xE0 => self.jfif |= segment.starts_with(b"JFIF\0"),
+            0xEE if segment.starts_with(b"Adobe") => self.adobe = segment.get(11).copied().or(self.adobe),
+            // Frames; the others of this range are tables.
+            0xC0..=0xCF if !matches!(kind, 0xC4 | 0xC8 | 0xCC) => {
+                let parts = segment.get(6..).unwrap_or_default().as_chunks::<3>().0;
+                self.parts = parts.iter().map(|&[id, sampling, _]| Part { id, sampling }).collect();
+            }
+            _ => (),
+        }
+    }
+
+    /// Whether three components are RGB and not YCbCr, as libjpeg decides it: by JFIF, Adobe's segment and the components' ids, in this order.
+    fn rgb(&self) -> bool {
+        match (self.jfif, self.adobe) {
+            (true, _) => false,
+            (false, Some(transform)) => transform == 0,
+            (false, None) => self.parts.iter().map(|part| part.id).eq(*b"RGB"),
+        }
+    }
+
+    /// Whether the decoder's pixels are libjpeg's.
+    fn exact(&self) -> bool {
+        let same = |one: &Part, other: &Part| one.sampling == other.sampling;
+        match self.parts.as_slice() {
+            [red, green, blue] if self.rgb() => same(red, green) && same(red, blue),
+            [first, second, third, black] => same(first, black) && same(second, third),
+            parts => matches!(parts.len(), 1 | 3),
+        }
+    }
+
+    /// The file with a mark of Adobe's that says what libjpeg decides, where the decoder would decide otherwise.
+    fn with_plain_colours<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.parts.len() != 3 || self.rgb() == (self.adobe == Some(0)) {
+            return Cow::Borrowed(bytes);
+        }
+        let mark = *b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0";
+        let transform = u8::from(!self.rgb());
+        let (head, scans) = bytes.split_at(self.scan);
+        Cow::Owned([head, &mark, &[transform], scans].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(marks: &[&[u8]], ids: &[u8]) -> Head {
+        let frame: Vec<u8> = [0xFF, 0xC0, 0, 8 + 3 * ids.len() as u8, 8, 0, 1, 0, 1, ids.len() as u8]
+            .into_iter()
+            .chain(ids.iter().flat_map(|id| [*id, 0x11, 0]))
+            .collect();
+        Head::of(&[&[0xFF, 0xD8], marks.concat().as_slice(), &frame, &[0xFF, 0xDA, 0, 0]].concat())
+    }
+
+    #[test]
+    fn colours_are_told_as_libjpeg_tells_them() {
+        let jfif: &[u8] = b"\xFF\xE0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0";
+        let adobe = |transform: u8| [b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0".as_slice(), &[transform]].concat();
+        for (marks, ids, rgb) in [
+            (vec![jfif], [1, 2, 3], false),
+            (vec![jfif, &adobe(0)], *b"RGB", false),
+            (vec![adobe(0).as_slice()], [1, 2, 3], true),
+            (vec![adobe(1).as_slice()], *b"RGB", false),
+            (vec![], *b"RGB", true),
+            (vec![], [1, 2, 3], false),
+            (vec![], [0, 1, 2], false),
+        ] {
+            let head = head(&marks, &ids);
+            assert_eq!(head.rgb(), rgb, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn inks_become_light_by_pillows_formula() {
+        // The values are Pillow 12.3.0's, of `Image.new("CMYK", (1, 1), ink).convert("RGB")`; JPEG has inks inverted.
+        for (ink, rgb) in [
+            ([0, 0, 0, 0], [255; 3]),
+            ([255, 0, 0, 0], [0, 255, 255]),
+            ([10, 100, 200, 50], [197, 125, 44]),
+            ([1, 128, 254, 254], [1, 0, 0]),
+        ] {
+            assert_eq!(rgb_of_cmyk(&ink.map(|value: u8| 255 - value)), rgb, "{ink:?}");
+        }
+    }
+}
