@@ -57,7 +57,8 @@ impl NamedPictures {
             return Err(Failure::new(Failure::DATA, format!("no picture could be used\n  {}", told.join("\n  "))));
         }
         if !told.is_empty() {
-            tracing::warn!("{} files were not used\n  {}", self.skipped.len(), told.join("\n  "));
+            let were = if self.skipped.len() == 1 { "file was" } else { "files were" };
+            tracing::warn!("{} {were} not used\n  {}", self.skipped.len(), told.join("\n  "));
         }
         Ok(None)
     }

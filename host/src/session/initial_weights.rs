@@ -123,7 +123,7 @@ fn tell_which(file: &formats::WeightFile, selected: &which::SelectedWeights) {
         WeightSet::Raw => ("the weights as they were trained", "`average` takes their moving average"),
     };
     if selected.both {
-        tracing::info!("{}: {taken_is} are taken; {other} (`--weights`, `pretrained_weights`)", file.path.display());
+        tracing::info!("{}: taken: {taken_is}; {other} (`--weights`, `pretrained_weights`)", file.path.display());
     } else if selected.set == WeightSet::Average {
         tracing::info!("{}: it holds {taken_is}", file.path.display());
     }

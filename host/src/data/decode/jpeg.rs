@@ -161,7 +161,9 @@ impl Head {
     /// Whether the decoder's pixels are libjpeg's.
     fn exact(&self) -> bool {
         let same = |one: &Part, other: &Part| one.sampling == other.sampling;
+        let real = |part: &Part| part.sampling >> 4 != 0 && part.sampling & 15 != 0;
         match self.parts.as_slice() {
+            parts if !parts.iter().all(real) => false,
             [red, green, blue] if self.rgb() => same(red, green) && same(red, blue),
             [first, second, third, black] => same(first, black) && same(second, third),
             parts => matches!(parts.len(), 1 | 3),
@@ -207,6 +209,27 @@ mod tests {
         ] {
             let head = head(&marks, &ids);
             assert_eq!(head.rgb(), rgb, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_decoder_reads_otherwise_is_left_to_the_other_one() {
+        let of = |samplings: &[u8], adobe| Head {
+            parts: samplings.iter().map(|&sampling| Part { id: 0, sampling }).collect(),
+            adobe,
+            ..Head::default()
+        };
+        for (samplings, adobe, exact) in [
+            (&[0x11][..], None, true),
+            (&[0x22, 0x11, 0x11], None, true),
+            (&[0x22, 0x11, 0x11], Some(0), false),
+            (&[0x11, 0x11, 0x11], Some(0), true),
+            (&[0x22, 0x11, 0x11, 0x22], Some(2), true),
+            (&[0x22, 0x11, 0x11, 0x11], Some(0), false),
+            (&[0x11, 0x11], None, false),
+            (&[0x11, 0x10, 0x11], None, false),
+        ] {
+            assert_eq!(of(samplings, adobe).exact(), exact, "{samplings:x?}, {adobe:?}");
         }
     }
 
