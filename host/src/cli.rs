@@ -51,6 +51,9 @@ pub enum Command {
     /// Data sets: pack into shards, check.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Measure the speed of parts of a run.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Compare runs in one page: options that differ, curves, results.
     Compare(CompareArgs),
     /// Write a run's report again, and show its loss curve and results in the terminal.
@@ -377,6 +380,49 @@ pub enum DataCommand {
     Pack(PackArgs),
     /// Read every sample of a data set and report what cannot be used.
     Check(DataCheckArgs),
+    /// Write a batch of a run as a picture, after augmentation, with its captions beside it, without building the model.
+    Preview(PreviewArgs),
+}
+
+/// `vlhub data preview`.
+///
+/// The batch is the one that training gets at this step: same samples, same draws.
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    /// The run file.
+    pub file: PathBuf,
+    /// Options laid over the file.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// The picture to write (PNG); captions go to the same name with `.txt`.
+    #[arg(long, default_value = "preview.png")]
+    pub out: PathBuf,
+    /// The step, from 0.
+    #[arg(long, default_value_t = 0)]
+    pub step: u64,
+}
+
+/// What `vlhub bench` measures.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// How fast a run's samples are read, decoded, augmented and tokenised, each alone and all together, without building the model.
+    Data(BenchDataArgs),
+}
+
+/// `vlhub bench data`.
+#[derive(Debug, Args)]
+pub struct BenchDataArgs {
+    /// The run file.
+    pub file: PathBuf,
+    /// Options laid over the file, such as `train.workers=4`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// About how long to measure, in seconds.
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vlhub data check`.

@@ -62,6 +62,7 @@ fn dispatch(cli: cli::Cli) -> Outcome {
         Command::Plugins(command) => command::plugins::plugins(&shared, command),
         Command::Models(command) => command::models::models(&shared, command),
         Command::Data(command) => command::data::data(&shared, command),
+        Command::Bench(command) => command::bench::bench(&shared, command),
         Command::Compare(args) => command::compare::compare(&args),
         Command::Report(args) => command::compare::report(&args),
         Command::InternalProbeBf16 => command::internal::probe_bf16(),

@@ -6,18 +6,20 @@ use serde_json::{Map, Value, json};
 use vlhub_core::{Extent, Source, SourceCx, Want, Wants};
 
 use super::{print_json, registry_of};
-use crate::cli::{DataCheckArgs, DataCommand, PackArgs, Shared};
+use crate::cli::{DataCheckArgs, DataCommand, PackArgs, PreviewArgs, Shared};
 use crate::config::document::Document;
 use crate::config::{Chosen, RunConfig};
 use crate::data;
 use crate::failure::{Failure, Outcome};
 use crate::session;
+use crate::training::first_batch;
 
-/// Packs or checks a data set.
+/// Packs, checks or shows a data set.
 pub fn data(shared: &Shared, command: DataCommand) -> Outcome {
     match command {
         DataCommand::Pack(args) => pack(shared, &args),
         DataCommand::Check(args) => check(shared, &args),
+        DataCommand::Preview(args) => preview(shared, &args),
     }
 }
 
@@ -98,6 +100,18 @@ fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
         0 => Ok(()),
         bad => Err(Failure::new(Failure::DATA, format!("{bad} of {} samples cannot be used", summary.samples))),
     }
+}
+
+fn preview(shared: &Shared, args: &PreviewArgs) -> Outcome {
+    let config = super::load(shared, &args.file, &args.overrides)?;
+    let reading = session::loading::reading(&config)?;
+    let loaded = reading.loader.start(args.step).next().map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
+    let sheet = first_batch::write(&loaded.batch, &reading.towers, reading.tokenizer.as_deref(), &args.out)?;
+    if sheet.is_none() {
+        return Err(Failure::usage(format!("the objectives of {} read no pictures, so there is nothing to show", args.file.display())));
+    }
+    say!("wrote {}, step {} of {} an epoch: {} rows", args.out.display(), args.step, reading.loader.steps_per_epoch(), loaded.batch.rows());
+    Ok(())
 }
 
 fn pack(shared: &Shared, args: &PackArgs) -> Outcome {

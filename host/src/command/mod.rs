@@ -8,6 +8,7 @@ macro_rules! say {
     };
 }
 
+pub mod bench;
 pub mod caption;
 pub mod check;
 pub mod compare;

@@ -125,6 +125,10 @@ impl Loader {
         self.shared.samples
     }
 
+    pub(crate) fn shared(&self) -> &SharedLoader {
+        &self.shared
+    }
+
     /// Batches from step `from_step` on, without end: the same as a stream from step 0 gives at that step.
     pub fn start(&self, from_step: u64) -> Stream {
         Stream::new(Arc::clone(&self.shared), self.skipped.clone(), from_step)

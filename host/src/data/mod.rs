@@ -17,6 +17,7 @@ pub mod philox;
 pub mod pictures;
 pub mod skipped;
 pub mod sources;
+pub mod speed;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -146,30 +146,41 @@ impl RowMaker {
     fn unguarded(&self, index: usize, place: RowPlace) -> Result<Row, Unused> {
         let raw = self.source.read(index).map_err(Unused::Bad)?;
         // Captions first: they are cheap, and a sample that is dropped need not be decoded.
-        let mut row = Row { key: raw.key.clone(), ..Row::default() };
-        let mut labels = None;
-        for view in &self.views.texts {
-            let caption = self.caption(view, &raw, place)?;
-            let text = caption.texts.first().ok_or_else(|| bad(&raw, "no caption", format!("none is left for view `{}`", view.name)))?;
-            if let Some(tokenizer) = &self.tokenizer {
-                row.ids.push(tokenizer.encode(text));
-            }
-            labels.get_or_insert(caption.labels);
-        }
+        let (ids, labels) = self.texts(&raw, place)?;
+        let mut row = Row { key: raw.key.clone(), ids, ..Row::default() };
         if self.views.labels {
             row.labels = labels.unwrap_or(raw.caption.labels.clone());
         }
-        if let Some(input) = self.image.filter(|_| !self.views.images.is_empty()) {
+        if self.image.is_some() && !self.views.images.is_empty() {
             // What the picture takes counts until its views are small.
             let (image, _memory) = pixels(&raw, self.max_pixels).map_err(Unused::Bad)?.into_parts();
-            let last = self.views.images.len() - 1;
-            let mut image = Some(image);
-            for (number, view) in self.views.images.iter().enumerate() {
-                let own = if number == last { image.take() } else { image.clone() };
-                row.images.push(self.picture(view, own.unwrap_or_default(), &raw, place, input)?);
-            }
+            row.images = self.pictures(&raw, image, place)?;
         }
         Ok(row)
+    }
+
+    /// Token ids of every text view, and the labels that the first one's transforms leave.
+    pub fn texts(&self, raw: &Raw, place: RowPlace) -> Result<(Vec<Vec<i64>>, Option<Vec<i64>>), Unused> {
+        let (mut ids, mut labels) = (Vec::new(), None);
+        for view in &self.views.texts {
+            let caption = self.caption(view, raw, place)?;
+            let text = caption.texts.first().ok_or_else(|| bad(raw, "no caption", format!("none is left for view `{}`", view.name)))?;
+            if let Some(tokenizer) = &self.tokenizer {
+                ids.push(tokenizer.encode(text));
+            }
+            labels.get_or_insert(caption.labels);
+        }
+        Ok((ids, labels))
+    }
+
+    /// Every image view of a sample's picture.
+    pub fn pictures(&self, raw: &Raw, image: RgbImage, place: RowPlace) -> Result<Vec<RgbImage>, Unused> {
+        let Some(input) = self.image else { return Ok(Vec::new()) };
+        let Some((last, others)) = self.views.images.split_last() else { return Ok(Vec::new()) };
+        // The last view gets the picture itself, the others a copy.
+        let mut views: Vec<_> = others.iter().map(|view| self.picture(view, image.clone(), raw, place, input)).collect::<Result<_, _>>()?;
+        views.push(self.picture(last, image, raw, place, input)?);
+        Ok(views)
     }
 
     fn caption(&self, view: &TextView, raw: &Raw, place: RowPlace) -> Result<Caption, Unused> {

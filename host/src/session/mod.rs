@@ -1,6 +1,7 @@
 //! From a checked run file to towers, objectives and views.
 
 pub mod initial_weights;
+pub mod loading;
 pub mod parameters;
 mod teachers;
 mod tokenizer;

@@ -1,7 +1,7 @@
 //! The training loop: batches in, steps, checkpoints and measurements out, until the end or a signal.
 
 mod banner;
-mod first_batch;
+pub mod first_batch;
 mod preflight;
 mod resume;
 mod run;
@@ -15,7 +15,7 @@ use vlhub_core::{EvalSuite, Extent, SourceCx};
 
 use crate::checkpoint::Store;
 use crate::config::RunConfig;
-use crate::data::loader::{LoadError, Loader, LoaderConfig};
+use crate::data::loader::{LoadError, Loader};
 use crate::data::tokens::Tokenizer;
 use crate::data::{self, skipped::SkipLog};
 use crate::engine::Engine;
@@ -102,17 +102,7 @@ impl<'a> Training<'a> {
         let class_names = class_names::of_run(&config.top.class_names, source.classes(), &terms)?;
         preflight::within_budget(source.as_ref(), train.max_bad_fraction)?;
         preflight::views_are_made(&towers, &terms, &views, tokenizer.as_deref())?;
-        let options = LoaderConfig {
-            batch: train.batch,
-            threads: train.workers,
-            seed: config.top.seed,
-            image: towers.pictures,
-            truncate: train.truncate && session::truncate(&towers, &readonly),
-            max_bad_fraction: train.max_bad_fraction,
-            max_bad_run: train.max_bad_run,
-            shuffle: true,
-            max_pixels: config.top.max_pixels,
-        };
+        let options = session::loading::loader_config(config, &towers, session::truncate(&towers, &readonly));
         let loader = Loader::new(source, views, tokenizer.clone(), options, skipped)
             .map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let steps_per_epoch = loader.steps_per_epoch();

@@ -1,11 +1,14 @@
 //! Resize in two passes with 22-bit weights.
 
 use image::RgbImage;
+use multiversion::multiversion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Bits of a weight after the point: 32, less 8 for the value and 2 for sums outside 0..=1.
 const BITS: u32 = 22;
+/// Half of one, with which sums begin, so that cutting off the bits rounds.
+const HALF: i32 = 1 << (BITS - 1);
 
 /// A rectangle in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,56 +158,100 @@ pub(super) fn resample(image: &RgbImage, across: Axis, down: Axis, filter: Filte
     let last = vertical.spans.last().map_or(0, |span| span.from + span.weights.len());
     let stride = 3 * width;
     let source_stride = 3 * image.width() as usize;
-    let rows = image.as_raw()[first * source_stride..last * source_stride].chunks_exact(source_stride);
+    let rows = &image.as_raw()[first * source_stride..last * source_stride];
     let mut middle = vec![0u8; (last - first) * stride];
     if across.is_copy() {
         let start = 3 * (across.source.0 + across.window.0 as usize);
-        for (to, from) in middle.chunks_exact_mut(stride).zip(rows) {
+        for (to, from) in middle.chunks_exact_mut(stride).zip(rows.chunks_exact(source_stride)) {
             to.copy_from_slice(&from[start..start + stride]);
         }
     } else {
         let horizontal = across.taps(filter);
-        for (to, from) in middle.chunks_exact_mut(stride).zip(rows) {
-            narrow(from, to, &horizontal);
+        let mut stacks = vec![[0; 4 * ROWS]; image.width() as usize];
+        for (to, from) in middle.chunks_mut(ROWS * stride).zip(rows.chunks(ROWS * source_stride)) {
+            narrow(from, to, &horizontal, &mut stacks);
         }
     }
     if down.is_copy() {
         out.copy_from_slice(&middle);
         return out;
     }
-    let mut sums = vec![0i32; stride];
     for (to, span) in out.chunks_exact_mut(stride).zip(&vertical.spans) {
-        sums.fill(1 << (BITS - 1));
-        let rows = middle[(span.from - first) * stride..].chunks_exact(stride);
-        for (row, &weight) in rows.zip(&vertical.weights[span.weights.clone()]) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum += i32::from(value) * weight;
-            }
-        }
-        for (to, &sum) in to.iter_mut().zip(&sums) {
-            *to = round(sum);
-        }
+        blend(&middle[(span.from - first) * stride..], stride, &vertical.weights[span.weights.clone()], to);
     }
     out
 }
 
-/// One row through the horizontal pass.
-fn narrow(from: &[u8], to: &mut [u8], taps: &Taps) {
-    for (pixel, span) in to.chunks_exact_mut(3).zip(&taps.spans) {
-        let mut sums = [1i32 << (BITS - 1); 3];
-        let weights = &taps.weights[span.weights.clone()];
-        let values = &from[3 * span.from..3 * (span.from + weights.len())];
-        for (value, &weight) in values.chunks_exact(3).zip(weights) {
-            for (sum, &value) in sums.iter_mut().zip(value) {
-                *sum += i32::from(value) * weight;
+/// Columns that are summed at a time: as many as fit in registers.
+const COLUMNS: usize = 32;
+
+/// The vertical pass for one row of the output: the rows from the first of `rows` on, each times its weight.
+#[multiversion(targets("x86_64+avx2"))]
+fn blend(rows: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
+    let (blocks, rest) = to.as_chunks_mut::<COLUMNS>();
+    let done = blocks.len() * COLUMNS;
+    for (number, block) in blocks.iter_mut().enumerate() {
+        let mut sums = [HALF; COLUMNS];
+        for (row, &weight) in rows[number * COLUMNS..].chunks(stride).zip(weights) {
+            let Some(values) = row.first_chunk::<COLUMNS>() else { continue };
+            for (sum, &value) in sums.iter_mut().zip(values) {
+                *sum = add(*sum, value, weight);
             }
         }
-        for (to, sum) in pixel.iter_mut().zip(sums) {
+        for (to, sum) in block.iter_mut().zip(sums) {
             *to = round(sum);
+        }
+    }
+    for (at, to) in rest.iter_mut().enumerate() {
+        let column = rows[done + at..].iter().step_by(stride).zip(weights);
+        *to = round(column.fold(HALF, |sum, (&value, &weight)| add(sum, value, weight)));
+    }
+}
+
+/// Rows that go through the horizontal pass together. With fewer, the compiler takes the loop over the weights for the one to work on in parallel.
+const ROWS: usize = 16;
+/// One pixel of each of these rows, with a fourth byte that does not count: four bytes are moved at once, three are not.
+type Stack = [u8; 4 * ROWS];
+
+/// The horizontal pass for a few rows: `from` and `to` hold them one behind the other. `stacks` is room for the source, so that a weight meets
+/// numbers that stand side by side.
+#[multiversion(targets("x86_64+avx2"))]
+fn narrow(from: &[u8], to: &mut [u8], taps: &Taps, stacks: &mut [Stack]) {
+    let (stride, width) = (3 * stacks.len(), 3 * taps.spans.len());
+    for (number, row) in from.chunks_exact(stride).enumerate() {
+        let place = 4 * number..4 * number + 4;
+        // All pixels but the last have a byte behind them.
+        for (pixel, stack) in row.windows(4).step_by(3).zip(stacks.iter_mut()) {
+            stack[place.clone()].copy_from_slice(pixel);
+        }
+        if let (Some(stack), Some(pixel)) = (stacks.last_mut(), row.last_chunk::<3>()) {
+            stack[4 * number..4 * number + 3].copy_from_slice(pixel);
+        }
+    }
+    for (at, span) in taps.spans.iter().enumerate() {
+        let mut sums = [HALF; 4 * ROWS];
+        for (values, &weight) in stacks[span.from..].iter().zip(&taps.weights[span.weights.clone()]) {
+            for (sum, &value) in sums.iter_mut().zip(values) {
+                *sum = add(*sum, value, weight);
+            }
+        }
+        let mut rounded = [0; 4 * ROWS];
+        for (to, sum) in rounded.iter_mut().zip(sums) {
+            *to = round(sum);
+        }
+        for (row, pixel) in to.chunks_exact_mut(width).zip(rounded.as_chunks::<4>().0) {
+            row[3 * at..3 * at + 3].copy_from_slice(&pixel[..3]);
         }
     }
 }
 
+/// One more weighted level. It cannot overflow, and without the check for it many are added at once.
+#[inline(always)]
+fn add(sum: i32, value: u8, weight: i32) -> i32 {
+    sum.wrapping_add(i32::from(value).wrapping_mul(weight))
+}
+
+#[inline(always)]
 fn round(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }

@@ -84,11 +84,18 @@ fn rgb_of_cmyk(data: &[u8]) -> Vec<u8> {
 /// Marks cannot occur inside the coded data, which stuff every 0xFF. A decoder fills the rest of a cut JPEG and says nothing; the end mark says
 /// whether it was cut.
 fn whole(scans: &[u8]) -> Result<(), Flaw> {
-    let marks = |kind: u8| scans.windows(2).filter(move |pair| *pair == [0xFF, kind]);
-    if marks(0xDA).nth(MOST_SCANS).is_some() {
+    let (mut starts, mut ends) = (0, 0);
+    for at in memchr::memchr_iter(0xFF, scans) {
+        match scans.get(at + 1) {
+            Some(0xDA) => starts += 1,
+            Some(0xD9) => ends += 1,
+            _ => (),
+        }
+    }
+    if starts > MOST_SCANS {
         return Err(flaw("corrupt image", format!("a jpg with more than {MOST_SCANS} scans")));
     }
-    if marks(0xD9).next().is_none() { Err(flaw("truncated image", "a jpg without an end mark")) } else { Ok(()) }
+    if ends == 0 { Err(flaw("truncated image", "a jpg without an end mark")) } else { Ok(()) }
 }
 
 /// One component (colour) of a frame: its id, and its width and height as shares of the largest one's.

@@ -1,0 +1,46 @@
+//! `vlhub bench`.
+
+use super::{load, print_json};
+use crate::cli::{BenchCommand, BenchDataArgs, Shared};
+use crate::data::speed;
+use crate::failure::{Failure, Outcome};
+use crate::session;
+
+/// Measures a part of a run.
+pub fn bench(shared: &Shared, command: BenchCommand) -> Outcome {
+    match command {
+        BenchCommand::Data(args) => data(shared, &args),
+    }
+}
+
+fn data(shared: &Shared, args: &BenchDataArgs) -> Outcome {
+    if !(args.seconds > 0.0 && args.seconds.is_finite()) {
+        return Err(Failure::usage(format!("--seconds {}: it must be above 0", args.seconds)));
+    }
+    let config = load(shared, &args.file, &args.overrides)?;
+    let reading = session::loading::reading(&config)?;
+    let speed = speed::measure(&reading.loader, args.seconds).map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
+    if args.json {
+        return print_json(&speed);
+    }
+    if let Some([width, height, bytes]) = speed.picture {
+        say!("pictures of {width:.0}×{height:.0}, {:.1} kB, on average", bytes / 1000.0);
+    }
+    say!("samples a second, {} threads:", speed.threads);
+    let stages = [
+        ("read", Some(speed.read)),
+        ("decode", speed.decode),
+        ("augment", speed.augment),
+        ("tokenise", speed.tokenise),
+        ("end to end", Some(speed.end_to_end)),
+    ];
+    for (name, rate) in stages {
+        if let Some(rate) = rate {
+            say!("  {name:<10}  {rate:>10.0}");
+        }
+    }
+    if let Some(share) = speed.of_decode {
+        say!("end to end is {:.0} % of decoding alone", share * 100.0);
+    }
+    Ok(())
+}

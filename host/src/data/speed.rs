@@ -1,0 +1,165 @@
+//! How fast samples are read, decoded, augmented and tokenised, each alone and all together as in training.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use image::RgbImage;
+use serde::Serialize;
+use vlhub_core::{Error, Picture, Raw, Result};
+
+use super::decode;
+use super::loader::{LoadError, Loader};
+use super::views::RowPlace;
+
+/// Samples that are kept in memory while a stage runs: enough to be no cache effect, few enough to fit.
+const KEPT: usize = 64;
+/// A machine's other work comes and goes: each stage runs so often, in turn with the others, and the median counts.
+const ROUNDS: usize = 3;
+
+/// Samples a second, with the loader's number of threads. A stage that a run does not have is `None`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Speed {
+    /// Threads of the loader.
+    pub threads: usize,
+    /// Mean width and height of the pictures that were looked at, and bytes of a sample's picture.
+    pub picture: Option<[f64; 3]>,
+    /// Reading a sample's bytes from the source, in the order of training.
+    pub read: f64,
+    /// Decoding its picture: with so many threads nothing that trains on pictures can be faster.
+    pub decode: Option<f64>,
+    /// All image views of a decoded picture: augmentations, and the size of the tower.
+    pub augment: Option<f64>,
+    /// All text views of a caption: transforms and tokens.
+    pub tokenise: Option<f64>,
+    /// Batches as training gets them, in rows a second.
+    pub end_to_end: f64,
+    /// `end_to_end` as a share of `decode`.
+    pub of_decode: Option<f64>,
+}
+
+/// Measures every stage for about `seconds` in all. Samples that cannot be used are passed over.
+///
+/// # Errors
+/// Data of which no sample can be used, or a loader that gives up.
+pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
+    let maker = &loader.shared().maker;
+    let threads = loader.shared().config.threads.max(1);
+    let raws: Vec<Raw> = (0..maker.source.len()).filter_map(|index| maker.source.read(index).ok()).take(KEPT).collect();
+    if raws.is_empty() {
+        return Err(Error::invalid("no sample can be read"));
+    }
+    let shows = !maker.views.images.is_empty();
+    let pictures: Vec<RgbImage> = if shows {
+        raws.iter().filter_map(|raw| decode::pixels(raw, maker.max_pixels).ok()).map(decode::Decoded::into_image).collect()
+    } else {
+        Vec::new()
+    };
+    if shows && pictures.is_empty() {
+        return Err(Error::invalid("no picture of the first samples can be decoded; `vlhub data check` says why"));
+    }
+    let each = Duration::from_secs_f64(seconds / (5 * ROUNDS) as f64);
+    let place = |number: usize| RowPlace { seed: 0, epoch: 0, position: number as u64, attempt: 0 };
+    let read = |number: usize| maker.source.read(number % maker.source.len()).is_ok();
+    let decoded = |number: usize| decode::pixels(&raws[number % raws.len()], maker.max_pixels).is_ok();
+    let augment = |number: usize| {
+        let (raw, picture) = (&raws[number % raws.len()], pictures[number % pictures.len()].clone());
+        maker.pictures(raw, picture, place(number)).is_ok()
+    };
+    let tokenise = |number: usize| maker.texts(&raws[number % raws.len()], place(number)).is_ok();
+    let mut rounds: [Vec<f64>; 5] = Default::default();
+    for _ in 0..ROUNDS {
+        rounds[0].push(in_threads(threads, each, &read));
+        if shows {
+            rounds[1].push(in_threads(threads, each, &decoded));
+            rounds[2].push(in_threads(threads, each, &augment));
+        }
+        if !maker.views.texts.is_empty() {
+            rounds[3].push(in_threads(threads, each, &tokenise));
+        }
+        rounds[4].push(batches(loader, each)?);
+    }
+    let [read, decode, augment, tokenise, whole] = rounds.map(median);
+    let end_to_end = whole.unwrap_or_default();
+    Ok(Speed {
+        threads,
+        picture: shows.then(|| about(&raws, &pictures)),
+        read: read.unwrap_or_default(),
+        decode,
+        augment,
+        tokenise,
+        end_to_end,
+        of_decode: decode.map(|decode| end_to_end / decode),
+    })
+}
+
+/// Calls of `work` a second, with numbers from 0 on, by several threads at once.
+fn in_threads(threads: usize, each: Duration, work: &(dyn Fn(usize) -> bool + Sync)) -> f64 {
+    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while start.elapsed() < each {
+                    // A sample that cannot be used takes its time in training too, but is no sample.
+                    done.fetch_add(u64::from(work(next.fetch_add(1, Ordering::Relaxed))), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    done.into_inner() as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Rows a second of a loader that has begun.
+fn batches(loader: &Loader, each: Duration) -> Result<f64> {
+    let mut stream = loader.start(0);
+    let mut next = || match stream.next() {
+        Ok(loaded) => Ok(loaded.batch.rows() as f64),
+        Err(LoadError::Budget(why)) => Err(Error::invalid(why)),
+        Err(LoadError::Failed(error)) => Err(error),
+    };
+    next()?;
+    let (start, mut rows) = (Instant::now(), 0.0);
+    while rows == 0.0 || start.elapsed() < each {
+        rows += next()?;
+    }
+    Ok(rows / start.elapsed().as_secs_f64())
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Mean width, height and bytes.
+fn about(raws: &[Raw], pictures: &[RgbImage]) -> [f64; 3] {
+    let mean = |sum: f64, of: usize| sum / of.max(1) as f64;
+    let bytes = raws.iter().map(|raw| if let Some(Picture::Encoded(bytes)) = &raw.picture { bytes.len() } else { 0 });
+    [
+        mean(pictures.iter().map(|picture| f64::from(picture.width())).sum(), pictures.len()),
+        mean(pictures.iter().map(|picture| f64::from(picture.height())).sum(), pictures.len()),
+        mean(bytes.map(|bytes| bytes as f64).sum(), raws.len()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_counted_by_all_threads_together() {
+        let seen = AtomicUsize::new(0);
+        let rate = in_threads(3, Duration::from_millis(30), &|number| {
+            seen.fetch_max(number + 1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+            number % 2 == 0
+        });
+        let seen = seen.into_inner() as f64;
+        assert!(rate > 0.0 && rate * 0.03 <= seen, "half of {seen} calls are good: {rate} a second");
+    }
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 100.0]), Some(3.0));
+        assert_eq!(median(Vec::new()), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! What a run reads, as it trains with it, and for commands that look at data without a model.
+
+use std::sync::Arc;
+
+use vlhub_core::{Extent, SourceCx};
+
+use super::{Session, tokenizer, views, wants};
+use crate::config::RunConfig;
+use crate::data;
+use crate::data::loader::{Loader, LoaderConfig};
+use crate::data::skipped::SkipLog;
+use crate::data::tokens::Tokenizer;
+use crate::engine::readonly::ReadOnly;
+use crate::engine::towers::Towers;
+use crate::failure::{Failure, Outcome};
+
+/// How a run makes its batches. `truncate`: whether its towers allow the token matrix to be cut to the longest text.
+pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> LoaderConfig {
+    let train = &config.train;
+    LoaderConfig {
+        batch: train.batch,
+        threads: train.workers,
+        seed: config.top.seed,
+        image: towers.pictures,
+        truncate: train.truncate && truncate,
+        max_bad_fraction: train.max_bad_fraction,
+        max_bad_run: train.max_bad_run,
+        shuffle: true,
+        max_pixels: config.top.max_pixels,
+    }
+}
+
+/// The batches of a run whose model has no weights.
+#[derive(Debug)]
+pub struct Reading {
+    /// Makes the batches that training gets.
+    pub loader: Loader,
+    /// Towers that know what they read, and cannot compute.
+    pub towers: Towers,
+    /// Turns texts into ids, when there is a text tower.
+    pub tokenizer: Option<Arc<dyn Tokenizer>>,
+}
+
+/// Opens the data of a run without building its model: the batches are those of its training.
+///
+/// # Errors
+/// No `[data.train]`, no objective, data that cannot be read, or whatever a plugin refuses.
+pub fn reading(config: &RunConfig) -> Outcome<Reading> {
+    let data = config.data.as_ref().ok_or_else(|| Failure::usage("the run file has no `[data.train]`"))?;
+    if config.objectives.is_empty() {
+        return Err(Failure::usage("the run file has no objective, which would say what is read of a sample"));
+    }
+    let Session { towers, terms, .. } = super::on_paper(config)?;
+    let tokenizer = tokenizer(config, &towers)?;
+    let wants = wants::of_objectives(config, &terms);
+    let mut views = views(config, &towers, wants)?;
+    let wants = wants::of_run(wants, &views);
+    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole };
+    let in_data = |error: vlhub_core::Error| Failure::usage(format!("data.train: {error}"));
+    let source = data::open(data.config.as_ref(), &cx).map_err(in_data)?;
+    views.labels = wants.label.is_read() && source.labelled();
+    let options = loader_config(config, &towers, views::truncate(&towers, &ReadOnly::default()));
+    let loader = Loader::new(source, views, tokenizer.clone(), options, SkipLog::none()).map_err(in_data)?;
+    Ok(Reading { loader, towers, tokenizer })
+}
