@@ -311,3 +311,42 @@ fn sources_are_listed_like_other_plugins() {
     let ran = run(folder.path(), &["check", "clip.toml", "data.train.use=csv", "data.train.pth=a.csv"]);
     assert!(ran.code == 2 && ran.err.contains("`csv` has no option `pth`") && ran.err.contains("did you mean `path`?"), "{}", ran.err);
 }
+
+#[test]
+fn a_preview_is_the_batch_that_training_gets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("run.toml"), SMALL).expect("written");
+    must(folder.path(), &["train", "run.toml", "name=a", "train.steps=1", "train.show_batch=true", "schedule.warmup=0"]);
+    let told = must(folder.path(), &["data", "preview", "run.toml", "--out", "first.png"]);
+    assert!(told.contains("first.png") && told.contains("step 0 of 6 an epoch"), "{told}");
+    must(folder.path(), &["data", "preview", "run.toml", "--step", "1"]);
+    let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(bytes("first.png"), bytes("logs/a/train_batch0.png"), "the same pictures, the same draws");
+    assert_eq!(bytes("first.txt"), bytes("logs/a/train_batch0.txt"), "the same captions");
+    assert_ne!(bytes("first.png"), bytes("preview.png"), "another step, another batch");
+    let words = "[view.image.main]\naugment = [{ use = \"random_resized_crop\" }, { use = \"flip\" }]\n";
+    let mlm = SMALL.replace(words, "").replace("[objective.clip]\n", "[objective.mlm]\n");
+    std::fs::write(folder.path().join("mlm.toml"), mlm).expect("written");
+    let ran = run(folder.path(), &["data", "preview", "mlm.toml"]);
+    assert!(ran.code == 2 && ran.err.contains("read no pictures"), "{}: {}", ran.code, ran.err);
+}
+
+#[test]
+fn the_speed_of_data_is_told_stage_by_stage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("run.toml"), SMALL).expect("written");
+    for number in 0..24u8 {
+        write(folder.path(), &format!("pictures/{}/{number}.jpg", number % 2), &encoded(number, ImageFormat::Jpeg));
+    }
+    let data = "data.train={use=\"imagefolder\",path=\"pictures\"}";
+    let text = must(folder.path(), &["bench", "data", "run.toml", data, "--seconds", "0.3", "--json"]);
+    let speed: Value = serde_json::from_str(&text).expect("JSON");
+    for stage in ["read", "decode", "augment", "tokenise", "end_to_end", "of_decode"] {
+        assert!(speed[stage].as_f64().is_some_and(|rate| rate > 0.0), "{stage}: {text}");
+    }
+    assert_eq!((speed["threads"].as_u64(), speed["picture"][0].as_f64()), (Some(2), Some(20.0)), "{text}");
+    let text = must(folder.path(), &["bench", "data", "run.toml", "train.workers=1", "--seconds", "0.3"]);
+    assert!(text.contains("samples a second, 1 thread:") && text.contains("end to end"), "{text}");
+    let ran = run(folder.path(), &["bench", "data", "run.toml", "--seconds", "0"]);
+    assert!(ran.code == 2 && ran.err.contains("--seconds 0"), "{}: {}", ran.code, ran.err);
+}

@@ -19,6 +19,8 @@ fn data(shared: &Shared, args: &BenchDataArgs) -> Outcome {
     }
     let config = load(shared, &args.file, &args.overrides)?;
     let reading = session::loading::reading(&config)?;
+    // As training does.
+    vlhub_torch_ext::keep_memory();
     let speed = speed::measure(&reading.loader, args.seconds).map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
     if args.json {
         return print_json(&speed);
@@ -26,7 +28,7 @@ fn data(shared: &Shared, args: &BenchDataArgs) -> Outcome {
     if let Some([width, height, bytes]) = speed.picture {
         say!("pictures of {width:.0}×{height:.0}, {:.1} kB, on average", bytes / 1000.0);
     }
-    say!("samples a second, {} threads:", speed.threads);
+    say!("samples a second, {} thread{}:", speed.threads, if speed.threads == 1 { "" } else { "s" });
     let stages = [
         ("read", Some(speed.read)),
         ("decode", speed.decode),

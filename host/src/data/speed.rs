@@ -9,7 +9,7 @@ use vlhub_core::{Error, Picture, Raw, Result};
 
 use super::decode;
 use super::loader::{LoadError, Loader};
-use super::views::RowPlace;
+use super::views::{Row, RowPlace};
 
 /// Samples that are kept in memory while a stage runs: enough to be no cache effect, few enough to fit.
 const KEPT: usize = 64;
@@ -65,7 +65,7 @@ pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
         let (raw, picture) = (&raws[number % raws.len()], pictures[number % pictures.len()].clone());
         maker.pictures(raw, picture, place(number)).is_ok()
     };
-    let tokenise = |number: usize| maker.texts(&raws[number % raws.len()], place(number)).is_ok();
+    let tokenise = |number: usize| maker.texts(&raws[number % raws.len()], place(number), &mut Row::default()).is_ok();
     let mut rounds: [Vec<f64>; 5] = Default::default();
     for _ in 0..ROUNDS {
         rounds[0].push(in_threads(threads, each, &read));

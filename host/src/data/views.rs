@@ -146,11 +146,8 @@ impl RowMaker {
     fn unguarded(&self, index: usize, place: RowPlace) -> Result<Row, Unused> {
         let raw = self.source.read(index).map_err(Unused::Bad)?;
         // Captions first: they are cheap, and a sample that is dropped need not be decoded.
-        let (ids, labels) = self.texts(&raw, place)?;
-        let mut row = Row { key: raw.key.clone(), ids, ..Row::default() };
-        if self.views.labels {
-            row.labels = labels.unwrap_or(raw.caption.labels.clone());
-        }
+        let mut row = Row { key: raw.key.clone(), ..Row::default() };
+        self.texts(&raw, place, &mut row)?;
         if self.image.is_some() && !self.views.images.is_empty() {
             // What the picture takes counts until its views are small.
             let (image, _memory) = pixels(&raw, self.max_pixels).map_err(Unused::Bad)?.into_parts();
@@ -159,18 +156,21 @@ impl RowMaker {
         Ok(row)
     }
 
-    /// Token ids of every text view, and the labels that the first one's transforms leave.
-    pub fn texts(&self, raw: &Raw, place: RowPlace) -> Result<(Vec<Vec<i64>>, Option<Vec<i64>>), Unused> {
-        let (mut ids, mut labels) = (Vec::new(), None);
+    /// Token ids of every text view and, where labels are read, those that the first view's transforms leave, or the sample's own.
+    pub fn texts(&self, raw: &Raw, place: RowPlace, row: &mut Row) -> Result<(), Unused> {
+        let mut labels = None;
         for view in &self.views.texts {
             let caption = self.caption(view, raw, place)?;
             let text = caption.texts.first().ok_or_else(|| bad(raw, "no caption", format!("none is left for view `{}`", view.name)))?;
             if let Some(tokenizer) = &self.tokenizer {
-                ids.push(tokenizer.encode(text));
+                row.ids.push(tokenizer.encode(text));
             }
             labels.get_or_insert(caption.labels);
         }
-        Ok((ids, labels))
+        if self.views.labels {
+            row.labels = labels.unwrap_or_else(|| raw.caption.labels.clone());
+        }
+        Ok(())
     }
 
     /// Every image view of a sample's picture.
