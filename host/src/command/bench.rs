@@ -18,10 +18,10 @@ fn data(shared: &Shared, args: &BenchDataArgs) -> Outcome {
         return Err(Failure::usage(format!("--seconds {}: it must be above 0", args.seconds)));
     }
     let config = load(shared, &args.file, &args.overrides)?;
-    let reading = session::loading::reading(&config)?;
+    let data = session::loading::training_data(&config)?;
     // As training does.
     vlhub_torch_ext::keep_memory();
-    let speed = speed::measure(&reading.loader, args.seconds).map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
+    let speed = speed::measure(&data.loader, args.seconds).map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
     if args.json {
         return print_json(&speed);
     }

@@ -104,13 +104,13 @@ fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
 
 fn preview(shared: &Shared, args: &PreviewArgs) -> Outcome {
     let config = super::load(shared, &args.file, &args.overrides)?;
-    let reading = session::loading::reading(&config)?;
-    let loaded = reading.loader.start(args.step).next().map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
-    let sheet = first_batch::write(&loaded.batch, &reading.towers, reading.tokenizer.as_deref(), &args.out)?;
+    let data = session::loading::training_data(&config)?;
+    let loaded = data.loader.start(args.step).next().map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
+    let sheet = first_batch::write(&loaded.batch, &data.towers, data.tokenizer.as_deref(), &args.out)?;
     if sheet.is_none() {
         return Err(Failure::usage(format!("the objectives of {} read no pictures, so there is nothing to show", args.file.display())));
     }
-    say!("wrote {}, step {} of {} an epoch: {} rows", args.out.display(), args.step, reading.loader.steps_per_epoch(), loaded.batch.rows());
+    say!("wrote {}, step {} of {} an epoch: {} rows", args.out.display(), args.step, data.loader.steps_per_epoch(), loaded.batch.rows());
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
 
 /// The batches of a run whose model has no weights.
 #[derive(Debug)]
-pub struct Reading {
+pub struct TrainingData {
     /// Makes the batches that training gets.
     pub loader: Loader,
     /// Towers that know what they read, and cannot compute.
@@ -45,7 +45,7 @@ pub struct Reading {
 ///
 /// # Errors
 /// No `[data.train]`, no objective, data that cannot be read, or whatever a plugin refuses.
-pub fn reading(config: &RunConfig) -> Outcome<Reading> {
+pub fn training_data(config: &RunConfig) -> Outcome<TrainingData> {
     let data = config.data.as_ref().ok_or_else(|| Failure::usage("the run file has no `[data.train]`"))?;
     if config.objectives.is_empty() {
         return Err(Failure::usage("the run file has no objective, which would say what is read of a sample"));
@@ -61,5 +61,5 @@ pub fn reading(config: &RunConfig) -> Outcome<Reading> {
     views.labels = wants.label.is_read() && source.labelled();
     let options = loader_config(config, &towers, views::truncate(&towers, &ReadOnly::default()));
     let loader = Loader::new(source, views, tokenizer.clone(), options, SkipLog::none()).map_err(in_data)?;
-    Ok(Reading { loader, towers, tokenizer })
+    Ok(TrainingData { loader, towers, tokenizer })
 }

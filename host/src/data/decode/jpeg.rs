@@ -35,7 +35,7 @@ pub(super) fn decode(bytes: &[u8], allowed: impl FnOnce(u32, u32) -> Result<(), 
     };
     let (width, height) = (u32::from(decoder.header().width), u32::from(decoder.header().height));
     allowed(width, height)?;
-    let format = match head.parts.len() {
+    let format = match head.components.len() {
         1 => PixelFormat::Grayscale,
         4 => PixelFormat::Cmyk,
         _ => PixelFormat::Rgb,
@@ -100,7 +100,7 @@ fn whole(scans: &[u8]) -> Result<(), Flaw> {
 
 /// One component (colour) of a frame: its id, and its width and height as shares of the largest one's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
+struct Component {
     id: u8,
     sampling: u8,
 }
@@ -111,7 +111,7 @@ struct Head {
     /// Where the first scan begins; the end when there is none, and the start when segments are not where they should be, for the decoder to
     /// judge. What looks like a mark before it may belong to a thumbnail.
     scan: usize,
-    parts: Vec<Part>,
+    components: Vec<Component>,
     jfif: bool,
     /// The transform that Adobe's segment names.
     adobe: Option<u8>,
@@ -149,8 +149,8 @@ impl Head {
             0xEE if segment.starts_with(b"Adobe") => self.adobe = segment.get(11).copied().or(self.adobe),
             // Frames; the others of this range are tables.
             0xC0..=0xCF if !matches!(kind, 0xC4 | 0xC8 | 0xCC) => {
-                let parts = segment.get(6..).unwrap_or_default().as_chunks::<3>().0;
-                self.parts = parts.iter().map(|&[id, sampling, _]| Part { id, sampling }).collect();
+                let components = segment.get(6..).unwrap_or_default().as_chunks::<3>().0;
+                self.components = components.iter().map(|&[id, sampling, _]| Component { id, sampling }).collect();
             }
             _ => (),
         }
@@ -161,25 +161,25 @@ impl Head {
         match (self.jfif, self.adobe) {
             (true, _) => false,
             (false, Some(transform)) => transform == 0,
-            (false, None) => self.parts.iter().map(|part| part.id).eq(*b"RGB"),
+            (false, None) => self.components.iter().map(|component| component.id).eq(*b"RGB"),
         }
     }
 
     /// Whether the decoder's pixels are libjpeg's.
     fn exact(&self) -> bool {
-        let same = |one: &Part, other: &Part| one.sampling == other.sampling;
-        let real = |part: &Part| part.sampling >> 4 != 0 && part.sampling & 15 != 0;
-        match self.parts.as_slice() {
-            parts if !parts.iter().all(real) => false,
+        let same = |one: &Component, other: &Component| one.sampling == other.sampling;
+        let real = |component: &Component| component.sampling >> 4 != 0 && component.sampling & 15 != 0;
+        match self.components.as_slice() {
+            components if !components.iter().all(real) => false,
             [red, green, blue] if self.rgb() => same(red, green) && same(red, blue),
             [first, second, third, black] => same(first, black) && same(second, third),
-            parts => matches!(parts.len(), 1 | 3),
+            components => matches!(components.len(), 1 | 3),
         }
     }
 
     /// The file with a mark of Adobe's that says what libjpeg decides, where the decoder would decide otherwise.
     fn with_plain_colours<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.parts.len() != 3 || self.rgb() == (self.adobe == Some(0)) {
+        if self.components.len() != 3 || self.rgb() == (self.adobe == Some(0)) {
             return Cow::Borrowed(bytes);
         }
         let mark = *b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0";
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn what_the_decoder_reads_otherwise_is_left_to_the_other_one() {
         let of = |samplings: &[u8], adobe| Head {
-            parts: samplings.iter().map(|&sampling| Part { id: 0, sampling }).collect(),
+            components: samplings.iter().map(|&sampling| Component { id: 0, sampling }).collect(),
             adobe,
             ..Head::default()
         };
