@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use vlhub_core::{Extent, SourceCx};
+use vlhub_core::{Extent, Source, SourceCx};
 
 use super::{Session, tokenizer, views, wants};
-use crate::config::RunConfig;
+use crate::config::{Chosen, RunConfig};
 use crate::data;
 use crate::data::loader::{Loader, LoaderConfig};
 use crate::data::skipped::SkipLog;
 use crate::data::tokens::Tokenizer;
+use crate::data::views::Views;
 use crate::engine::readonly::ReadOnly;
+use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
@@ -30,6 +32,36 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
     }
 }
 
+/// Opens the data of a run, and makes the views of a sample that its objectives read.
+///
+/// # Errors
+/// No `[data.train]`, no objective, data that cannot be read, or whatever a plugin refuses.
+pub fn open(config: &RunConfig, towers: &Towers, terms: &[Term]) -> Outcome<(Arc<dyn Source>, Views)> {
+    let data = named(config)?;
+    let wants = wants::of_objectives(config, terms);
+    let mut views = views(config, towers, wants)?;
+    let wants = wants::of_run(wants, &views);
+    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole };
+    let source = data::open(data.config.as_ref(), &cx).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
+    views.labels = wants.label.is_read() && source.labelled();
+    Ok((source, views))
+}
+
+/// The `[data.train]` of a run that has objectives: without them nothing says what is read of a sample.
+///
+/// # Errors
+/// What is missing.
+pub fn named(config: &RunConfig) -> Outcome<&Chosen<dyn Source>> {
+    let data = config
+        .data
+        .as_ref()
+        .ok_or_else(|| Failure::usage("the run file has no `[data.train]`; add one, for example `[data.train]` with `use = \"shapes\"`"))?;
+    if config.objectives.is_empty() {
+        return Err(Failure::usage("the run file has no objective; add a table such as `[objective.clip]`"));
+    }
+    Ok(data)
+}
+
 /// The batches of a run whose model has no weights.
 #[derive(Debug)]
 pub struct TrainingData {
@@ -44,22 +76,14 @@ pub struct TrainingData {
 /// Opens the data of a run without building its model: the batches are those of its training.
 ///
 /// # Errors
-/// No `[data.train]`, no objective, data that cannot be read, or whatever a plugin refuses.
+/// As [`open`], and data too small for a batch.
 pub fn training_data(config: &RunConfig) -> Outcome<TrainingData> {
-    let data = config.data.as_ref().ok_or_else(|| Failure::usage("the run file has no `[data.train]`"))?;
-    if config.objectives.is_empty() {
-        return Err(Failure::usage("the run file has no objective, which would say what is read of a sample"));
-    }
+    named(config)?;
     let Session { towers, terms, .. } = super::on_paper(config)?;
     let tokenizer = tokenizer(config, &towers)?;
-    let wants = wants::of_objectives(config, &terms);
-    let mut views = views(config, &towers, wants)?;
-    let wants = wants::of_run(wants, &views);
-    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole };
-    let in_data = |error: vlhub_core::Error| Failure::usage(format!("data.train: {error}"));
-    let source = data::open(data.config.as_ref(), &cx).map_err(in_data)?;
-    views.labels = wants.label.is_read() && source.labelled();
+    let (source, views) = open(config, &towers, &terms)?;
     let options = loader_config(config, &towers, views::truncate(&towers, &ReadOnly::default()));
-    let loader = Loader::new(source, views, tokenizer.clone(), options, SkipLog::none()).map_err(in_data)?;
+    let loader = Loader::new(source, views, tokenizer.clone(), options, SkipLog::none())
+        .map_err(|error| Failure::usage(format!("data.train: {error}")))?;
     Ok(TrainingData { loader, towers, tokenizer })
 }

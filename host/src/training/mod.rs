@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tch::Device;
-use vlhub_core::{EvalSuite, Extent, SourceCx};
+use vlhub_core::EvalSuite;
 
 use crate::checkpoint::Store;
 use crate::config::RunConfig;
 use crate::data::loader::{LoadError, Loader};
+use crate::data::skipped::SkipLog;
 use crate::data::tokens::Tokenizer;
-use crate::data::{self, skipped::SkipLog};
 use crate::engine::Engine;
 use crate::engine::comm::Alone;
 use crate::engine::ema::Ema;
@@ -74,12 +74,7 @@ impl<'a> Training<'a> {
     /// # Errors
     /// A missing table, unreadable data, or whatever a plugin refuses.
     pub fn prepare(config: &'a RunConfig, skipped: SkipLog) -> Outcome<Self> {
-        let data = config.data.as_ref().ok_or_else(|| {
-            Failure::usage("the run file has no `[data.train]`; add one, for example `[data.train]` with `use = \"shapes\"`")
-        })?;
-        if config.objectives.is_empty() {
-            return Err(Failure::usage("the run file has no objective; add a table such as `[objective.clip]`"));
-        }
+        session::loading::named(config)?;
         let device = crate::device::device(&config.top.device)?;
         config.train.precision.check(device)?;
         if config.train.torch_threads > 0 {
@@ -90,13 +85,8 @@ impl<'a> Training<'a> {
         let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
             session::build_for_training(config, device)?;
         let train = &config.train;
-        let wants = session::wants::of_objectives(config, &terms);
-        let mut views = session::views(config, &towers, wants)?;
-        let wants = session::wants::of_run(wants, &views);
-        let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole };
-        let source = data::open(data.config.as_ref(), &cx).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
+        let (source, views) = session::loading::open(config, &towers, &terms)?;
         let fingerprint = source.fingerprint();
-        views.labels = wants.label.is_read() && source.labelled();
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites = config.suites.iter().map(|suite| suites::build(config, suite, towers.pictures)).collect::<Outcome<_>>()?;
         let class_names = class_names::of_run(&config.top.class_names, source.classes(), &terms)?;
