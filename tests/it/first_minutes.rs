@@ -65,6 +65,11 @@ fn one_kind_is_told_whole_and_presets_are_shown_when_asked_for() {
         let flat = page.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(&summary.split_whitespace().collect::<Vec<_>>().join(" ")), "{name} is told whole: {summary}\n{page}");
     }
+    let clip = must(root(), &["plugins", "show", "clip"]);
+    let told = |option: &str| clip.lines().position(|line| line.starts_with(&format!("  {option}")));
+    let tile = told("tile = 0  (integer)").unwrap_or_else(|| panic!("the option with its default and type: {clip}"));
+    let about = clip.lines().nth(tile + 1).unwrap_or_default();
+    assert!(about.starts_with("      ") && about.len() > 40, "what it means, below it in the width of the terminal: {clip}");
     assert_eq!(list(Some(70), &["objectives"]).out, page, "the plural is the same word");
     assert_eq!(names(&["suite"]), names(&["eval"]), "what `cargo vlhub new` calls a suite");
 

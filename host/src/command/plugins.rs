@@ -1,6 +1,5 @@
 //! `vlhub plugins`.
 
-use comfy_table::{ContentArrangement, Table, presets};
 use vlhub_core::Registry;
 
 use super::plugin_list::PluginFilter;
@@ -52,14 +51,9 @@ fn show(registry: &Registry, name: &str, json: bool) -> Outcome {
             if plugin.source == "built in" { String::new() } else { format!(" · {}", plugin.source) }
         );
         say!("{}\n", screen::wrapped(&plugin.summary, screen::width(), 0));
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(screen::width()).unwrap_or(u16::MAX));
         for field in &plugin.options {
-            table.add_row([format!("  {}", field.name), field.kind.clone(), catalog::short(&field.default), field.description.clone()]);
-        }
-        if !plugin.options.is_empty() {
-            say!("{table}");
+            say!("  {} = {}  ({})", field.name, catalog::short(&field.default), field.kind);
+            say!("      {}", screen::wrapped(&field.description, screen::width(), 6));
         }
     }
     Ok(())
