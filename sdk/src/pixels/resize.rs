@@ -139,6 +139,12 @@ impl Taps {
         let spans = (start..start + axis.window.1).map(|from| SourceRange { from, weights: 0..1 }).collect();
         Self { spans, weights: vec![1 << BITS] }
     }
+
+    /// From the first pixel that is read to behind the last.
+    fn range(&self) -> std::ops::Range<usize> {
+        let first = self.spans.first().map_or(0, |span| span.from);
+        first..self.spans.last().map_or(0, |span| span.from + span.weights.len())
+    }
 }
 
 struct SourceRange {
@@ -154,12 +160,11 @@ pub(super) fn resample(image: &RgbImage, across: Axis, down: Axis, filter: Filte
         return out;
     }
     let vertical = if down.is_copy() { Taps::copy(down) } else { down.taps(filter) };
-    let first = vertical.spans.first().map_or(0, |span| span.from);
-    let last = vertical.spans.last().map_or(0, |span| span.from + span.weights.len());
+    let read = vertical.range();
     let stride = 3 * width;
     let source_stride = 3 * image.width() as usize;
-    let rows = &image.as_raw()[first * source_stride..last * source_stride];
-    let mut middle = vec![0u8; (last - first) * stride];
+    let rows = &image.as_raw()[read.start * source_stride..read.end * source_stride];
+    let mut middle = vec![0u8; read.len() * stride];
     if across.is_copy() {
         let start = 3 * (across.source.0 + across.window.0 as usize);
         for (to, from) in middle.chunks_exact_mut(stride).zip(rows.chunks_exact(source_stride)) {
@@ -167,9 +172,9 @@ pub(super) fn resample(image: &RgbImage, across: Axis, down: Axis, filter: Filte
         }
     } else {
         let horizontal = across.taps(filter);
-        let mut stacks = vec![[0; 4 * ROWS]; image.width() as usize];
+        let mut stacks = vec![[0; 4 * ROWS]; horizontal.range().len()];
         for (to, from) in middle.chunks_mut(ROWS * stride).zip(rows.chunks(ROWS * source_stride)) {
-            narrow(from, to, &horizontal, &mut stacks);
+            narrow(from, source_stride, to, &horizontal, &mut stacks);
         }
     }
     if down.is_copy() {
@@ -177,7 +182,7 @@ pub(super) fn resample(image: &RgbImage, across: Axis, down: Axis, filter: Filte
         return out;
     }
     for (to, span) in out.chunks_exact_mut(stride).zip(&vertical.spans) {
-        blend(&middle[(span.from - first) * stride..], stride, &vertical.weights[span.weights.clone()], to);
+        blend(&middle[(span.from - read.start) * stride..], stride, &vertical.weights[span.weights.clone()], to);
     }
     out
 }
@@ -194,17 +199,16 @@ fn blend(rows: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
         let mut sums = [HALF; COLUMNS];
         for (row, &weight) in rows[number * COLUMNS..].chunks(stride).zip(weights) {
             let Some(values) = row.first_chunk::<COLUMNS>() else { continue };
-            for (sum, &value) in sums.iter_mut().zip(values) {
-                *sum = add(*sum, value, weight);
-            }
+            add(&mut sums, values, weight);
         }
-        for (to, sum) in block.iter_mut().zip(sums) {
-            *to = round(sum);
-        }
+        round(&sums, block);
     }
     for (at, to) in rest.iter_mut().enumerate() {
-        let column = rows[done + at..].iter().step_by(stride).zip(weights);
-        *to = round(column.fold(HALF, |sum, (&value, &weight)| add(sum, value, weight)));
+        let mut sum = [HALF];
+        for (&value, &weight) in rows[done + at..].iter().step_by(stride).zip(weights) {
+            add(&mut sum, &[value], weight);
+        }
+        round(&sum, std::array::from_mut(to));
     }
 }
 
@@ -213,12 +217,13 @@ const ROWS: usize = 16;
 /// One pixel of each of these rows, with a fourth byte that does not count: four bytes are moved at once, three are not.
 type Stack = [u8; 4 * ROWS];
 
-/// The horizontal pass for a few rows: `from` and `to` hold them one behind the other. `stacks` is room for the source, so that a weight meets
-/// numbers that stand side by side.
+/// The horizontal pass for a few rows: `from` and `to` hold them one behind the other. `stacks` is room for the columns that `taps` read, so that a
+/// weight meets numbers that stand side by side.
 #[multiversion(targets("x86_64+avx2"))]
-fn narrow(from: &[u8], to: &mut [u8], taps: &Taps, stacks: &mut [Stack]) {
-    let (stride, width) = (3 * stacks.len(), 3 * taps.spans.len());
+fn narrow(from: &[u8], stride: usize, to: &mut [u8], taps: &Taps, stacks: &mut [Stack]) {
+    let (read, width) = (taps.range(), 3 * taps.spans.len());
     for (number, row) in from.chunks_exact(stride).enumerate() {
+        let row = &row[3 * read.start..3 * read.end];
         let place = 4 * number..4 * number + 4;
         // All pixels but the last have a byte behind them.
         for (pixel, stack) in row.windows(4).step_by(3).zip(stacks.iter_mut()) {
@@ -230,28 +235,28 @@ fn narrow(from: &[u8], to: &mut [u8], taps: &Taps, stacks: &mut [Stack]) {
     }
     for (at, span) in taps.spans.iter().enumerate() {
         let mut sums = [HALF; 4 * ROWS];
-        for (values, &weight) in stacks[span.from..].iter().zip(&taps.weights[span.weights.clone()]) {
-            for (sum, &value) in sums.iter_mut().zip(values) {
-                *sum = add(*sum, value, weight);
-            }
+        for (values, &weight) in stacks[span.from - read.start..].iter().zip(&taps.weights[span.weights.clone()]) {
+            add(&mut sums, values, weight);
         }
         let mut rounded = [0; 4 * ROWS];
-        for (to, sum) in rounded.iter_mut().zip(sums) {
-            *to = round(sum);
-        }
+        round(&sums, &mut rounded);
         for (row, pixel) in to.chunks_exact_mut(width).zip(rounded.as_chunks::<4>().0) {
             row[3 * at..3 * at + 3].copy_from_slice(&pixel[..3]);
         }
     }
 }
 
-/// One more weighted level. It cannot overflow, and without the check for it many are added at once.
+/// One more weighted level for each sum. They cannot overflow, and without the check for it many are added at once.
 #[inline(always)]
-fn add(sum: i32, value: u8, weight: i32) -> i32 {
-    sum.wrapping_add(i32::from(value).wrapping_mul(weight))
+fn add<const N: usize>(sums: &mut [i32; N], values: &[u8; N], weight: i32) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
+    }
 }
 
 #[inline(always)]
-fn round(sum: i32) -> u8 {
-    (sum >> BITS).clamp(0, 255) as u8
+fn round<const N: usize>(sums: &[i32; N], to: &mut [u8; N]) {
+    for (to, sum) in to.iter_mut().zip(sums) {
+        *to = (sum >> BITS).clamp(0, 255) as u8;
+    }
 }
