@@ -32,12 +32,11 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
     }
 }
 
-/// Opens the data of a run, and makes the views of a sample that its objectives read.
+/// Opens the data of a run, and makes the views of a sample that its objectives read. `data` is what [`named`] gives.
 ///
 /// # Errors
-/// No `[data.train]`, no objective, data that cannot be read, or whatever a plugin refuses.
-pub fn open(config: &RunConfig, towers: &Towers, terms: &[Term]) -> Outcome<(Arc<dyn Source>, Views)> {
-    let data = named(config)?;
+/// Data that cannot be read, or whatever a plugin refuses.
+pub fn open(config: &RunConfig, data: &Chosen<dyn Source>, towers: &Towers, terms: &[Term]) -> Outcome<(Arc<dyn Source>, Views)> {
     let wants = wants::of_objectives(config, terms);
     let mut views = views(config, towers, wants)?;
     let wants = wants::of_run(wants, &views);
@@ -76,12 +75,12 @@ pub struct TrainingData {
 /// Opens the data of a run without building its model: the batches are those of its training.
 ///
 /// # Errors
-/// As [`open`], and data too small for a batch.
+/// As [`named`] and [`open`], and data too small for a batch.
 pub fn training_data(config: &RunConfig) -> Outcome<TrainingData> {
-    named(config)?;
+    let data = named(config)?;
     let Session { towers, terms, .. } = super::on_paper(config)?;
     let tokenizer = tokenizer(config, &towers)?;
-    let (source, views) = open(config, &towers, &terms)?;
+    let (source, views) = open(config, data, &towers, &terms)?;
     let options = loader_config(config, &towers, views::truncate(&towers, &ReadOnly::default()));
     let loader = Loader::new(source, views, tokenizer.clone(), options, SkipLog::none())
         .map_err(|error| Failure::usage(format!("data.train: {error}")))?;

@@ -74,7 +74,7 @@ impl<'a> Training<'a> {
     /// # Errors
     /// A missing table, unreadable data, or whatever a plugin refuses.
     pub fn prepare(config: &'a RunConfig, skipped: SkipLog) -> Outcome<Self> {
-        session::loading::named(config)?;
+        let data = session::loading::named(config)?;
         let device = crate::device::device(&config.top.device)?;
         config.train.precision.check(device)?;
         if config.train.torch_threads > 0 {
@@ -85,7 +85,7 @@ impl<'a> Training<'a> {
         let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
             session::build_for_training(config, device)?;
         let train = &config.train;
-        let (source, views) = session::loading::open(config, &towers, &terms)?;
+        let (source, views) = session::loading::open(config, data, &towers, &terms)?;
         let fingerprint = source.fingerprint();
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites = config.suites.iter().map(|suite| suites::build(config, suite, towers.pictures)).collect::<Outcome<_>>()?;
