@@ -1,4 +1,5 @@
 use super::*;
+use crate::data::testing::golden;
 use image::{ExtendedColorType, Rgb};
 
 fn picture() -> RgbImage {
@@ -33,8 +34,7 @@ fn every_format_is_known_by_its_content() {
 fn pixels_are_those_of_pillow() {
     use base64::Engine as _;
     // `tests/golden/pictures.py` wrote the file and says with which Pillow.
-    let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/pictures.json")).expect("it is there");
-    let golden: serde_json::Value = serde_json::from_slice(&golden).expect("it is JSON");
+    let golden = golden("pictures");
     let bytes = |value: &serde_json::Value| base64::prelude::BASE64_STANDARD.decode(value.as_str()?).ok();
     let cases = golden["cases"].as_object().expect("it is an object");
     assert!(cases.len() > 20, "the golden file was cut");
@@ -62,8 +62,7 @@ fn pixels_of_jpg_are_those_of_pillow() {
     use base64::Engine as _;
     use sha2::Digest as _;
     // `tests/golden/jpeg.py` wrote the files and says with which Pillow.
-    let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/jpeg.json")).expect("it is there");
-    let golden: serde_json::Value = serde_json::from_slice(&golden).expect("it is JSON");
+    let golden = golden("jpeg");
     let cases = golden["cases"].as_array().expect("a list");
     assert!(cases.len() > 60, "the golden file was cut");
     let mut other = Vec::new();
@@ -92,8 +91,7 @@ fn distance(one: &[u8], other: &[u8]) -> (f64, u8) {
 fn the_table_of_picture_modes_is_what_is_so() {
     use base64::Engine as _;
     let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
-    let golden = std::fs::read(folder.join("picture_modes.json")).expect("it is there");
-    let golden: serde_json::Value = serde_json::from_slice(&golden).expect("it is JSON");
+    let golden = golden("picture_modes");
     let size = golden["size"].as_u64().expect("a size") as u32;
     let mut page = format!(
         "# Pixels by the mode of a picture\n\nMean and largest difference, in levels of 0 to 255, of what a tower reads at {size} × {size} pixels. \

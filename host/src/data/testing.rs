@@ -12,6 +12,13 @@ pub(crate) const CAPTIONED: Wants = Wants { picture: Want::Required, text: Want:
 /// What a run with pictures alone reads.
 pub(crate) const PICTURES: Wants = Wants { picture: Want::Required, ..Wants::NOTHING };
 
+/// The numbers of a reference: `tests/golden/NAME.json`, which `NAME.py` beside it wrote.
+pub(crate) fn golden(name: &str) -> serde_json::Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name).with_extension("json");
+    let text = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
 /// Opens a source for pictures with captions.
 pub(crate) fn open(options: &serde_json::Value, folder: &Path) -> Result<Arc<dyn Source>> {
     open_for(options, folder, CAPTIONED)

@@ -173,8 +173,7 @@ mod tests {
     #[test]
     fn patterns_expand_as_python_does() {
         // `tests/golden/braces.py` wrote the file with braceexpand 0.1.7; null stands for its error.
-        let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/braces.json")).expect("it is there");
-        let golden: serde_json::Value = serde_json::from_slice(&golden).expect("it is JSON");
+        let golden = crate::data::testing::golden("braces");
         let cases = golden["cases"].as_object().expect("it is an object");
         assert!(cases.len() > 30, "the golden file was cut");
         for (pattern, expected) in cases {
