@@ -80,6 +80,7 @@ pub const LAYOUT: u64 = layout!(
     Raw,
     Picture,
     Bad,
+    Share,
     Wants,
     Sample,
     Metric,

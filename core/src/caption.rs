@@ -1,7 +1,7 @@
 //! Caption transforms.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::path::Path;
 
 use rand_core::RngCore;
@@ -37,6 +37,20 @@ pub trait CaptionTransform: Debug + Send + Sync {
     fn reads(&self) -> Wants {
         Wants { label: Want::Optional, meta: Want::Optional, ..Wants::NOTHING }
     }
+    /// Rewrites the token ids of the text that [`CaptionTransform::apply`] left first: those between the start and the end token, which keep
+    /// their places. `rng` is the same for one sample, so a seed determines the ids too. By default they stay as they are.
+    ///
+    /// # Errors
+    /// As [`CaptionTransform::apply`]. More ids than were given end the run too: a text must not outgrow the tower's context.
+    fn ids(&self, ids: Vec<i64>, rng: &mut dyn RngCore) -> Result<Vec<i64>> {
+        let _ = rng;
+        Ok(ids)
+    }
+    /// Names of the classes, where it writes [`Caption::labels`] of its own: label `n` is the class `classes()[n]`. They take the place of the
+    /// data's, which then need no labels. `None`, by default, leaves labels to the data.
+    fn classes(&self) -> Option<&[String]> {
+        None
+    }
 }
 
 /// The captions and labels of one picture.
@@ -51,8 +65,24 @@ pub struct Caption {
 }
 
 /// The context in which a caption transform is built.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct CaptionCx<'a> {
     /// Folder of the run file: relative paths in options start here.
     pub folder: &'a Path,
+    /// The run's tokenizer: a text to its ids, without start and end tokens. `None` where texts are looked at without a model; a transform
+    /// that needs it may then do nothing.
+    pub tokenize: Option<&'a dyn Fn(&str) -> Vec<i64>>,
+}
+
+impl<'a> CaptionCx<'a> {
+    /// Relative paths start at `folder`, and there is no tokenizer.
+    pub fn new(folder: &'a Path) -> Self {
+        Self { folder, tokenize: None }
+    }
+}
+
+impl Debug for CaptionCx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CaptionCx").field("folder", &self.folder).field("tokenize", &self.tokenize.is_some()).finish()
+    }
 }

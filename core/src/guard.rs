@@ -46,6 +46,7 @@ struct AboutObjective {
 /// What a source says of itself.
 struct AboutSource {
     len: usize,
+    shares: Vec<Share>,
     labelled: bool,
     fingerprint: String,
 }
@@ -91,7 +92,7 @@ impl Wrap for dyn EvalSuite {
 
 impl Wrap for dyn Source {
     fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
-        let about = AboutSource { len: inner.len(), labelled: inner.labelled(), fingerprint: inner.fingerprint() };
+        let about = AboutSource { len: inner.len(), shares: inner.shares(), labelled: inner.labelled(), fingerprint: inner.fingerprint() };
         Box::new(Guarded { inner, name, about })
     }
 }
@@ -250,6 +251,23 @@ impl CaptionTransform for Guarded<dyn CaptionTransform, Wants> {
     fn reads(&self) -> Wants {
         self.about
     }
+    fn ids(&self, ids: Vec<i64>, rng: &mut dyn RngCore) -> Result<Vec<i64>> {
+        let most = ids.len();
+        catch(self.name, || {
+            let ids = self.inner.ids(ids, rng)?;
+            if ids.len() > most {
+                return Err(Error::invalid(format!(
+                    "`{}` made {} ids of {most}; a text must not outgrow the context",
+                    self.name,
+                    ids.len()
+                )));
+            }
+            Ok(ids)
+        })
+    }
+    fn classes(&self) -> Option<&[String]> {
+        catch(self.name, || Ok(self.inner.classes())).unwrap_or_default()
+    }
 }
 
 impl EvalSuite for Guarded<dyn EvalSuite, Requires> {
@@ -285,6 +303,9 @@ impl Source for Guarded<dyn Source, AboutSource> {
     }
     fn fingerprint(&self) -> String {
         self.about.fingerprint.clone()
+    }
+    fn shares(&self) -> Vec<Share> {
+        self.about.shares.clone()
     }
     fn problems(&self) -> &[Bad] {
         catch(self.name, || Ok(self.inner.problems())).unwrap_or_default()

@@ -33,4 +33,4 @@ pub use features::{Encoded, Features, Tokens};
 pub use noise::Noise;
 pub use objective::{Forward, Loss, Modality, Need, Objective, ObjectiveCx, Scope, Teacher, Tower, Weights};
 pub use registry::{Config, Exports, Kind, Listed, Origin, PluginEntry, Provenance, Registry, registered_here};
-pub use source::{Bad, Extent, Picture, Raw, Source, SourceCx, Want, Wants};
+pub use source::{Bad, Extent, Picture, Raw, Share, Source, SourceCx, SourceHost, Want, Wants};

@@ -94,6 +94,11 @@ pub trait Source: Debug + Send + Sync {
     }
     /// A text that changes when the data change, and when what is wanted of them changes which samples are listed. It goes into checkpoints.
     fn fingerprint(&self) -> String;
+    /// Its samples in the order of their indices, as shares that are drawn at different rates where a run draws with replacement. Together they
+    /// are [`Source::len`] samples. By default there is one share.
+    fn shares(&self) -> Vec<Share> {
+        vec![Share { samples: self.len(), weight: 1.0 }]
+    }
     /// Samples that were lost already while the source was indexed, and files that are none: damaged headers, rows without a picture, ….
     fn problems(&self) -> &[Bad] {
         &[]
@@ -105,7 +110,7 @@ pub trait Source: Debug + Send + Sync {
 }
 
 /// What a source is built with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct SourceCx<'a> {
     /// Folder of the run file: relative paths in options start here.
     pub folder: &'a Path,
@@ -113,13 +118,49 @@ pub struct SourceCx<'a> {
     pub wants: Wants,
     /// How much is indexed.
     pub extent: Extent,
+    /// What a source may ask of the host.
+    pub host: &'a dyn SourceHost,
 }
 
 impl<'a> SourceCx<'a> {
-    /// Everything that is there is read, and the whole source is indexed. Relative paths start at `folder`.
+    /// Everything that is there is read, and the whole source is indexed. Relative paths start at `folder`. There is no other source.
     pub fn new(folder: &'a Path) -> Self {
-        Self { folder, wants: Wants::WHATEVER, extent: Extent::Whole }
+        Self { folder, wants: Wants::WHATEVER, extent: Extent::Whole, host: &Alone }
     }
+}
+
+impl Debug for SourceCx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, wants, extent, .. } = self;
+        f.debug_struct("SourceCx").field("folder", folder).field("wants", wants).field("extent", extent).finish_non_exhaustive()
+    }
+}
+
+/// What a source may ask of the host while it is built.
+pub trait SourceHost {
+    /// Opens another source: `table` is one as in `[data.train]`, with `use` and options. For sources that are made of others.
+    ///
+    /// # Errors
+    /// A table that names no source, options that it refuses, or data that cannot be opened.
+    fn open(&self, table: &serde_json::Value, cx: &SourceCx<'_>) -> Result<Box<dyn Source>>;
+}
+
+/// No host: a source that is built by itself.
+struct Alone;
+
+impl SourceHost for Alone {
+    fn open(&self, _table: &serde_json::Value, _cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
+        Err(crate::Error::invalid("a source that is built without a host cannot open another"))
+    }
+}
+
+/// Neighbouring samples of a source that are drawn at one rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// How many.
+    pub samples: usize,
+    /// How often each of them is drawn, relative to the samples of other shares: open_clip's up-sampling factor. Above 0, finite.
+    pub weight: f64,
 }
 
 /// How much of a source is indexed.

@@ -51,7 +51,10 @@ fn glance(document: &Document, config: &RunConfig) -> Option<Problem> {
     let data = config.data.as_ref().filter(|_| !config.objectives.is_empty())?;
     // Plugins that cannot be built say so when the run is built; here they only keep the data from being judged.
     let wants = session::wants::on_paper(config).ok()?;
-    let error = data.config.build(&SourceCx { folder: &config.folder, wants, extent: Extent::Glance }).err()?;
+    let error = data
+        .config
+        .build(&SourceCx { folder: &config.folder, wants, extent: Extent::Glance, host: &crate::data::Opener(&config.registry) })
+        .err()?;
     let key = "data.train";
     Some(Problem { place: document.place(key), key: key.into(), message: error.to_string() })
 }

@@ -80,7 +80,12 @@ fn holds_shards(path: &Path) -> bool {
 fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
     let (config, chosen) = source_of(shared, &document(&args.data, &args.overrides)?)?;
     let open = |wants: Wants| {
-        let source = chosen.config.build(&SourceCx { folder: &config.folder, wants, extent: Extent::Whole })?;
+        let source = chosen.config.build(&SourceCx {
+            folder: &config.folder,
+            wants,
+            extent: Extent::Whole,
+            host: &data::Opener(&config.registry),
+        })?;
         Ok(std::sync::Arc::from(source))
     };
     let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);
@@ -139,7 +144,7 @@ fn pack(shared: &Shared, args: &PackArgs) -> Outcome {
     let (config, chosen) = source_of(shared, &of_table(table))?;
     // Whatever belongs to a picture is packed with it.
     let wants = Wants::WHATEVER.picture(Want::Required);
-    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole };
+    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &data::Opener(&config.registry) };
     let source = data::open(chosen.config.as_ref(), &cx).map_err(|error| Failure::usage(error.to_string()))?;
     let background = args.background.as_deref().map(colour).transpose()?;
     let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);

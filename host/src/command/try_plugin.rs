@@ -146,7 +146,7 @@ fn augmentation(config: &dyn Config<dyn Augmentation>, input: &InputTensors, rng
 fn caption(config: &dyn Config<dyn CaptionTransform>, input: &InputTensors, rng: &mut Philox) -> Outcome<(InputTensors, Value)> {
     let bytes = Vec::<u8>::try_from(need(input, "text")?.to_kind(DType::Uint8).reshape([-1])).map_err(Error::from)?;
     let text = String::from_utf8(bytes).map_err(|error| Failure::usage(format!("`text` is not UTF-8: {error}")))?;
-    let built = config.build(&CaptionCx { folder: std::path::Path::new(".") })?;
+    let built = config.build(&CaptionCx::new(std::path::Path::new(".")))?;
     let caption = built.apply(Caption { texts: text.lines().map(str::to_owned).collect(), ..Caption::default() }, rng)?;
     let texts = caption.map(|caption| caption.texts);
     let joined = texts.as_ref().map(|texts| texts.join("\n")).unwrap_or_default();

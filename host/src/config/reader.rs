@@ -339,7 +339,8 @@ impl<'a> Reader<'a> {
     fn source(&mut self, key: &str, options: &Value) -> Option<(Chosen<dyn Source>, Map<String, Value>)> {
         let user = self.object(key, options)?;
         let (chosen, complete) = self.plugin::<dyn Source>(key, None, user, Map::new())?;
-        let glance = SourceCx { folder: self.folder, wants: Wants::NOTHING, extent: Extent::Glance };
+        let glance =
+            SourceCx { folder: self.folder, wants: Wants::NOTHING, extent: Extent::Glance, host: &crate::data::Opener(self.registry) };
         if let Err(error) = chosen.config.build(&glance) {
             self.problems.add(key, error.to_string());
         }

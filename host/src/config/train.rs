@@ -14,6 +14,10 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Passes over the data.
     pub epochs: u64,
+    /// Samples of an epoch; 0 takes all of the data. Other samples in every epoch.
+    pub samples: u64,
+    /// Draw samples with replacement, at the rates that the data names. Without it every sample is drawn once in an epoch.
+    pub resampled: bool,
     /// Steps of the run; 0 takes `epochs`.
     pub steps: u64,
     /// `fp32`, or `amp_bf16`: the towers' products in bfloat16.
@@ -49,6 +53,8 @@ impl Default for TrainConfig {
         Self {
             batch: 64,
             epochs: 1,
+            samples: 0,
+            resampled: false,
             steps: 0,
             precision: Precision::default(),
             grad_cache: GradCacheConfig::default(),

@@ -95,7 +95,12 @@ impl Datasets for HostDatasets {
     }
 
     fn open_for(&self, options: &serde_json::Value, wants: Wants) -> Result<Arc<dyn Dataset>> {
-        let cx = SourceCx { folder: &self.folder, wants: wants.picture(Want::Required), extent: Extent::Whole };
+        let cx = SourceCx {
+            folder: &self.folder,
+            wants: wants.picture(Want::Required),
+            extent: Extent::Whole,
+            host: &super::Opener(&self.registry),
+        };
         Ok(Arc::new(SourceDataset::new(super::open_table(&self.registry, options, &cx)?, self.reading)))
     }
 }

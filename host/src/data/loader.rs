@@ -7,7 +7,7 @@ use vlhub_core::{Bad, Batch, Error, Result, Source};
 
 use super::batch::{self, PixelRows, TokenRows};
 use super::decode::MAX_PIXELS;
-use super::philox::{Permutation, Philox};
+use super::order::SampleOrder;
 use super::skipped::SkipLog;
 use super::tokens::Tokenizer;
 use super::views::{Row, RowMaker, RowPlace, Unused};
@@ -32,8 +32,10 @@ pub struct LoaderConfig {
     pub max_bad_fraction: f64,
     /// How many samples in a row may be unusable.
     pub max_bad_run: u64,
-    /// Draw a new order for each epoch; else the source's order.
-    pub shuffle: bool,
+    /// In which order samples are read.
+    pub order: Order,
+    /// Samples of an epoch; 0 takes as many as the source lists.
+    pub epoch_samples: u64,
     /// Most pixels of a picture.
     pub max_pixels: u64,
 }
@@ -48,11 +50,14 @@ impl Default for LoaderConfig {
             truncate: true,
             max_bad_fraction: 0.01,
             max_bad_run: 1000,
-            shuffle: true,
+            order: Order::Shuffled,
+            epoch_samples: 0,
             max_pixels: MAX_PIXELS,
         }
     }
 }
+
+pub use super::order::Order;
 
 /// Makes batches of a source.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ pub(crate) struct SharedLoader {
     pub maker: RowMaker,
     pub config: LoaderConfig,
     pub steps_per_epoch: u64,
-    samples: u64,
+    order: SampleOrder,
     /// Pixels to what the image tower reads.
     pixels: Option<PixelRows>,
 }
@@ -92,16 +97,10 @@ impl Loader {
         config: LoaderConfig,
         skipped: SkipLog,
     ) -> Result<Self> {
-        let samples = source.len() as u64;
         if config.batch == 0 {
             return Err(Error::invalid("a batch of 0 rows"));
         }
-        if samples < config.batch as u64 {
-            return Err(Error::invalid(format!(
-                "the source lists {samples} usable samples, fewer than the {} rows of a batch; use a smaller batch or more data",
-                config.batch
-            )));
-        }
+        let order = SampleOrder::new(source.as_ref(), &config)?;
         if config.image.is_none() && !views.images.is_empty() {
             return Err(Error::invalid(format!("image view `{}` is read, but there is no image tower", views.images[0].name)));
         }
@@ -110,9 +109,9 @@ impl Loader {
         }
         skipped.indexed(source.problems());
         let pixels = config.image.map(PixelRows::new);
-        let steps_per_epoch = samples / config.batch as u64;
+        let steps_per_epoch = order.epoch_samples() / config.batch as u64;
         let maker = RowMaker { source, views, tokenizer, image: config.image, max_pixels: config.max_pixels };
-        Ok(Self { shared: Arc::new(SharedLoader { maker, config, steps_per_epoch, samples, pixels }), skipped })
+        Ok(Self { shared: Arc::new(SharedLoader { maker, config, steps_per_epoch, order, pixels }), skipped })
     }
 
     /// Whole batches in an epoch; what is left over at its end is other samples in every epoch.
@@ -122,7 +121,7 @@ impl Loader {
 
     /// How many samples the source lists.
     pub fn samples(&self) -> u64 {
-        self.shared.samples
+        self.shared.maker.source.len() as u64
     }
 
     pub(crate) fn shared(&self) -> &SharedLoader {
@@ -158,15 +157,8 @@ impl SharedLoader {
                 break;
             }
             let place = RowPlace { seed: config.seed, epoch, position, attempt };
-            let index = match (attempt, config.shuffle) {
-                (0, true) => Permutation::new(config.seed, epoch, self.samples).at(position),
-                (0, false) => position,
-                _ => {
-                    let mut rng = Philox::new([config.seed, epoch, position, attempt]);
-                    vlhub_sdk::random::below(&mut rng, self.samples)
-                }
-            };
-            match self.maker.row(index as usize, place) {
+            let index = self.order.at(epoch, position, attempt);
+            match self.maker.row(index, place) {
                 Ok(row) => {
                     tried.row = Some(row);
                     break;

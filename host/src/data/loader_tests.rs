@@ -8,6 +8,9 @@ use vlhub_sdk::pixels::{Filter, Fit};
 #[derive(Debug)]
 struct Letters;
 impl Tokenizer for Letters {
+    fn body(&self, ids: &[i64]) -> std::ops::Range<usize> {
+        0..ids.len()
+    }
     fn context(&self) -> usize {
         40
     }
@@ -120,7 +123,7 @@ fn an_epoch_holds_every_sample_once_and_epochs_differ() {
         Arc::new(Memory::new(9)),
         Views::default(),
         None,
-        LoaderConfig { batch: 4, shuffle: false, ..config(2) },
+        LoaderConfig { batch: 4, order: Order::Listed, ..config(2) },
         SkipLog::none(),
     );
     let keys = plain.expect("it fits together").start(0).next().expect("nothing is broken").keys;
@@ -133,7 +136,7 @@ fn tensors_hold_the_right_numbers() {
     plain.images.iter_mut().for_each(|view| view.augment.clear());
     plain.texts[0].transform.clear();
     let source = Arc::new(Memory::new(6));
-    let config = LoaderConfig { shuffle: false, ..config(2) };
+    let config = LoaderConfig { order: Order::Listed, ..config(2) };
     for truncate in [true, false] {
         let config = LoaderConfig { truncate, ..config.clone() };
         let views = Views { images: std::mem::take(&mut plain.images), ..views_of_text() };
@@ -237,4 +240,88 @@ fn a_stream_that_is_dropped_ends_its_threads_at_once() {
         assert_eq!(Arc::strong_count(&loader.shared), 1, "no thread holds it any more");
     }
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+/// Keeps the second half of a text's ids, backwards, and makes labels of its own.
+#[derive(Debug)]
+struct Halves(Vec<String>);
+impl CaptionTransform for Halves {
+    fn apply(&self, mut caption: Caption, _rng: &mut dyn RngCore) -> Result<Option<Caption>> {
+        caption.labels = vec![7];
+        Ok(Some(caption))
+    }
+    fn ids(&self, ids: Vec<i64>, _rng: &mut dyn RngCore) -> Result<Vec<i64>> {
+        Ok(ids[ids.len() / 2..].iter().rev().copied().collect())
+    }
+    fn classes(&self) -> Option<&[String]> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn a_transform_may_rewrite_the_ids_within_their_frame_and_make_labels() {
+    let mut views = views_of_text();
+    views.texts[0].transform.push(("halves".into(), Box::new(Halves(vec!["x".into(); 8]))));
+    assert_eq!(views.classes().map(<[String]>::len), Some(8));
+    let tokenizer = crate::data::tokens::clip(77).expect("it builds");
+    let config = LoaderConfig { order: Order::Listed, batch: 2, image: None, ..config(1) };
+    let loaded = Loader::new(Arc::new(Memory::new(6)), views, Some(Arc::clone(&tokenizer)), config, SkipLog::none())
+        .expect("it fits together")
+        .start(0)
+        .next()
+        .expect("nothing is broken");
+    let ids: Vec<i64> = loaded.batch.text("main").expect("it is there").get(0).try_into().expect("numbers");
+    let whole = tokenizer.encode("sample number 0");
+    let [start, _, number, zero, end] = whole[..] else { panic!("{whole:?}") };
+    assert_eq!(ids[..4], [start, zero, number, end]);
+    assert_eq!(loaded.batch.extra(Batch::LABELS).expect("it is there").int64_value(&[0, 0]), 7);
+}
+
+/// A source whose second half is drawn at another rate.
+#[derive(Debug)]
+struct Rated(Memory, f64);
+impl Source for Rated {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn key(&self, index: usize) -> String {
+        self.0.key(index)
+    }
+    fn read(&self, index: usize) -> Result<vlhub_core::Raw, Bad> {
+        self.0.read(index)
+    }
+    fn fingerprint(&self) -> String {
+        self.0.fingerprint()
+    }
+    fn shares(&self) -> Vec<vlhub_core::Share> {
+        let half = self.len() / 2;
+        vec![vlhub_core::Share { samples: half, weight: 1.0 }, vlhub_core::Share { samples: self.len() - half, weight: self.1 }]
+    }
+}
+
+#[test]
+fn with_replacement_shares_are_drawn_at_their_rates_and_an_epoch_has_any_length() {
+    let make = |rate, order, epoch_samples, threads| {
+        let config = LoaderConfig { order, epoch_samples, image: None, ..config(threads) };
+        Loader::new(Arc::new(Rated(Memory::new(20), rate)), Views::default(), None, config, SkipLog::none())
+    };
+    let keys = |threads, from| {
+        let loader = make(3.0, Order::Resampled, 600, threads).expect("it fits together");
+        assert_eq!(loader.steps_per_epoch(), 100);
+        let mut stream = loader.start(from);
+        (from..400).flat_map(|_| stream.next().expect("nothing is broken").keys).collect::<Vec<String>>()
+    };
+    let all = keys(1, 0);
+    assert_eq!(all, keys(4, 0));
+    assert_eq!(all[150 * 6..], keys(2, 150), "from the middle of the second epoch");
+    let second = all.iter().filter(|key| key.trim_start_matches("sample ").parse::<usize>().expect("a number") >= 10).count();
+    // 2400 draws, three of four from the second half: 1800, with a standard deviation of 21.
+    assert!((1700..1900).contains(&second), "{second}");
+    assert_ne!(all[..600], all[600..1200], "epochs differ");
+    let refused = |rate, order, samples| make(rate, order, samples, 1).expect_err("it does not fit").to_string();
+    assert!(refused(2.0, Order::Shuffled, 0).contains("train.resampled = true"));
+    assert!(refused(1.0, Order::Shuffled, 21).contains("an epoch of 21 samples"));
+    assert!(refused(f64::NAN, Order::Resampled, 0).contains("above 0"));
+    assert!(refused(1.0, Order::Shuffled, 5).contains("an epoch has 5"));
+    assert_eq!(make(1.0, Order::Shuffled, 12, 1).expect("it fits together").steps_per_epoch(), 2, "a part of the data");
 }

@@ -11,6 +11,7 @@ pub mod decode;
 pub mod loader;
 pub mod natural;
 pub(crate) mod normalise;
+mod order;
 pub mod ordered;
 pub mod pack;
 pub mod philox;
@@ -27,7 +28,7 @@ pub mod views;
 use std::sync::Arc;
 
 use serde_json::Value;
-use vlhub_core::{Config, Error, Registry, Result, Source, SourceCx};
+use vlhub_core::{Config, Error, Registry, Result, Source, SourceCx, SourceHost};
 
 /// Opens a source, and logs what it remarks on the data.
 ///
@@ -46,6 +47,11 @@ pub fn open(config: &dyn Config<dyn Source>, cx: &SourceCx<'_>) -> Result<Arc<dy
 /// # Errors
 /// No `use`, or one that no source has; options that the source refuses; and as [`open`].
 pub fn open_table(registry: &Registry, table: &Value, cx: &SourceCx<'_>) -> Result<Arc<dyn Source>> {
+    open(options_of(registry, table)?.as_ref(), cx)
+}
+
+/// The complete options that a `[data.NAME]` table stands for.
+fn options_of(registry: &Registry, table: &Value) -> Result<Box<dyn Config<dyn Source>>> {
     let name = table.get("use").and_then(Value::as_str).ok_or_else(|| {
         let known = registry.names::<dyn Source>().join(" ");
         Error::Options(format!("a data source is a table with `use = \"…\"`; known: {known}"))
@@ -55,8 +61,16 @@ pub fn open_table(registry: &Registry, table: &Value, cx: &SourceCx<'_>) -> Resu
     if let (Some(all), Some(given)) = (options.as_object_mut(), table.as_object()) {
         all.extend(given.iter().filter(|(option, _)| *option != "use").map(|(option, value)| (option.clone(), value.clone())));
     }
-    let config = listed.parse(&options).map_err(|error| Error::Options(format!("`{name}`: {error}")))?;
-    open(config.as_ref(), cx)
+    listed.parse(&options).map_err(|error| Error::Options(format!("`{name}`: {error}")))
+}
+
+/// What sources may ask of this host: sources of its registry.
+pub struct Opener<'a>(pub &'a Registry);
+
+impl SourceHost for Opener<'_> {
+    fn open(&self, table: &Value, cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
+        options_of(self.0, table)?.build(cx)
+    }
 }
 
 #[cfg(test)]

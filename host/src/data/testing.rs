@@ -27,7 +27,7 @@ pub(crate) fn open(options: &serde_json::Value, folder: &Path) -> Result<Arc<dyn
 /// Opens a source.
 pub(crate) fn open_for(options: &serde_json::Value, folder: &Path, wants: Wants) -> Result<Arc<dyn Source>> {
     let registry = Registry::linked()?;
-    super::open_table(&registry, options, &SourceCx { folder, wants, extent: Extent::Whole })
+    super::open_table(&registry, options, &SourceCx { folder, wants, extent: Extent::Whole, host: &super::Opener(&registry) })
 }
 
 /// Small pictures, each of its own colour; some are broken on purpose.

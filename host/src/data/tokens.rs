@@ -11,6 +11,7 @@ mod options;
 mod tokenizer_config;
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub trait Tokenizer: Send + Sync + Debug {
     fn pad(&self) -> i64;
     /// Ids with start and end tokens, cut to `context` (the last id is then the end token), not padded.
     fn encode(&self, text: &str) -> Vec<i64>;
+    /// Where the text's own ids are in what [`Tokenizer::encode`] returned: between the tokens that frame it.
+    fn body(&self, ids: &[i64]) -> Range<usize>;
     /// Text of ids. Start tokens are left out, and everything from the first end token on.
     fn decode(&self, ids: &[i64]) -> String;
 }

@@ -41,6 +41,13 @@ pub struct Views {
     pub labels: bool,
 }
 
+impl Views {
+    /// Names of the classes of labels that the first text view's transforms make, if one does: its labels are those that are read.
+    pub fn classes(&self) -> Option<&[String]> {
+        self.texts.first()?.transform.iter().rev().find_map(|(_, transform)| transform.classes())
+    }
+}
+
 /// A picture of more pixels is large: a batch of such would not fit in memory.
 const LARGE: u64 = 25_000_000;
 
@@ -160,10 +167,11 @@ impl RowMaker {
     pub fn texts(&self, raw: &Raw, place: RowPlace, row: &mut Row) -> Result<(), Unused> {
         let mut labels = None;
         for view in &self.views.texts {
-            let caption = self.caption(view, raw, place)?;
+            let mut rng = place.rng(&format!("text:{}", view.name));
+            let caption = self.caption(view, raw, &mut rng)?;
             let text = caption.texts.first().ok_or_else(|| bad(raw, "no caption", format!("none is left for view `{}`", view.name)))?;
             if let Some(tokenizer) = &self.tokenizer {
-                row.ids.push(tokenizer.encode(text));
+                row.ids.push(self.ids(view, tokenizer.as_ref(), text, raw, &mut rng)?);
             }
             labels.get_or_insert(caption.labels);
         }
@@ -183,16 +191,27 @@ impl RowMaker {
         Ok(views)
     }
 
-    fn caption(&self, view: &TextView, raw: &Raw, place: RowPlace) -> Result<Caption, Unused> {
-        let mut rng = place.rng(&format!("text:{}", view.name));
+    fn caption(&self, view: &TextView, raw: &Raw, rng: &mut Philox) -> Result<Caption, Unused> {
         let mut caption = raw.caption.clone();
         for (name, transform) in &view.transform {
             caption = transform
-                .apply(caption, &mut rng)
+                .apply(caption, rng)
                 .map_err(|error| failed(raw, "caption transform failed", name, &error))?
                 .ok_or_else(|| Unused::FilteredOut(name.clone()))?;
         }
         Ok(caption)
+    }
+
+    /// Ids of a text, framed; the transforms rewrite those within the frame.
+    fn ids(&self, view: &TextView, tokenizer: &dyn Tokenizer, text: &str, raw: &Raw, rng: &mut Philox) -> Result<Vec<i64>, Unused> {
+        let mut ids = tokenizer.encode(text);
+        for (name, transform) in &view.transform {
+            let body = tokenizer.body(&ids);
+            let own = ids[body.clone()].to_vec();
+            let own = transform.ids(own, rng).map_err(|error| failed(raw, "caption transform failed", name, &error))?;
+            ids.splice(body, own);
+        }
+        Ok(ids)
     }
 
     fn picture(&self, view: &ImageView, mut image: RgbImage, raw: &Raw, place: RowPlace, input: ImageInput) -> Result<RgbImage, Unused> {

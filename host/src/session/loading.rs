@@ -7,7 +7,7 @@ use vlhub_core::{Extent, Source, SourceCx};
 use super::{Session, tokenizer, views, wants};
 use crate::config::{Chosen, RunConfig};
 use crate::data;
-use crate::data::loader::{Loader, LoaderConfig};
+use crate::data::loader::{Loader, LoaderConfig, Order};
 use crate::data::skipped::SkipLog;
 use crate::data::tokens::Tokenizer;
 use crate::data::views::Views;
@@ -27,7 +27,8 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
         truncate: train.truncate && truncate,
         max_bad_fraction: train.max_bad_fraction,
         max_bad_run: train.max_bad_run,
-        shuffle: true,
+        order: if train.resampled { Order::Resampled } else { Order::Shuffled },
+        epoch_samples: train.samples,
         max_pixels: config.top.max_pixels,
     }
 }
@@ -36,13 +37,19 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
 ///
 /// # Errors
 /// Data that cannot be read, or whatever a plugin refuses.
-pub fn open(config: &RunConfig, data: &Chosen<dyn Source>, towers: &Towers, terms: &[Term]) -> Outcome<(Arc<dyn Source>, Views)> {
-    let wants = wants::of_objectives(config, terms);
-    let mut views = views(config, towers, wants)?;
-    let wants = wants::of_run(wants, &views);
-    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole };
+pub fn open(
+    config: &RunConfig,
+    data: &Chosen<dyn Source>,
+    towers: &Towers,
+    tokenizer: Option<&dyn Tokenizer>,
+    terms: &[Term],
+) -> Outcome<(Arc<dyn Source>, Views)> {
+    let objectives = wants::of_objectives(config, terms);
+    let mut views = views(config, towers, tokenizer, objectives)?;
+    let wants = wants::of_run(objectives, &views);
+    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &data::Opener(&config.registry) };
     let source = data::open(data.config.as_ref(), &cx).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
-    views.labels = wants.label.is_read() && source.labelled();
+    views.labels = objectives.label.is_read() && (views.classes().is_some() || source.labelled());
     Ok((source, views))
 }
 
@@ -80,7 +87,7 @@ pub fn training_data(config: &RunConfig) -> Outcome<TrainingData> {
     let data = named(config)?;
     let Session { towers, terms, .. } = super::on_paper(config)?;
     let tokenizer = tokenizer(config, &towers)?;
-    let (source, views) = open(config, data, &towers, &terms)?;
+    let (source, views) = open(config, data, &towers, tokenizer.as_deref(), &terms)?;
     let options = loader_config(config, &towers, views::truncate(&towers, &ReadOnly::default()));
     let loader = Loader::new(source, views, tokenizer.clone(), options, SkipLog::none())
         .map_err(|error| Failure::usage(format!("data.train: {error}")))?;

@@ -1,9 +1,10 @@
 //! Views of pictures and captions: the augmentations and transforms of a run file, built.
 
-use vlhub_core::{InputSpec, Wants};
+use vlhub_core::{CaptionCx, InputSpec, Wants};
 
 use crate::config::RunConfig;
 use crate::data::loader::{ImageInput, ImageView, TextView, Views};
+use crate::data::tokens::Tokenizer;
 use crate::engine::readonly::ReadOnly;
 use crate::engine::towers::Towers;
 use crate::failure::Outcome;
@@ -28,8 +29,15 @@ pub(super) fn image_input(config: &RunConfig, towers: &Towers) -> Option<ImageIn
 ///
 /// # Errors
 /// Whatever a plugin refuses.
-pub fn views(config: &RunConfig, towers: &Towers, wants: Wants) -> Outcome<Views> {
+pub fn views(config: &RunConfig, towers: &Towers, tokenizer: Option<&dyn Tokenizer>, wants: Wants) -> Outcome<Views> {
     let mut views = Views::default();
+    let tokenize = tokenizer.map(|tokenizer| {
+        move |text: &str| {
+            let ids = tokenizer.encode(text);
+            ids[tokenizer.body(&ids)].to_vec()
+        }
+    });
+    let cx = CaptionCx { folder: &config.folder, tokenize: tokenize.as_ref().map(|tokenize| tokenize as &dyn Fn(&str) -> Vec<i64>) };
     if let Some(ImageInput { size, .. }) = towers.pictures.filter(|_| wants.picture.is_read()) {
         for view in &config.image_views {
             let mut augment = Vec::new();
@@ -49,7 +57,6 @@ pub fn views(config: &RunConfig, towers: &Towers, wants: Wants) -> Outcome<Views
             let mut transform = Vec::new();
             for (index, step) in view.steps.iter().enumerate() {
                 let place = format!("view.text.{}.transform.{index}", view.name);
-                let cx = vlhub_core::CaptionCx { folder: &config.folder };
                 transform.push((step.plugin.clone(), step.config.build(&cx).map_err(|error| error.within(place))?));
             }
             views.texts.push(TextView { name: view.name.clone(), transform });

@@ -21,8 +21,9 @@ pub fn of_objectives(config: &RunConfig, terms: &[Term]) -> Wants {
     needs.chain(said).chain(begun).fold(Wants::NOTHING, Wants::and)
 }
 
-/// What objectives read, and what the caption transforms of the views read on the way.
+/// What objectives read, and what the caption transforms of the views read on the way. Labels that a transform makes are not the data's.
 pub fn of_run(objectives: Wants, views: &Views) -> Wants {
+    let objectives = if views.classes().is_some() { objectives.label(Want::Unread) } else { objectives };
     let transforms = views.texts.iter().flat_map(|view| &view.transform);
     transforms.map(|(_, transform)| transform.reads()).fold(objectives, Wants::and)
 }
@@ -34,5 +35,5 @@ pub fn of_run(objectives: Wants, views: &Views) -> Wants {
 pub fn on_paper(config: &RunConfig) -> Outcome<Wants> {
     let Session { towers, terms, .. } = super::on_paper(config)?;
     let objectives = of_objectives(config, &terms);
-    Ok(of_run(objectives, &super::views(config, &towers, objectives)?))
+    Ok(of_run(objectives, &super::views(config, &towers, None, objectives)?))
 }

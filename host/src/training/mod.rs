@@ -85,11 +85,11 @@ impl<'a> Training<'a> {
         let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
             session::build_for_training(config, device)?;
         let train = &config.train;
-        let (source, views) = session::loading::open(config, data, &towers, &terms)?;
+        let (source, views) = session::loading::open(config, data, &towers, tokenizer.as_deref(), &terms)?;
         let fingerprint = source.fingerprint();
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites = config.suites.iter().map(|suite| suites::build(config, suite, towers.pictures)).collect::<Outcome<_>>()?;
-        let class_names = class_names::of_run(&config.top.class_names, source.classes(), &terms)?;
+        let class_names = class_names::of_run(&config.top.class_names, views.classes().unwrap_or(source.classes()), &terms)?;
         preflight::within_budget(source.as_ref(), train.max_bad_fraction)?;
         preflight::views_are_made(&towers, &terms, &views, tokenizer.as_deref())?;
         let options = session::loading::loader_config(config, &towers, session::truncate(&towers, &readonly));

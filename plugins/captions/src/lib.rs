@@ -48,7 +48,7 @@ mod check {
 
     /// The texts that a transform makes of `texts`; `None` when it drops the caption.
     pub(crate) fn texts(config: &dyn Config<dyn CaptionTransform>, texts: &[&str], seed: u64) -> Option<Vec<String>> {
-        let cx = CaptionCx { folder: ".".as_ref() };
+        let cx = CaptionCx::new(".".as_ref());
         let caption = Caption { texts: texts.iter().map(|text| (*text).to_owned()).collect(), labels: vec![7], ..Caption::default() };
         let changed = config.build(&cx).expect("it builds").apply(caption, &mut Counter(seed)).expect("it cannot fail");
         if let Some(changed) = &changed {

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn templates_that_cannot_work_are_refused() {
         for (templates, wanted) in [(&[][..], "`templates` is empty"), (&["a {}", "a photo"], "template `a photo` has no `{}`")] {
-            let error = config(templates, false).build(&CaptionCx { folder: ".".as_ref() }).expect_err(wanted).to_string();
+            let error = config(templates, false).build(&CaptionCx::new(".".as_ref())).expect_err(wanted).to_string();
             assert!(error.contains(wanted), "{error}");
         }
     }

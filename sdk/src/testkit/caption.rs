@@ -19,7 +19,7 @@ fn with(entry: &vlhub_core::PluginEntry<dyn CaptionTransform>, law: fn(&CaptionO
 }
 
 fn build(config: &CaptionOptions) -> Result<Box<dyn CaptionTransform>, String> {
-    config.build(&CaptionCx { folder: Path::new(".") }).map_err(failed("building with the default options"))
+    config.build(&CaptionCx::new(Path::new("."))).map_err(failed("building with the default options"))
 }
 
 /// Captions as the world has them: none, empty, blank, emoji, other scripts, long, several, with labels.

@@ -48,7 +48,7 @@ pub fn every_law(config: &SourceOptions, folder: &Path) -> Verdict {
 }
 
 fn open(config: &SourceOptions, folder: &Path, wants: Wants, extent: Extent) -> Result<Box<dyn Source>, String> {
-    config.build(&SourceCx { folder, wants, extent }).map_err(failed("opening it"))
+    config.build(&SourceCx { wants, extent, ..SourceCx::new(folder) }).map_err(failed("opening it"))
 }
 
 fn read(source: &dyn Source) -> Vec<Result<Raw, Bad>> {

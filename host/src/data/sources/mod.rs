@@ -5,6 +5,7 @@ pub mod class_names;
 pub mod csv;
 pub mod folder;
 mod group;
+pub mod mix;
 pub mod picture_file;
 mod python_json;
 mod records;
@@ -22,7 +23,7 @@ mod tests {
     #[test]
     fn every_source_keeps_the_laws() {
         let entries = registered_here().source;
-        assert_eq!(entries.len(), 4);
+        assert_eq!(entries.len(), 5);
         for entry in entries {
             for (law, keeps) in all::laws::<dyn Source>().iter().chain(source::LAWS) {
                 if let LawOutcome::Broken(why) = keeps(entry) {

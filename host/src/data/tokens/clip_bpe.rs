@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 
 use regex::Regex;
 use tokenizers::Model;
@@ -99,6 +100,10 @@ impl Tokenizer for Clip {
         ids.truncate(self.context - 1);
         ids.push(self.end);
         ids
+    }
+
+    fn body(&self, ids: &[i64]) -> Range<usize> {
+        1..ids.len() - 1
     }
 
     fn decode(&self, ids: &[i64]) -> String {

@@ -1,6 +1,7 @@
 //! Any tokenizer that comes as a `tokenizer.json`: the ids of open_clip's `HFTokenizer`.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use tokenizers::{PaddingDirection, PostProcessor, Tokenizer as Pipeline, TruncationDirection, TruncationParams};
@@ -26,6 +27,8 @@ pub(super) struct Json {
     pad: i64,
     /// What stands before and after every text.
     start: Vec<i64>,
+    after: Vec<i64>,
+    /// The last of them ends a text.
     end: Option<i64>,
     /// Fill up before the text.
     left: bool,
@@ -73,13 +76,14 @@ impl Json {
         if context < around {
             return Err(Error::Options(format!("a context of {context} has no room for the {around} tokens that {} adds", path.display())));
         }
-        let (start, end) = framed(&pipeline).map_err(|error| no(&error))?;
+        let (start, after) = framed(&pipeline).map_err(|error| no(&error))?;
         if clips.is_none() {
             let cut = TruncationParams { max_length: context, direction, ..TruncationParams::default() };
             pipeline.with_truncation(Some(cut)).map_err(|error| no(&error))?;
         }
         let clean = options.clean.unwrap_or(Clean::Whitespace);
-        let mut json = Self { pipeline, clean, context, vocab, pad, start, end, left, stripped, clips };
+        let end = after.last().copied();
+        let mut json = Self { pipeline, clean, context, vocab, pad, start, after, end, left, stripped, clips };
         json.pad = json.strip(json.pad);
         json.end = json.clips.map_or(json.end, |[_, end, _]| Some(end)).filter(|end| Some(*end) != json.stripped);
         Ok(json)
@@ -96,7 +100,7 @@ impl Json {
             Err(error) => {
                 // A vocabulary without an entry for unknown words fails on them; the caption is then empty, and the log says so.
                 tracing::warn!(%error, text = text.get(..80).unwrap_or(text), "the tokenizer cannot read a caption");
-                if self.clips.is_some() { Vec::new() } else { self.start.iter().copied().chain(self.end).collect() }
+                if self.clips.is_some() { Vec::new() } else { self.start.iter().chain(&self.after).copied().collect() }
             }
         }
     }
@@ -107,17 +111,17 @@ fn side(beside: &TokenizerConfigs, key: &str, otherwise: bool) -> bool {
     beside.text(key).map_or(otherwise, |side| side == "left")
 }
 
-/// The ids before a text and the one after it.
-fn framed(pipeline: &Pipeline) -> tokenizers::Result<(Vec<i64>, Option<i64>)> {
+/// The ids before a text and those after it.
+fn framed(pipeline: &Pipeline) -> tokenizers::Result<(Vec<i64>, Vec<i64>)> {
     let ids = |text| -> tokenizers::Result<Vec<i64>> {
         Ok(pipeline.encode_fast(text, true)?.get_ids().iter().map(|id| i64::from(*id)).collect())
     };
     let mut start = ids("")?;
-    // A frame of one id is an end if it also ends a text that is not empty.
-    let word = ids("a").unwrap_or_default();
-    let end = start.last().copied().filter(|last| word.last() == Some(last));
-    start.truncate(start.len() - usize::from(end.is_some()));
-    Ok((start, end))
+    // What also begins a text that is not empty stands before it. A tokenizer that cannot read the letter tells nothing.
+    let word = ids("a").unwrap_or_else(|_| start.clone());
+    let before = start.iter().zip(&word).take_while(|(empty, word)| empty == word).count();
+    let after = start.split_off(before);
+    Ok((start, after))
 }
 
 impl Tokenizer for Json {
@@ -147,6 +151,16 @@ impl Tokenizer for Json {
             ids.splice(0..0, std::iter::repeat_n(self.pad, missing));
         }
         ids.into_iter().map(|id| self.strip(id)).collect()
+    }
+
+    fn body(&self, ids: &[i64]) -> Range<usize> {
+        if let Some([_, end, _]) = self.clips {
+            let end = self.strip(end);
+            return 1..ids.iter().skip(1).position(|id| *id == end).map_or(ids.len(), |at| at + 1);
+        }
+        let filled = if self.left { ids.iter().take_while(|id| **id == self.pad).count() } else { 0 };
+        let start = (filled + self.start.len()).min(ids.len());
+        start..ids.len().saturating_sub(self.after.len()).max(start)
     }
 
     fn decode(&self, ids: &[i64]) -> String {

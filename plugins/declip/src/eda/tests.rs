@@ -24,7 +24,7 @@ impl Folder {
     }
 
     fn build(&self, config: &EdaConfig) -> Result<Box<dyn CaptionTransform>> {
-        config.build(&CaptionCx { folder: &self.0 })
+        config.build(&CaptionCx::new(&self.0))
     }
 }
 
