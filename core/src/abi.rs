@@ -91,6 +91,7 @@ pub const LAYOUT: u64 = layout!(
     BackboneCx<'static>,
     ObjectiveCx<'static>,
     AugmentationCx,
+    Crop,
     CaptionCx<'static>,
     EvalCx<'static>,
     SourceCx<'static>,

@@ -34,6 +34,46 @@ pub trait Augmentation: Debug + Send + Sync {
     /// # Errors
     /// A picture that cannot be augmented, which ends the run; augment leniently.
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage>;
+    /// What it cuts out of a picture of `size` (width, height) before anything else, and how large it makes that. Where decoding may be inexact
+    /// (`[train] decode = "fast"`) a host then decodes a large picture at a smaller size, as far as the cut keeps as many pixels as it becomes,
+    /// and calls [`Augmentation::apply_crop`] in place of [`Augmentation::apply`]. `None`, the default, reads all of the picture.
+    ///
+    /// `apply` must do what `crop` and `apply_crop` do one after the other with the same `rng`; a law holds it to that.
+    fn crop(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Crop> {
+        let _ = (size, rng);
+        None
+    }
+    /// Augments a picture of which [`Augmentation::crop`] chose a part: `part` is where that part lies in `image`, which may be smaller than the
+    /// picture that `crop` was asked about. `rng` goes on where `crop` left it.
+    ///
+    /// # Errors
+    /// As [`Augmentation::apply`].
+    fn apply_crop(&self, image: RgbImage, part: Region, rng: &mut dyn RngCore) -> Result<RgbImage> {
+        let _ = part;
+        self.apply(image, rng)
+    }
+}
+
+/// Part of a picture, in pixels; x counts columns from the left and y lines from the top, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// First column.
+    pub x: u32,
+    /// First line.
+    pub y: u32,
+    /// Columns.
+    pub width: u32,
+    /// Lines.
+    pub height: u32,
+}
+
+/// A part of a picture that is cut out and resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// The part, inside of the picture and not empty.
+    pub region: Region,
+    /// Width and height, in pixels, that it becomes.
+    pub size: (u32, u32),
 }
 
 /// The context in which an augmentation is built.

@@ -234,14 +234,25 @@ impl Classifier for Guarded<dyn Objective, AboutObjective> {
 
 impl Augmentation for Guarded<dyn Augmentation, ()> {
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
-        catch(self.name, || {
-            let image = self.inner.apply(image, rng)?;
-            if image.width() == 0 || image.height() == 0 {
-                return Err(Error::invalid(format!("`{}` returned an empty image", self.name)));
-            }
-            Ok(image)
-        })
+        catch(self.name, || not_empty(self.inner.apply(image, rng)?, self.name))
     }
+    fn crop(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Crop> {
+        // Without a cut the whole picture is decoded, and `apply` says what is wrong.
+        let crop = catch(self.name, || Ok(self.inner.crop(size, rng))).unwrap_or_default()?;
+        let Region { x, y, width, height } = crop.region;
+        let inside = |start: u32, length: u32, whole: u32| length > 0 && start.checked_add(length).is_some_and(|end| end <= whole);
+        (inside(x, width, size.0) && inside(y, height, size.1) && crop.size.0 > 0 && crop.size.1 > 0).then_some(crop)
+    }
+    fn apply_crop(&self, image: RgbImage, part: Region, rng: &mut dyn RngCore) -> Result<RgbImage> {
+        catch(self.name, || not_empty(self.inner.apply_crop(image, part, rng)?, self.name))
+    }
+}
+
+fn not_empty(image: RgbImage, name: &str) -> Result<RgbImage> {
+    if image.width() == 0 || image.height() == 0 {
+        return Err(Error::invalid(format!("`{name}` returned an empty image")));
+    }
+    Ok(image)
 }
 
 impl CaptionTransform for Guarded<dyn CaptionTransform, Wants> {

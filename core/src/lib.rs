@@ -20,7 +20,7 @@ pub mod objective;
 pub mod registry;
 pub mod source;
 
-pub use augmentation::{Augmentation, AugmentationCx};
+pub use augmentation::{Augmentation, AugmentationCx, Crop, Region};
 pub use backbone::{Backbone, BackboneCx, Hidden, InputSpec, Projection};
 pub use batch::Batch;
 pub use caption::{Caption, CaptionCx, CaptionTransform};

@@ -24,10 +24,10 @@ pub mod testkit;
 /// The imports of a plugin's source file.
 pub mod prelude {
     pub use crate::{
-        Augmentation, AugmentationCx, Backbone, BackboneCx, Bad, Batch, Caption, CaptionCx, CaptionTransform, Config, Dataset, Encoded,
-        Error, EvalCx, EvalSuite, Extent, Features, Forward, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective, ObjectiveCx,
-        Picture, Projection, Raw, Report, Requires, Result, Scope, Skills, Source, SourceCx, Tokens, Want, Wants, Weights, export,
-        register,
+        Augmentation, AugmentationCx, Backbone, BackboneCx, Bad, Batch, Caption, CaptionCx, CaptionTransform, Config, Crop, Dataset,
+        Encoded, Error, EvalCx, EvalSuite, Extent, Features, Forward, Hidden, InputSpec, Loss, Modality, Model, Need, Noise, Objective,
+        ObjectiveCx, Picture, Projection, Raw, Region, Report, Requires, Result, Scope, Skills, Source, SourceCx, Tokens, Want, Wants,
+        Weights, export, register,
     };
     pub use image::RgbImage;
     pub use rand_core::RngCore;

@@ -1,7 +1,7 @@
 //! Random resized crop.
 
 use vlhub_sdk::options::OptionProblems;
-use vlhub_sdk::pixels::{self, Filter, Region};
+use vlhub_sdk::pixels::{self, Filter};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random;
 
@@ -74,7 +74,15 @@ impl RandomResizedCrop {
 impl Augmentation for RandomResizedCrop {
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
         let region = self.draw(image.dimensions(), rng);
-        Ok(pixels::resized_crop(&image, region, self.size.1, self.size.0, self.options.filter))
+        self.apply_crop(image, region, rng)
+    }
+
+    fn crop(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Crop> {
+        Some(Crop { region: self.draw(size, rng), size: (self.size.1, self.size.0) })
+    }
+
+    fn apply_crop(&self, image: RgbImage, part: Region, _rng: &mut dyn RngCore) -> Result<RgbImage> {
+        Ok(pixels::resized_crop(&image, part, self.size.1, self.size.0, self.options.filter))
     }
 }
 

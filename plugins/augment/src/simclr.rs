@@ -48,8 +48,8 @@ impl Config<dyn Augmentation> for SimclrConfig {
         let width = 0.4 * self.strength;
         let jitter = ColorJitterConfig { brightness: width, contrast: width, saturation: width, hue: 0.1 * self.strength, p: self.jitter };
         Ok(Box::new(Simclr {
+            crop: RandomResizedCropConfig { scale: self.scale, ..RandomResizedCropConfig::default() }.build(cx)?,
             steps: vec![
-                RandomResizedCropConfig { scale: self.scale, ..RandomResizedCropConfig::default() }.build(cx)?,
                 jitter.build(cx)?,
                 GreyscaleConfig { p: self.grey }.build(cx)?,
                 BlurConfig { p: self.blur, ..BlurConfig::default() }.build(cx)?,
@@ -61,12 +61,28 @@ impl Config<dyn Augmentation> for SimclrConfig {
 
 #[derive(Debug)]
 struct Simclr {
+    crop: Box<dyn Augmentation>,
+    /// What follows the crop.
     steps: Vec<Box<dyn Augmentation>>,
+}
+
+impl Simclr {
+    fn rest(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
+        self.steps.iter().try_fold(image, |image, step| step.apply(image, rng))
+    }
 }
 
 impl Augmentation for Simclr {
     fn apply(&self, image: RgbImage, rng: &mut dyn RngCore) -> Result<RgbImage> {
-        self.steps.iter().try_fold(image, |image, step| step.apply(image, rng))
+        self.rest(self.crop.apply(image, rng)?, rng)
+    }
+
+    fn crop(&self, size: (u32, u32), rng: &mut dyn RngCore) -> Option<Crop> {
+        self.crop.crop(size, rng)
+    }
+
+    fn apply_crop(&self, image: RgbImage, part: Region, rng: &mut dyn RngCore) -> Result<RgbImage> {
+        self.rest(self.crop.apply_crop(image, part, rng)?, rng)
     }
 }
 

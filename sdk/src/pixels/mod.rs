@@ -14,7 +14,8 @@ use image::{RgbImage, imageops};
 pub use blur::gaussian_blur;
 pub use colour::{brightness, contrast, greyscale, hue, saturation, solarize};
 pub use prepare::{Fit, center_crop, eval_transform, prepare};
-pub use resize::{Filter, Region, resize, resized_crop};
+pub use resize::{Filter, resize, resized_crop};
+pub use vlhub_core::Region;
 
 /// Mean of each channel, for values in 0..1, with which OpenAI normalised CLIP's pictures; open_clip takes it for towers of timm too.
 pub const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];

@@ -4,24 +4,12 @@ use image::RgbImage;
 use multiversion::multiversion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use vlhub_core::Region;
 
 /// Bits of a weight after the point: 32, less 8 for the value and 2 for sums outside 0..=1.
 const BITS: u32 = 22;
 /// Half of one, with which sums begin, so that cutting off the bits rounds.
 const HALF: i32 = 1 << (BITS - 1);
-
-/// A rectangle in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Left edge.
-    pub x: u32,
-    /// Top edge.
-    pub y: u32,
-    /// Width.
-    pub width: u32,
-    /// Height.
-    pub height: u32,
-}
 
 /// Interpolation filter of a resize.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,8 +10,11 @@ use super::{Law, LawOutcome, Verdict, all, ensure, failed};
 pub type AugmentationOptions = dyn Config<dyn Augmentation>;
 
 /// The laws, by name.
-pub const LAWS: &[Law<dyn Augmentation>] =
-    &[("same_seed", |entry| with(entry, same_seed)), ("odd_pictures", |entry| with(entry, odd_pictures))];
+pub const LAWS: &[Law<dyn Augmentation>] = &[
+    ("same_seed", |entry| with(entry, same_seed)),
+    ("odd_pictures", |entry| with(entry, odd_pictures)),
+    ("crop", |entry| with(entry, crop)),
+];
 
 const SEEDS: u64 = 12;
 
@@ -50,6 +53,27 @@ pub fn odd_pictures(config: &AugmentationOptions) -> Verdict {
                 .apply(image.clone(), &mut Seeded(seed))
                 .map_err(|error| format!("a picture of {width} × {height}, seed {seed}: {error}"))?;
             ensure(out.width() > 0 && out.height() > 0, || format!("a picture of {width} × {height} became empty, seed {seed}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where an augmentation tells what it cuts out first, cutting and the rest are the whole.
+pub fn crop(config: &AugmentationOptions) -> Verdict {
+    let augmentation = build(config)?;
+    for (width, height) in [(23, 17), (1, 1), (1, 400), (64, 3)] {
+        for seed in 0..SEEDS {
+            let mut rng = Seeded(seed);
+            let Some(crop) = augmentation.crop((width, height), &mut rng) else { continue };
+            let vlhub_core::Region { x, y, width: across, height: down } = crop.region;
+            ensure(across > 0 && down > 0 && x + across <= width && y + down <= height, || {
+                format!("{:?} is not a part of {width} × {height}, seed {seed}", crop.region)
+            })?;
+            let ours = augmentation.apply_crop(picture(width, height), crop.region, &mut rng).map_err(failed("apply_crop"))?;
+            let whole = augmentation.apply(picture(width, height), &mut Seeded(seed)).map_err(failed("apply"))?;
+            ensure(ours == whole, || {
+                format!("`crop` and `apply_crop` give another picture than `apply`, {width} × {height}, seed {seed}")
+            })?;
         }
     }
     Ok(())
