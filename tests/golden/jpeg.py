@@ -1,4 +1,5 @@
-"""Writes jpeg.json: JPEG files of every kind that Pillow writes, and the SHA-256 of the pixels that its convert("RGB") makes of them."""
+"""Writes jpeg.json: JPEG files of every kind that Pillow writes, and the SHA-256 of the pixels that its convert("RGB") makes of them, whole and
+divided by 2, 4 and 8 by its draft mode."""
 import base64
 import hashlib
 import io
@@ -24,10 +25,27 @@ def picture(size, mode):
     return Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode)
 
 
+def digest(image):
+    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+
+
+def drafts(data):
+    """Divisor to digest, as far as a side of at least one pixel is left, which Pillow wants."""
+    found = {}
+    for divisor in (2, 4, 8):
+        image = Image.open(io.BytesIO(data))
+        width, height = image.size
+        if min(width, height) >= divisor:
+            image.draft(None, (width // divisor, height // divisor))
+            assert image.size == (-(-width // divisor), -(-height // divisor)), image.size
+            found[divisor] = digest(image)
+    return found
+
+
 def add(name, data):
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    digest = hashlib.sha256(image.tobytes()).hexdigest()
-    cases.append({"name": name, "file": base64.b64encode(data).decode(), "size": image.size, "sha256": digest})
+    image = Image.open(io.BytesIO(data))
+    case = {"name": name, "file": base64.b64encode(data).decode(), "size": image.size, "sha256": digest(image)}
+    cases.append(case | {"drafts": drafts(data)})
 
 
 def encoded(size, mode, **options):

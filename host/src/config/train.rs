@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::decode::DecodeMode;
 use crate::engine::cache::GradCacheConfig;
 use crate::engine::precision::Precision;
 use crate::section::{Section, out_of_range};
@@ -24,6 +25,9 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// Gradient caching, exact for every objective; a batch norm that is trained sees one chunk at a time, unless `freeze_bn_stats = "all"`.
     pub grad_cache: GradCacheConfig,
+    /// `exact`, or `fast`: large JPEGs at a half, a quarter or an eighth of their size, where the cut that is made of them keeps as many pixels as
+    /// it becomes. Evaluation is always exact.
+    pub decode: DecodeMode,
     /// Threads that read, decode and augment.
     pub workers: usize,
     /// Threads of libtorch; 0 takes one for each core.
@@ -58,6 +62,7 @@ impl Default for TrainConfig {
             steps: 0,
             precision: Precision::default(),
             grad_cache: GradCacheConfig::default(),
+            decode: DecodeMode::Exact,
             workers: 2,
             torch_threads: 0,
             log_every: 100,

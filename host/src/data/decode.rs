@@ -7,6 +7,7 @@
 mod jpeg;
 pub mod memory;
 mod options;
+mod reduced;
 mod tiff_palette;
 
 use std::io::Cursor;
@@ -20,6 +21,7 @@ use vlhub_core::{Bad, Picture, Raw};
 
 use memory::Taken;
 pub use options::PictureOptions;
+pub use reduced::{DecodeMode, Reduction, decode_reduced};
 
 /// Most pixels of a picture, unless one says otherwise: Pillow's limit, twice its `MAX_IMAGE_PIXELS`.
 pub const MAX_PIXELS: u64 = 178_956_970;
@@ -33,6 +35,13 @@ pub struct Flaw {
     pub reason: &'static str,
     /// The particular case.
     pub detail: String,
+}
+
+impl Flaw {
+    /// As the flaw of a sample.
+    pub fn of(self, raw: &Raw) -> Bad {
+        Bad { key: raw.key.clone(), place: raw.key.clone(), reason: self.reason, detail: self.detail }
+    }
 }
 
 fn flaw(reason: &'static str, detail: impl Into<String>) -> Flaw {
@@ -91,13 +100,14 @@ impl Decoded {
 pub fn decode_held(bytes: &[u8], options: PictureOptions) -> Result<Decoded, Flaw> {
     guarded(|| {
         let (image, mut memory) = dynamic(bytes, options)?;
-        let image = image.into_rgb8();
-        if image.width() == 0 || image.height() == 0 {
-            return Err(flaw("empty image", "it has no pixels"));
-        }
+        let image = empty_refused(image.into_rgb8())?;
         memory.shrink(image.as_raw().len() as u64);
         Ok(Decoded { image, memory: Some(memory) })
     })
+}
+
+fn empty_refused(image: RgbImage) -> Result<RgbImage, Flaw> {
+    if image.width() == 0 || image.height() == 0 { Err(flaw("empty image", "it has no pixels")) } else { Ok(image) }
 }
 
 /// Decodes a picture that has an alpha channel and lays it on a colour. `None` when it has none.
@@ -133,7 +143,7 @@ pub fn pixels(raw: &Raw, options: PictureOptions) -> Result<Decoded, Bad> {
         Some(Picture::Decoded(image)) => Ok(Decoded { image: image.clone(), memory: None }),
         None => Err(flaw("no image", "")),
     };
-    image.map_err(|flaw| Bad { key: raw.key.clone(), place: raw.key.clone(), reason: flaw.reason, detail: flaw.detail })
+    image.map_err(|flaw| flaw.of(raw))
 }
 
 /// Runs a decoder and turns its panic into a flaw.
@@ -165,7 +175,7 @@ fn dynamic(bytes: &[u8], options: PictureOptions) -> Result<(DynamicImage, Taken
     let image = match format {
         ImageFormat::Tiff => tiff_palette::decode(bytes, |width, height| allowed(width, height, 4))?,
         // What the decoder gives, the copy in RGB, and the coefficients of a progressive file.
-        ImageFormat::Jpeg => jpeg::decode(bytes, |width, height| allowed(width, height, 13))?,
+        ImageFormat::Jpeg => jpeg::decode(bytes, |width, height| allowed(width, height, 13).map(|()| Some(1)))?,
         _ => None,
     };
     if let (Some(image), Some(memory)) = (image, memory.take()) {

@@ -79,6 +79,38 @@ fn pixels_of_jpg_are_those_of_pillow() {
     assert!(other.is_empty(), "other pixels than Pillow's: {other:#?}");
 }
 
+#[test]
+fn a_jpeg_that_is_decoded_smaller_is_pillows_draft_to_the_bit() {
+    use base64::Engine as _;
+    use sha2::Digest as _;
+    let golden = golden("jpeg");
+    let (mut compared, mut left, mut other) = (0, 0, Vec::new());
+    for case in golden["cases"].as_array().expect("a list") {
+        let name = case["name"].as_str().expect("a text");
+        let bytes = base64::prelude::BASE64_STANDARD.decode(case["file"].as_str().expect("a text")).expect("base64");
+        for (divisor, expected) in case["drafts"].as_object().expect("a table") {
+            let divisor: u32 = divisor.parse().expect("a number");
+            let reduced = decode_reduced(&bytes, PictureOptions::default(), |_, asked| asked == divisor).expect("it is whole");
+            let Some((decoded, reduction)) = reduced else {
+                left += 1;
+                continue;
+            };
+            let image = decoded.image();
+            assert_eq!(image.dimensions(), (reduction.size.0.div_ceil(divisor), reduction.size.1.div_ceil(divisor)), "{name}");
+            let digest: String = sha2::Sha256::digest(image.as_raw()).iter().map(|byte| format!("{byte:02x}")).collect();
+            compared += 1;
+            if Some(digest.as_str()) != expected.as_str() {
+                other.push(format!("{name}, divided by {divisor}"));
+            }
+        }
+    }
+    assert!(other.is_empty(), "{} of {compared} are other pixels than Pillow's: {other:#?}", other.len());
+    assert!(compared > 100 && left == 0, "{compared} compared, {left} left to the exact decoder");
+    let none = decode_reduced(&encoded(ImageFormat::Jpeg), PictureOptions::default(), |_, _| false).expect("it is whole");
+    assert!(none.is_none(), "it is to be decoded whole");
+    assert!(decode_reduced(&encoded(ImageFormat::Png), PictureOptions::default(), |_, _| true).expect("it is whole").is_none(), "no JPEG");
+}
+
 /// Mean and largest difference of two pictures' levels.
 fn distance(one: &[u8], other: &[u8]) -> (f64, u8) {
     let off: Vec<u8> = one.iter().zip(other).map(|(a, b)| a.abs_diff(*b)).collect();

@@ -38,6 +38,8 @@ pub struct LoaderConfig {
     pub epoch_samples: u64,
     /// How pictures are decoded.
     pub pictures: PictureOptions,
+    /// How exactly they are decoded.
+    pub decode: DecodeMode,
 }
 
 impl Default for LoaderConfig {
@@ -53,10 +55,12 @@ impl Default for LoaderConfig {
             order: Order::Shuffled,
             epoch_samples: 0,
             pictures: PictureOptions::default(),
+            decode: DecodeMode::Exact,
         }
     }
 }
 
+pub use super::decode::DecodeMode;
 pub use super::order::Order;
 
 /// Makes batches of a source.
@@ -110,7 +114,7 @@ impl Loader {
         skipped.indexed(source.problems());
         let pixels = config.image.map(PixelRows::new);
         let steps_per_epoch = order.epoch_samples() / config.batch as u64;
-        let maker = RowMaker { source, views, tokenizer, image: config.image, pictures: config.pictures };
+        let maker = RowMaker { source, views, tokenizer, image: config.image, pictures: config.pictures, decode: config.decode };
         Ok(Self { shared: Arc::new(SharedLoader { maker, config, steps_per_epoch, order, pixels }), skipped })
     }
 

@@ -63,7 +63,7 @@ pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
     let decoded = |number: usize| decode::pixels(&raws[number % raws.len()], maker.pictures).is_ok();
     let augment = |number: usize| {
         let (raw, picture) = (&raws[number % raws.len()], pictures[number % pictures.len()].clone());
-        maker.pictures(raw, picture, place(number)).is_ok()
+        maker.pictures(raw, picture, None, place(number)).is_ok()
     };
     let tokenise = |number: usize| maker.texts(&raws[number % raws.len()], place(number), &mut Row::default()).is_ok();
     let mut rounds: [Vec<f64>; 5] = Default::default();

@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use image::RgbImage;
-use vlhub_core::{Augmentation, Bad, Caption, CaptionTransform, Error, Raw, Source};
+use vlhub_core::{Augmentation, Bad, Caption, CaptionTransform, Error, Picture, Raw, Source};
 use vlhub_sdk::pixels::{Filter, Fit};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::decode::{PictureOptions, panic_text, pixels};
+use super::decode::{DecodeMode, Decoded, PictureOptions, Reduction, decode_reduced, panic_text, pixels};
 use super::philox::Philox;
 use super::tokens::Tokenizer;
 
@@ -19,6 +19,20 @@ pub struct ImageView {
     pub name: String,
     /// What changes the picture, in order, each with its name.
     pub augment: Vec<(String, Box<dyn Augmentation>)>,
+}
+
+impl ImageView {
+    /// Whether a picture of `size` (width, height), divided by `divisor`, still has as many pixels as this view makes of it.
+    fn keeps_enough(&self, size: (u32, u32), divisor: u32, place: RowPlace, input: ImageInput) -> bool {
+        let Some((_, first)) = self.augment.first() else {
+            let (wide, high) = (size.0 / divisor >= input.size.1, size.1 / divisor >= input.size.0);
+            return if input.fit == Fit::Longest { wide || high } else { wide && high };
+        };
+        // Whatever does not begin with a cut may need every pixel.
+        first
+            .crop(size, &mut place.image_rng(self))
+            .is_some_and(|crop| crop.region.width / divisor >= crop.size.0 && crop.region.height / divisor >= crop.size.1)
+    }
 }
 
 /// A view of the caption.
@@ -113,6 +127,10 @@ pub(crate) struct RowPlace {
 }
 
 impl RowPlace {
+    fn image_rng(&self, view: &ImageView) -> Philox {
+        self.rng(&format!("image:{}", view.name))
+    }
+
     /// The generator of one view. A view's name decides, so another view beside it changes nothing.
     pub fn rng(&self, view: &str) -> Philox {
         Philox::new([self.seed, self.epoch, self.position, self.attempt, xxh3_64(view.as_bytes())])
@@ -142,6 +160,7 @@ pub(crate) struct RowMaker {
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
     pub image: Option<ImageInput>,
     pub pictures: PictureOptions,
+    pub decode: DecodeMode,
 }
 
 impl RowMaker {
@@ -155,12 +174,23 @@ impl RowMaker {
         // Captions first: they are cheap, and a sample that is dropped need not be decoded.
         let mut row = Row { key: raw.key.clone(), ..Row::default() };
         self.texts(&raw, place, &mut row)?;
-        if self.image.is_some() && !self.views.images.is_empty() {
+        if let Some(input) = self.image.filter(|_| !self.views.images.is_empty()) {
+            let (decoded, reduction) = match self.reduced(&raw, place, input)? {
+                Some((decoded, reduction)) => (decoded, Some(reduction)),
+                None => (pixels(&raw, self.pictures).map_err(Unused::Bad)?, None),
+            };
             // What the picture takes counts until its views are small.
-            let (image, _memory) = pixels(&raw, self.pictures).map_err(Unused::Bad)?.into_parts();
-            row.images = self.pictures(&raw, image, place)?;
+            let (image, _memory) = decoded.into_parts();
+            row.images = self.pictures(&raw, image, reduction, place)?;
         }
         Ok(row)
+    }
+
+    /// The picture decoded smaller, where the run allows that and every image view still gets enough of it.
+    fn reduced(&self, raw: &Raw, place: RowPlace, input: ImageInput) -> Result<Option<(Decoded, Reduction)>, Unused> {
+        let Some(Picture::Encoded(bytes)) = raw.picture.as_ref().filter(|_| self.decode == DecodeMode::Fast) else { return Ok(None) };
+        let enough = |size, divisor| self.views.images.iter().all(|view| view.keeps_enough(size, divisor, place, input));
+        decode_reduced(bytes, self.pictures, enough).map_err(|flaw| Unused::Bad(flaw.of(raw)))
     }
 
     /// Token ids of every text view and, where labels are read, those that the first view's transforms leave, or the sample's own.
@@ -181,13 +211,14 @@ impl RowMaker {
         Ok(())
     }
 
-    /// Every image view of a sample's picture.
-    pub fn pictures(&self, raw: &Raw, image: RgbImage, place: RowPlace) -> Result<Vec<RgbImage>, Unused> {
+    /// Every image view of a sample's picture, which may have been decoded smaller.
+    pub fn pictures(&self, raw: &Raw, image: RgbImage, reduction: Option<Reduction>, place: RowPlace) -> Result<Vec<RgbImage>, Unused> {
         let Some(input) = self.image else { return Ok(Vec::new()) };
         let Some((last, others)) = self.views.images.split_last() else { return Ok(Vec::new()) };
         // The last view gets the picture itself, the others a copy.
-        let mut views: Vec<_> = others.iter().map(|view| self.picture(view, image.clone(), raw, place, input)).collect::<Result<_, _>>()?;
-        views.push(self.picture(last, image, raw, place, input)?);
+        let one = |view, image| self.picture(view, image, reduction, raw, place, input);
+        let mut views: Vec<_> = others.iter().map(|view| one(view, image.clone())).collect::<Result<_, _>>()?;
+        views.push(one(last, image)?);
         Ok(views)
     }
 
@@ -214,10 +245,27 @@ impl RowMaker {
         Ok(ids)
     }
 
-    fn picture(&self, view: &ImageView, mut image: RgbImage, raw: &Raw, place: RowPlace, input: ImageInput) -> Result<RgbImage, Unused> {
-        let mut rng = place.rng(&format!("image:{}", view.name));
-        for (name, augmentation) in &view.augment {
-            image = augmentation.apply(image, &mut rng).map_err(|error| failed(raw, "augmentation failed", name, &error))?;
+    fn picture(
+        &self,
+        view: &ImageView,
+        mut image: RgbImage,
+        reduction: Option<Reduction>,
+        raw: &Raw,
+        place: RowPlace,
+        input: ImageInput,
+    ) -> Result<RgbImage, Unused> {
+        let mut rng = place.image_rng(view);
+        for (number, (name, augmentation)) in view.augment.iter().enumerate() {
+            // Of a picture that was decoded smaller the first augmentation makes the cut that it planned for the whole one.
+            let planned = reduction.filter(|_| number == 0).and_then(|reduction| {
+                let crop = augmentation.crop(reduction.size, &mut rng)?;
+                Some(reduction.part(crop.region))
+            });
+            let changed = match planned {
+                Some(part) => augmentation.apply_crop(image, part, &mut rng),
+                None => augmentation.apply(image, &mut rng),
+            };
+            image = changed.map_err(|error| failed(raw, "augmentation failed", name, &error))?;
             if image.width() == 0 || image.height() == 0 {
                 return Err(bad(raw, "augmentation failed", format!("`{name}` left no pixels")));
             }

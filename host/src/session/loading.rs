@@ -30,6 +30,7 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
         order: if train.resampled { Order::Resampled } else { Order::Shuffled },
         epoch_samples: train.samples,
         pictures: config.top.pictures(),
+        decode: train.decode,
     }
 }
 

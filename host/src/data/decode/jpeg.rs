@@ -7,19 +7,20 @@
 use std::borrow::Cow;
 
 use image::{DynamicImage, GrayImage, RgbImage};
-use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
+use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor};
 
 use super::{Flaw, flaw};
 
 /// More scans than this are an attack: a progressive picture has about ten, and each costs as much as the picture.
 const MOST_SCANS: usize = 200;
 
-/// Decodes a JPEG. `allowed` hears its width and height before its pixels take memory, and may refuse. `None` when this decoder would give
-/// other pixels than libjpeg, or none, where it reads the file at all.
+/// Decodes a JPEG. `allowed` hears its width and height before its pixels take memory; it says by what both are divided (1, 2, 4 or 8), or that it
+/// is not to be decoded here, or refuses. `None` then, and when this decoder would give other pixels than libjpeg, or none, where it reads the
+/// file at all.
 ///
 /// # Errors
 /// What is wrong with the file, or what `allowed` says.
-pub(super) fn decode(bytes: &[u8], allowed: impl FnOnce(u32, u32) -> Result<(), Flaw>) -> Result<Option<DynamicImage>, Flaw> {
+pub(super) fn decode(bytes: &[u8], allowed: impl FnOnce(u32, u32) -> Result<Option<u32>, Flaw>) -> Result<Option<DynamicImage>, Flaw> {
     let head = Head::of(bytes);
     whole(&bytes[head.scan..])?;
     if !head.exact() {
@@ -34,13 +35,15 @@ pub(super) fn decode(bytes: &[u8], allowed: impl FnOnce(u32, u32) -> Result<(), 
         Err(error) => return Err(error.into()),
     };
     let (width, height) = (u32::from(decoder.header().width), u32::from(decoder.header().height));
-    allowed(width, height)?;
+    let Some(divisor) = allowed(width, height)? else { return Ok(None) };
     let format = match head.components.len() {
         1 => PixelFormat::Grayscale,
         4 => PixelFormat::Cmyk,
         _ => PixelFormat::Rgb,
     };
     decoder.set_output_format(format);
+    decoder.set_scale(ScalingFactor::new(1, divisor));
+    let (width, height) = (width.div_ceil(divisor), height.div_ceil(divisor));
     // As libjpeg does where a progressive file lacks its last scans.
     decoder.set_block_smoothing(true);
     let data = match decoder.decode_image() {
