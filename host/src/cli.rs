@@ -386,6 +386,27 @@ pub enum DataCommand {
     Check(DataCheckArgs),
     /// Write a batch of a run as a picture, after augmentation, with its captions beside it, without building the model.
     Preview(PreviewArgs),
+    /// What a data set is like: formats and sizes of pictures, lengths of captions, classes.
+    Stats(StatsArgs),
+}
+
+/// `vlhub data stats`.
+///
+/// Headers of pictures are read, and captions are tokenised as the run does it, or as CLIP does where there is no run. Views are not applied:
+/// these are the data as they are.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// A run file (its `[data.train]`), a folder, a CSV or TSV, or shards.
+    pub data: String,
+    /// Options of the data source.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// How many samples are looked at, evenly spread; 0 for all.
+    #[arg(long, default_value_t = 10_000)]
+    pub samples: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vlhub data preview`.

@@ -22,3 +22,44 @@ pub trait Section: Default + Serialize + DeserializeOwned {
 pub fn out_of_range(checks: &[(bool, &'static str, &'static str)]) -> Vec<(&'static str, String)> {
     checks.iter().filter(|(wrong, ..)| *wrong).map(|(_, key, message)| (*key, (*message).to_owned())).collect()
 }
+
+/// An amount of memory in bytes, such as `4 GiB` or `500 MB`; `None` when the text is empty.
+///
+/// # Errors
+/// A text that is no amount of memory.
+pub fn memory_amount(text: &str) -> Result<Option<u64>, String> {
+    let wrong = || format!("`{text}` is no amount of memory; write `4 GiB`, `500 MiB` or nothing");
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        _ => return Err(wrong()),
+    };
+    if number.is_finite() && number >= 0.0 { Ok(Some((number * unit) as u64)) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod memory_tests {
+    use super::memory_amount;
+
+    #[test]
+    fn amounts_of_memory_are_read() {
+        for (text, want) in [("", None), ("4 GiB", Some(4 << 30)), ("500MB", Some(500_000_000)), ("1.5 kib", Some(1536)), ("7", Some(7))] {
+            assert_eq!(memory_amount(text), Ok(want), "{text}");
+        }
+        for text in ["much", "4 GiBs", "-1 GiB", "nan"] {
+            assert!(memory_amount(text).is_err(), "{text}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod first_minutes;
 mod identity;
 mod labels;
 mod layering;
+mod mixing;
 mod models;
 mod names;
 mod objectives;

@@ -5,9 +5,11 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
+mod filled;
 mod mixed;
 mod watch;
 
+pub use filled::filled;
 pub use mixed::in_bf16;
 pub use watch::{LayerOutput, Usage, metered, watched};
 

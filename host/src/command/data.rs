@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use vlhub_core::{Extent, Source, SourceCx, Want, Wants};
 
 use super::{print_json, registry_of};
-use crate::cli::{DataCheckArgs, DataCommand, PackArgs, PreviewArgs, Shared};
+use crate::cli::{DataCheckArgs, DataCommand, PackArgs, PreviewArgs, Shared, StatsArgs};
 use crate::config::document::Document;
 use crate::config::{Chosen, RunConfig};
 use crate::data;
@@ -20,6 +20,7 @@ pub fn data(shared: &Shared, command: DataCommand) -> Outcome {
         DataCommand::Pack(args) => pack(shared, &args),
         DataCommand::Check(args) => check(shared, &args),
         DataCommand::Preview(args) => preview(shared, &args),
+        DataCommand::Stats(args) => stats(shared, &args),
     }
 }
 
@@ -105,6 +106,18 @@ fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
         0 => Ok(()),
         bad => Err(Failure::new(Failure::DATA, format!("{bad} of {} samples cannot be used", summary.samples))),
     }
+}
+
+fn stats(shared: &Shared, args: &StatsArgs) -> Outcome {
+    let (config, chosen) = source_of(shared, &document(&args.data, &args.overrides)?)?;
+    let cx = SourceCx { folder: &config.folder, wants: Wants::WHATEVER, extent: Extent::Whole, host: &data::Opener(&config.registry) };
+    let source = data::open(chosen.config.as_ref(), &cx).map_err(|error| Failure::usage(error.to_string()))?;
+    let tokenizer = match config.text {
+        Some(_) => session::tokenizer_on_paper(&config)?,
+        None => Some(data::tokens::clip(77)?),
+    };
+    let statistics = data::stats::statistics(source.as_ref(), tokenizer.as_deref(), args.samples);
+    if args.json { print_json(&statistics) } else { Ok(say!("{}", statistics.to_text())) }
 }
 
 fn preview(shared: &Shared, args: &PreviewArgs) -> Outcome {

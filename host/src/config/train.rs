@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::decode::DecodeMode;
 use crate::engine::cache::GradCacheConfig;
 use crate::engine::precision::Precision;
-use crate::section::{Section, out_of_range};
+use crate::section::{Section, memory_amount, out_of_range};
 
 /// `[train]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct TrainConfig {
     pub decode: DecodeMode,
     /// Threads that read, decode and augment.
     pub workers: usize,
+    /// Memory that batches may take which are made ahead of training, such as `2 GiB`. One is always made ahead.
+    pub prefetch: String,
     /// Threads of libtorch; 0 takes one for each core.
     pub torch_threads: i32,
     /// Steps between two lines of the log.
@@ -64,6 +66,7 @@ impl Default for TrainConfig {
             grad_cache: GradCacheConfig::default(),
             decode: DecodeMode::Exact,
             workers: 2,
+            prefetch: "2 GiB".into(),
             torch_threads: 0,
             log_every: 100,
             save_every: 0,
@@ -78,11 +81,19 @@ impl Default for TrainConfig {
     }
 }
 
+impl TrainConfig {
+    /// `prefetch` in bytes.
+    pub fn prefetch_bytes(&self) -> u64 {
+        memory_amount(&self.prefetch).ok().flatten().unwrap_or_default()
+    }
+}
+
 impl Section for TrainConfig {
     const NAME: &'static str = "train";
     // Loader threads, logging and saving never change a number; threads of libtorch are compared by themselves.
     const NEVER_DECIDE: &'static [&'static str] = &[
         "workers",
+        "prefetch",
         "log_every",
         "save_every",
         "keep_last",
@@ -107,6 +118,9 @@ impl Section for TrainConfig {
         ]);
         if let Err(message) = self.grad_cache.bytes() {
             problems.push(("grad_cache.budget", message));
+        }
+        if let Err(message) = memory_amount(&self.prefetch) {
+            problems.push(("prefetch", message));
         }
         problems
     }

@@ -25,20 +25,68 @@ impl PixelRows {
     /// # Errors
     /// A picture of another size.
     pub fn tensor<'a>(&self, images: impl ExactSizeIterator<Item = &'a RgbImage>) -> Result<Tensor> {
-        let (height, width) = self.input.size;
-        let (rows, each) = (images.len(), 3 * height as usize * width as usize);
-        let mut values = vec![0f32; rows * each];
-        for (image, out) in images.zip(values.chunks_exact_mut(each.max(1))) {
-            if image.dimensions() != (width, height) {
-                let (has, wants) = (image.dimensions(), (width, height));
-                return Err(Error::invalid(format!("a picture of {has:?} pixels (width, height) in a batch of {wants:?}")));
+        let (shape, each) = self.shape(images.len());
+        let mut fits = Ok(());
+        let tensor = vlhub_torch_ext::filled(&shape, |values| {
+            for (image, out) in images.zip(values.chunks_exact_mut(each)) {
+                match self.fits(image) {
+                    Ok(()) => self.levels.write(image, out),
+                    Err(error) => fits = Err(error),
+                }
             }
-            self.levels.write(image, out);
-        }
-        Ok(Tensor::f_from_slice(&values)?.f_view([rows as i64, 3, i64::from(height), i64::from(width)])?)
+        })?;
+        fits.map(|()| tensor)
     }
 
-    /// The inverse of [`PixelRows::tensor`]: the pictures of `[B, 3, H, W]`.
+    /// `[B, 3, H, W]` uint8, of pictures that have the tower's size: to be [normalised](PixelRows::normalise) where the model is.
+    ///
+    /// # Errors
+    /// A picture of another size.
+    pub fn bytes<'a>(&self, images: impl ExactSizeIterator<Item = &'a RgbImage>) -> Result<Tensor> {
+        let (shape, each) = self.shape(images.len());
+        let mut values: Vec<u8> = Vec::with_capacity(images.len() * each);
+        for image in images {
+            self.fits(image)?;
+            for channel in 0..3 {
+                values.extend(image.as_raw().iter().skip(channel).step_by(3));
+            }
+        }
+        Ok(Tensor::f_from_slice(&values)?.f_view(shape)?)
+    }
+
+    /// What [`PixelRows::tensor`] gives, to the bit, of what [`PixelRows::bytes`] gave, on its device. Anything but uint8 is left as it is.
+    ///
+    /// # Errors
+    /// libtorch's own, as when there is no memory.
+    pub fn normalise(&self, pixels: &Tensor) -> Result<Tensor> {
+        if pixels.kind() != Kind::Uint8 {
+            return Ok(pixels.shallow_clone());
+        }
+        let channels = |values: [f32; 3]| Tensor::from_slice(&values).view([3, 1, 1]).to_device(pixels.device());
+        let ImageInput { mean, std, .. } = self.input;
+        let mut values = pixels.f_to_kind(Kind::Float)?;
+        // By a tensor: a GPU would multiply by the reciprocal of a plain number, which is another last bit.
+        let _ = values.f_div_(&channels([255.0; 3]))?.f_sub_(&channels(mean))?.f_div_(&channels(std))?;
+        Ok(values)
+    }
+
+    /// The shape of a batch, and numbers of each picture.
+    fn shape(&self, rows: usize) -> ([i64; 4], usize) {
+        let (height, width) = self.input.size;
+        ([rows as i64, 3, i64::from(height), i64::from(width)], (3 * height as usize * width as usize).max(1))
+    }
+
+    fn fits(&self, image: &RgbImage) -> Result<()> {
+        let (height, width) = self.input.size;
+        let (has, wants) = (image.dimensions(), (width, height));
+        if has == wants {
+            Ok(())
+        } else {
+            Err(Error::invalid(format!("a picture of {has:?} pixels (width, height) in a batch of {wants:?}")))
+        }
+    }
+
+    /// The inverse of [`PixelRows::tensor`] and of [`PixelRows::bytes`]: the pictures of `[B, 3, H, W]`.
     ///
     /// # Errors
     /// A tensor of another shape.
@@ -46,6 +94,7 @@ impl PixelRows {
         let &[_, 3, height, width] = &tensor.size()[..] else {
             return Err(Error::invalid(format!("images have shape {:?}; [B, 3, H, W] is wanted", tensor.size())));
         };
+        let bytes = tensor.kind() == Kind::Uint8;
         let values = Vec::<f32>::try_from(tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_reshape([-1])?)?;
         let plane = (height * width) as usize;
         let ImageInput { mean, std, .. } = self.input;
@@ -53,6 +102,9 @@ impl PixelRows {
             RgbImage::from_fn(width as u32, height as u32, |x, y| {
                 let at = y as usize * width as usize + x as usize;
                 image::Rgb([0, 1, 2].map(|channel| {
+                    if bytes {
+                        return values[channel * plane + at] as u8;
+                    }
                     let level = f64::from(values[channel * plane + at]) * f64::from(std[channel]) + f64::from(mean[channel]);
                     (level * 255.0).round().clamp(0.0, 255.0) as u8
                 }))
@@ -129,7 +181,14 @@ mod tests {
         let wanted = (255.0 / 255.0 - 0.9f32) / 0.3;
         assert_eq!(tensor.double_value(&[0, 2, 0, 0]) as f32, wanted);
         assert_eq!(rows.images(&tensor).expect("they are pictures"), images);
-        assert!(rows.tensor([&RgbImage::new(3, 3)].into_iter()).expect_err("another size").to_string().contains("(3, 3)"));
+        let bytes = rows.bytes(images.iter()).expect("they have the size");
+        assert_eq!((bytes.kind(), bytes.size()), (Kind::Uint8, tensor.size()));
+        assert_eq!(rows.images(&bytes).expect("they are pictures"), images);
+        assert_eq!(rows.normalise(&bytes).expect("there is room"), tensor, "normalised later, the same numbers to the bit");
+        assert_eq!(rows.normalise(&tensor).expect("there is room"), tensor, "once");
+        for error in [rows.tensor([&RgbImage::new(3, 3)].into_iter()), rows.bytes([&RgbImage::new(3, 3)].into_iter())] {
+            assert!(error.expect_err("another size").to_string().contains("(3, 3)"));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Batches: in an order, and with random numbers, that depend on the seed, the epoch and the place in the epoch alone. Whatever the number of
 //! threads, and wherever one starts, a step's batch is the same to the bit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vlhub_core::{Bad, Batch, Error, Result, Source};
@@ -22,6 +23,10 @@ pub struct LoaderConfig {
     pub batch: usize,
     /// Threads that read and decode.
     pub threads: usize,
+    /// Memory, in bytes, that batches may take which are made ahead; one always is.
+    pub ahead: u64,
+    /// Leave pixels as bytes, `[B, 3, H, W]` uint8: a quarter of the memory, to be normalised where the model is.
+    pub bytes: bool,
     /// Decides order and draws.
     pub seed: u64,
     /// What the image tower reads; needed for image views.
@@ -47,6 +52,8 @@ impl Default for LoaderConfig {
         Self {
             batch: 32,
             threads: 2,
+            ahead: 2 << 30,
+            bytes: false,
             seed: 0,
             image: None,
             truncate: true,
@@ -128,6 +135,11 @@ impl Loader {
         self.shared.maker.source.len() as u64
     }
 
+    /// How many samples were not used so far, by reason.
+    pub fn not_used(&self) -> BTreeMap<String, u64> {
+        self.skipped.counts()
+    }
+
     pub(crate) fn shared(&self) -> &SharedLoader {
         &self.shared
     }
@@ -142,6 +154,17 @@ impl SharedLoader {
     /// The epoch of a step, and the step's place in it.
     pub fn epoch(&self, step: u64) -> (u64, u64) {
         (step / self.steps_per_epoch, step % self.steps_per_epoch)
+    }
+
+    /// How many batches are made ahead: as many as keep the threads busy, as far as memory allows.
+    pub fn ahead(&self) -> u64 {
+        let LoaderConfig { batch, threads, ahead, bytes, .. } = self.config;
+        let (height, width) = self.config.image.map_or((0, 0), |image| image.size);
+        // A picture's bytes wait for the batch; then it is numbers, too.
+        let image = self.maker.views.images.len() as u64 * 3 * u64::from(height) * u64::from(width) * if bytes { 2 } else { 5 };
+        let text = self.maker.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.context() * self.maker.views.texts.len() * 16) as u64;
+        let each = (batch as u64 * (image + text)).max(1);
+        (ahead / each).clamp(1, 2 + threads.div_ceil(batch) as u64)
     }
 
     /// How many samples are tried for one row. Transforms may drop far more than may be bad.
@@ -184,7 +207,8 @@ impl SharedLoader {
         let mut batch = Batch::new(rows.len() as i64);
         for (number, view) in self.maker.views.images.iter().enumerate() {
             let pixels = self.pixels.as_ref().ok_or_else(|| Error::invalid("image views without an image tower"))?;
-            batch.set_image(&view.name, pixels.tensor(rows.iter().map(|row| &row.images[number]))?)?;
+            let images = rows.iter().map(|row| &row.images[number]);
+            batch.set_image(&view.name, if self.config.bytes { pixels.bytes(images) } else { pixels.tensor(images) }?)?;
         }
         if let Some(tokenizer) = &self.maker.tokenizer {
             let tokens = TokenRows { context: tokenizer.context(), pad: tokenizer.pad(), truncate: self.config.truncate };

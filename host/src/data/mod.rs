@@ -19,6 +19,7 @@ pub mod pictures;
 pub mod skipped;
 pub mod sources;
 pub mod speed;
+pub mod stats;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -25,10 +25,11 @@ impl Levels {
         let (red, rest) = out.split_at_mut(plane);
         let (green, blue) = rest.split_at_mut(plane);
         let [reds, greens, blues] = &self.0;
-        for (at, pixel) in image.as_raw().chunks_exact(3).enumerate() {
-            red[at] = reds[usize::from(pixel[0])];
-            green[at] = greens[usize::from(pixel[1])];
-            blue[at] = blues[usize::from(pixel[2])];
+        let planes = red.iter_mut().zip(green).zip(blue);
+        for (pixel, ((red, green), blue)) in image.as_raw().as_chunks::<3>().0.iter().zip(planes) {
+            *red = reds[usize::from(pixel[0])];
+            *green = greens[usize::from(pixel[1])];
+            *blue = blues[usize::from(pixel[2])];
         }
     }
 }

@@ -95,7 +95,7 @@ impl Stream {
                 std::thread::spawn(move || work(&shared, &queue, &finished, &stop))
             })
             .collect();
-        let ahead = 2 + threads.div_ceil(shared.config.batch) as u64;
+        let ahead = shared.ahead();
         let mut this = Self {
             shared,
             skipped,

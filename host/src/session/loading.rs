@@ -22,6 +22,8 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
     LoaderConfig {
         batch: train.batch,
         threads: train.workers,
+        ahead: train.prefetch_bytes(),
+        bytes: false,
         seed: config.top.seed,
         image: towers.pictures,
         truncate: train.truncate && truncate,

@@ -120,6 +120,14 @@ fn on_paper(config: &RunConfig) -> Outcome<Session> {
     built.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
 }
 
+/// The tokenizer of a run of which nothing is built; none without a text tower.
+///
+/// # Errors
+/// Whatever a plugin refuses, or a tokenizer that does not fit.
+pub fn tokenizer_on_paper(config: &RunConfig) -> Outcome<Option<Arc<dyn Tokenizer>>> {
+    tokenizer(config, &on_paper(config)?.towers)
+}
+
 fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) -> Outcome<Session> {
     tch::manual_seed(config.top.seed as i64);
     let [image, text] = config.backbones();

@@ -92,7 +92,9 @@ impl<'a> Training<'a> {
         let class_names = class_names::of_run(&config.top.class_names, views.classes().unwrap_or(source.classes()), &terms)?;
         preflight::within_budget(source.as_ref(), train.max_bad_fraction)?;
         preflight::views_are_made(&towers, &terms, &views, tokenizer.as_deref())?;
-        let options = session::loading::loader_config(config, &towers, session::truncate(&towers, &readonly));
+        let mut options = session::loading::loader_config(config, &towers, session::truncate(&towers, &readonly));
+        // A quarter of the bytes goes to the device, which normalises faster than the CPU does.
+        options.bytes = device != Device::Cpu;
         let loader = Loader::new(source, views, tokenizer.clone(), options, skipped)
             .map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let steps_per_epoch = loader.steps_per_epoch();

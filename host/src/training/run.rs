@@ -1,14 +1,16 @@
 //! The loop: batches in, steps, checkpoints and measurements out, until the end or a signal.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tch::Device;
-use vlhub_core::Modality;
+use vlhub_core::{Batch, Modality};
 
 use super::{Ending, Output, Training, first_batch, load_failure};
 use crate::checkpoint::failpoint;
 use crate::config::SuiteConfig;
+use crate::data::batch::PixelRows;
 use crate::engine::ema::Ema;
 use crate::engine::lora::Adapter;
 use crate::engine::{lsuv, step};
@@ -33,6 +35,7 @@ impl Training<'_> {
         } else {
             self.begin()?;
         }
+        let mut not_used = self.loader.not_used();
         while done < self.total {
             let begin = Instant::now();
             let loaded = stream.next().map_err(load_failure)?;
@@ -40,7 +43,7 @@ impl Training<'_> {
                 tolerate(self.show(&loaded.batch, out));
             }
             let lr = self.config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
-            let batch = if self.device == Device::Cpu { loaded.batch } else { loaded.batch.to_device(self.device) };
+            let batch = self.on_device(loaded.batch)?;
             let outcome = self.engine.step(batch, done, lr, (done + 1) as f64 / self.total.max(1) as f64)?;
             if !outcome.is_finite() {
                 passed_over += 1;
@@ -52,6 +55,13 @@ impl Training<'_> {
             }
             done += 1;
             tolerate(out.recorder.step(&self.stats(done, &outcome, lr, loaded.wait, begin.elapsed())));
+            if done.is_multiple_of(self.steps_per_epoch.max(1)) {
+                let counts = self.loader.not_used();
+                if let Some(summary) = epoch_summary(loaded.epoch, &not_used, &counts) {
+                    tracing::warn!("{summary}");
+                }
+                not_used = counts;
+            }
 
             let stopping = stop.load(Ordering::Relaxed) && done < self.total;
             let every = if train.save_every > 0 { train.save_every } else { self.steps_per_epoch.max(1) };
@@ -74,6 +84,20 @@ impl Training<'_> {
         Ok(Ending::Finished)
     }
 
+    /// A batch of the loader where the model is, normalised.
+    fn on_device(&self, batch: Batch) -> vlhub_core::Result<Batch> {
+        let mut batch = if self.device == Device::Cpu { batch } else { batch.to_device(self.device) };
+        if let Some(input) = self.engine.towers.pictures {
+            let pixels = PixelRows::new(input);
+            let views: Vec<String> = batch.views().0.into_iter().map(str::to_owned).collect();
+            for view in views {
+                let images = pixels.normalise(batch.image(&view)?)?;
+                batch.set_image(view, images)?;
+            }
+        }
+        Ok(batch)
+    }
+
     /// What the first batch decides: the start of towers with `lsuv`. Everything that copied the weights copies them again.
     fn begin(&mut self) -> Outcome {
         let config = self.config;
@@ -82,7 +106,7 @@ impl Training<'_> {
             if tower.as_ref().is_none_or(|tower| !tower.training.lsuv) {
                 continue;
             }
-            let batch = self.loader.start(0).next().map_err(load_failure)?.batch.to_device(self.device);
+            let batch = self.on_device(self.loader.start(0).next().map_err(load_failure)?.batch)?;
             let layers = lsuv::initialise(&self.engine.towers, modality, &batch)?;
             tracing::info!("backbone.{modality}.lsuv: {layers} layers begin orthogonal, with unit variance on the first batch");
             scaled = true;
@@ -96,7 +120,7 @@ impl Training<'_> {
     }
 
     /// The first batch as `train_batch0.png`, and in TensorBoard.
-    fn show(&self, batch: &vlhub_core::Batch, out: &mut Output<'_>) -> vlhub_core::Result<()> {
+    fn show(&self, batch: &Batch, out: &mut Output<'_>) -> vlhub_core::Result<()> {
         let path = out.folder.train_batch();
         if let Some(sheet) = first_batch::write(batch, &self.engine.towers, self.tokenizer.as_deref(), &path)? {
             let png = std::fs::read(&path).map_err(|error| vlhub_core::Error::io(&path, error))?;
@@ -173,5 +197,31 @@ impl Training<'_> {
 fn tolerate(written: vlhub_core::Result<()>) {
     if let Err(error) = written {
         tracing::warn!("{error}; the run goes on without it");
+    }
+}
+
+/// What of an epoch was not used, by reason; `None` where everything was.
+fn epoch_summary(epoch: u64, before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Option<String> {
+    let new = after.iter().map(|(reason, count)| (reason, count - before.get(reason).copied().unwrap_or_default()));
+    let new: Vec<(&String, u64)> = new.filter(|(_, count)| *count > 0).collect();
+    let total: u64 = new.iter().map(|(_, count)| count).sum();
+    let reasons: Vec<String> = new.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    (total > 0).then(|| format!("epoch {epoch}: {total} samples not used: {}", reasons.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_tells_what_it_did_not_use_and_is_silent_otherwise() {
+        let counts = |all: &[(&str, u64)]| all.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect::<BTreeMap<_, _>>();
+        let before = counts(&[("no caption", 3), ("truncated image", 2)]);
+        let after = counts(&[("dropped by choose", 1), ("no caption", 3), ("truncated image", 7)]);
+        assert_eq!(
+            epoch_summary(4, &before, &after).as_deref(),
+            Some("epoch 4: 6 samples not used: 1 dropped by choose, 5 truncated image")
+        );
+        assert_eq!(epoch_summary(5, &after, &after), None);
     }
 }
