@@ -22,7 +22,7 @@ pub struct Field {
 /// One plugin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plugin {
-    /// `backbone`, `objective`, `augmentation`, `caption`, `eval` or `source`.
+    /// `backbone`, `objective`, `augmentation`, `caption`, `eval`, `source` or `store`.
     pub kind: String,
     /// Its name.
     pub name: String,
