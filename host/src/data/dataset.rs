@@ -181,9 +181,14 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("set/dog")).expect("room");
         image::RgbImage::new(2, 3).save(folder.path().join("set/dog/1.png")).expect("room");
         let registry = Arc::new(Registry::linked().expect("no duplicates"));
-        let set = HostDatasets::new(registry, Arc::new(Places::new(folder.path(), BTreeMap::new())), folder.path(), SampleReading::new(2))
-            .open(&serde_json::json!({"use": "imagefolder", "path": "set"}))
-            .expect("it is whole");
+        let set = HostDatasets::new(
+            registry,
+            Arc::new(Places::new(folder.path(), std::collections::BTreeMap::new())),
+            folder.path(),
+            SampleReading::new(2),
+        )
+        .open(&serde_json::json!({"use": "imagefolder", "path": "set"}))
+        .expect("it is whole");
         let sample = set.samples().next().expect("one").expect("it is whole");
         assert_eq!((sample.image.dimensions(), sample.texts, set.classes()), ((2, 3), vec!["dog".to_owned()], &["dog".to_owned()][..]));
     }

@@ -15,7 +15,7 @@ pub const LAWS: &[Law<dyn ObjectStore>] = &[("refuses", refuses)];
 
 /// Takes what a store sends, and as much of it as it is told.
 #[derive(Debug, Default)]
-struct Taken {
+struct Received {
     begun: Vec<(ObjectInfo, u64)>,
     bytes: Vec<u8>,
     /// After so many bytes it takes no more.
@@ -24,7 +24,7 @@ struct Taken {
     late: usize,
 }
 
-impl ObjectSink for Taken {
+impl ObjectSink for Received {
     fn begin(&mut self, object: &ObjectInfo, from: u64) -> io::Result<()> {
         self.begun.push((object.clone(), from));
         Ok(())
@@ -52,7 +52,7 @@ fn refuses(entry: &'static PluginEntry<dyn ObjectStore>) -> LawOutcome {
         Err(error) => return LawOutcome::Untried(format!("the default options make no store: {error}")),
     };
     let address = format!("{}://", entry.name);
-    let mut taken = Taken::default();
+    let mut taken = Received::default();
     match store.fetch(&address, None, &mut taken) {
         Ok(()) => LawOutcome::Broken(format!("`{address}` names nothing, and was sent")),
         Err(fault) => {
@@ -66,7 +66,7 @@ fn refuses(entry: &'static PluginEntry<dyn ObjectStore>) -> LawOutcome {
 pub fn every_law(config: &dyn Config<dyn ObjectStore>, address: &str, bytes: &[u8], absent: &str) -> Verdict {
     let store = config.build(&StoreCx { folder: Path::new(".") }).map_err(|error| format!("making it: {error}"))?;
     let fetch = |address: &str, begun: Option<(u64, &str)>, most| {
-        let mut taken = Taken { most, ..Taken::default() };
+        let mut taken = Received { most, ..Received::default() };
         let done = store.fetch(address, begun, &mut taken);
         (done, taken)
     };

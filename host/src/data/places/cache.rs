@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use vlhub_core::{Bad, Error, LocalFile, Result};
 
 use super::leases;
-use super::place::Place;
+use super::place::DataPlace;
 use crate::files;
 
 /// Most bytes, unless `VLHUB_DATA_CACHE_SIZE` says otherwise.
@@ -61,7 +61,7 @@ impl Key {
 
 /// Where a compressed file is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Damage {
+pub(super) struct StreamDamage {
     /// Bytes that could be unpacked.
     pub unpacked: u64,
     /// What is wrong.
@@ -77,7 +77,7 @@ pub struct CachedFile {
     pub bytes: u64,
     /// The version that the store told.
     pub version: Option<String>,
-    damage: Option<Damage>,
+    damage: Option<StreamDamage>,
     /// The file; not a part of what is written down.
     #[serde(skip)]
     pub path: PathBuf,
@@ -87,7 +87,7 @@ pub struct CachedFile {
 }
 
 impl CachedFile {
-    pub(super) fn file(self, place: &Place) -> LocalFile {
+    pub(super) fn file(self, place: &DataPlace) -> LocalFile {
         let name = place.name();
         let damage = self.damage.map(|damage| Bad {
             key: name.clone(),
@@ -95,7 +95,7 @@ impl CachedFile {
             reason: "damaged compression",
             detail: format!("{}; the {} bytes before that are read", damage.why, damage.unpacked),
         });
-        let folder = if let Place::Path(path) = place { path.parent().map(Path::to_owned) } else { None };
+        let folder = if let DataPlace::Path(path) = place { path.parent().map(Path::to_owned) } else { None };
         LocalFile { path: self.path, name, folder, damage }
     }
 }
@@ -175,7 +175,7 @@ impl DataCache {
         complete: &Path,
         place: String,
         version: Option<String>,
-        damage: Option<Damage>,
+        damage: Option<StreamDamage>,
     ) -> Result<CachedFile> {
         let io = |error| Error::io(complete, error);
         let file = File::open(complete).map_err(io)?;

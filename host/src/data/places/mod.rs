@@ -20,7 +20,7 @@ use std::time::Duration;
 use vlhub_core::{Config, Error, Extent, LocalFile, ObjectStore, Registry, Result, StoreCx};
 
 use cache::{DataCache, Key};
-use place::Place;
+use place::DataPlace;
 
 /// How many files are brought at a time.
 const AT_A_TIME: usize = 8;
@@ -40,7 +40,7 @@ pub struct Places {
 
 /// What has to be brought or unpacked before it can be read.
 struct Missing<'a> {
-    place: &'a Place,
+    place: &'a DataPlace,
     key: Key,
     store: Option<Arc<dyn ObjectStore>>,
 }
@@ -58,20 +58,20 @@ impl Places {
 
     /// As [`vlhub_core::SourceHost::local`].
     pub(super) fn local(&self, registry: &Registry, places: &[String], folder: &Path, extent: Extent) -> Result<Vec<LocalFile>> {
-        let places: Vec<Place> = places.iter().map(|place| Place::parse(place, folder)).collect();
+        let places: Vec<DataPlace> = places.iter().map(|place| DataPlace::parse(place, folder)).collect();
         let mut files: Vec<Option<LocalFile>> = Vec::with_capacity(places.len());
         let mut missing: Vec<(usize, Missing<'_>)> = Vec::new();
         let mut cache = None;
         for (at, place) in places.iter().enumerate() {
             let (key, store) = match place {
-                Place::Path(path) => match unpack::Packing::of(path) {
+                DataPlace::Path(path) => match unpack::Packing::of(path) {
                     None => {
                         files.push(Some(LocalFile::of(path.clone())));
                         continue;
                     }
                     Some(_) => (Key::of_file(path)?, None),
                 },
-                Place::Stored { scheme, address } => {
+                DataPlace::Stored { scheme, address } => {
                     let store = self.store(registry, scheme)?;
                     (Key::of_object(&store.realm(), address), Some(store))
                 }
@@ -97,9 +97,9 @@ impl Places {
 
     /// As [`vlhub_core::SourceHost::names`].
     pub(super) fn names(&self, registry: &Registry, pattern: &str, folder: &Path, extent: Extent) -> Result<Vec<String>> {
-        let place = Place::parse(pattern, folder);
+        let place = DataPlace::parse(pattern, folder);
         let mut names: Vec<String> = match &place {
-            Place::Path(path) => {
+            DataPlace::Path(path) => {
                 if !pattern.contains(['*', '?', '[']) || path.exists() {
                     return Ok(vec![pattern.to_owned()]);
                 }
@@ -108,7 +108,7 @@ impl Places {
                 let found: Vec<PathBuf> = found.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
                 found.into_iter().map(|path| path.to_string_lossy().into_owned()).collect()
             }
-            Place::Stored { scheme, address } => {
+            DataPlace::Stored { scheme, address } => {
                 // A `*` of a command is its shell's.
                 if scheme == stores::PIPE || !address.contains('*') {
                     return Ok(vec![pattern.to_owned()]);
@@ -197,15 +197,17 @@ impl Places {
             return Ok(entry.file(place));
         }
         let (packed, version) = match (place, store) {
-            (Place::Path(path), _) => (path.clone(), None),
-            (Place::Stored { address, .. }, Some(store)) => {
+            (DataPlace::Path(path), _) => (path.clone(), None),
+            (DataPlace::Stored { address, .. }, Some(store)) => {
                 let partial = cache.partial(key);
                 let version = fetch::fetch(&**store, address, &place.shown(), &partial, cache, self.pause)?;
                 (partial, version)
             }
-            (Place::Stored { .. }, None) => return Err(Error::invalid(format!("`{}` has no store", place.shown()))),
+            (DataPlace::Stored { .. }, None) => return Err(Error::invalid(format!("`{}` has no store", place.shown()))),
         };
         let entry = match unpack::Packing::of(&packed) {
+            // A file of the user's is never moved.
+            None if store.is_none() => return Err(Error::invalid(format!("{} changes while it is read", packed.display()))),
             None => cache.keep(key, &packed, place.shown(), version, None)?,
             Some(packing) => {
                 let unpacked = packed_beside(cache, key);

@@ -11,7 +11,7 @@ const SHOWN: usize = 80;
 
 /// Where a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum DataPlace {
     /// On this machine.
     Path(PathBuf),
     /// In a store.
@@ -23,7 +23,7 @@ pub(super) enum Place {
     },
 }
 
-impl Place {
+impl DataPlace {
     /// Relative paths start at `folder`.
     pub fn parse(text: &str, folder: &Path) -> Self {
         if text.starts_with("pipe:") {
@@ -110,10 +110,10 @@ mod tests {
             // No scheme has a slash.
             ("a/b://c", "/run/a/b://c", "c"),
         ] {
-            let place = Place::parse(text, folder);
+            let place = DataPlace::parse(text, folder);
             assert_eq!((place.shown().as_str(), place.name().as_str()), (shown, name), "{text}");
         }
-        assert_eq!(Place::parse("S3://B/k", folder), Place::Stored { scheme: "s3".into(), address: "s3://B/k".into() });
+        assert_eq!(DataPlace::parse("S3://B/k", folder), DataPlace::Stored { scheme: "s3".into(), address: "s3://B/k".into() });
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).expect("memory does not fail");
     encoder.finish().expect("memory does not fail")
 }
@@ -277,12 +277,7 @@ fn a_glance_brings_nothing() {
 
 #[test]
 fn an_unknown_scheme_is_refused_with_what_would_bring_it() {
-    for (place, words) in [
-        ("s3://bucket/x.tar", "--features object-store`"),
-        ("htp://host/x.tar", "did you mean `http`?"),
-        ("pipe:cat x.tar", "`--allow-pipe`"),
-        ("http://", "no address"),
-    ] {
+    for (place, words) in [("htp://host/x.tar", "did you mean `http`?"), ("pipe:cat x.tar", "`--allow-pipe`"), ("http://", "no address")] {
         let error = Home::new().refused(place);
         assert!(error.contains(words), "{place}: {error}");
     }
@@ -329,16 +324,10 @@ fn compressed_files_are_unpacked_whatever_they_are_called() {
 #[test]
 fn what_stands_before_damage_is_read_and_the_damage_is_told_each_time() {
     let text = noise(1_000_000);
-    let flipped = |mut bytes: Vec<u8>| {
-        let middle = bytes.len() / 2;
-        bytes[middle..middle + 9].fill(0xFF);
-        bytes
-    };
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() * 3 / 4].to_vec();
     for (bytes, least, why) in [
         (cut(gzip(&text)), 700_000, "it ends too early"),
         (cut(zstandard(&text)), 500_000, "it ends too early"),
-        (flipped(zstandard(&text)), 200_000, ""),
         ([gzip(&text), b"garbage".to_vec()].concat(), 1_000_000, "no gzip"),
     ] {
         let home = Home::new();
@@ -355,7 +344,7 @@ fn what_stands_before_damage_is_read_and_the_damage_is_told_each_time() {
 
 #[test]
 fn a_bomb_is_refused() {
-    for bomb in [gzip(&vec![0; 100 << 20]), zstandard(&vec![0; 100 << 20])] {
+    for bomb in [gzip(&vec![0; 300 << 20]), zstandard(&vec![0; 300 << 20])] {
         let home = Home::new();
         std::fs::write(home.path().join("x"), bomb).expect("room");
         let error = home.refused("x");

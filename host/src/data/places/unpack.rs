@@ -7,13 +7,13 @@ use std::path::Path;
 use flate2::bufread::GzDecoder;
 use vlhub_core::{Error, Result};
 
-use super::cache::{Damage, DataCache};
+use super::cache::{DataCache, StreamDamage};
 use super::fetch::stride;
 
 /// Bytes out for each byte in that are believed: pictures give 1, tables 20, and zeros 1,000 with gzip and 30,000 with Zstandard.
 const MOST_RATIO: u64 = 200;
 /// Bytes that are unpacked whatever the ratio.
-const ALWAYS: u64 = 64 << 20;
+const ALWAYS: u64 = 16 << 20;
 /// Bytes that are asked for at a time. A damaged stream loses what is asked for with the damage, so it is little.
 const STEP: usize = 4096;
 
@@ -28,7 +28,7 @@ impl Packing {
     /// `None` for what is not compressed, or cannot be read.
     pub fn of(path: &Path) -> Option<Self> {
         // A named pipe that nobody writes would wait for ever.
-        let mut file = File::open(path).ok().filter(|_| path.is_file())?;
+        let mut file = path.is_file().then(|| File::open(path).ok())??;
         let mut start = [0; 4];
         let count = file.read(&mut start).ok()?;
         Self::begins(&start[..count])
@@ -48,7 +48,7 @@ impl Packing {
 ///
 /// # Errors
 /// A file that grows out of proportion, no room, or a disk that fails.
-pub(super) fn unpack(from: &Path, packing: Packing, to: &Path, cache: &DataCache) -> Result<Option<Damage>> {
+pub(super) fn unpack(from: &Path, packing: Packing, to: &Path, cache: &DataCache) -> Result<Option<StreamDamage>> {
     let file = File::open(from).map_err(|error| Error::io(from, error))?;
     let length = file.metadata().map_err(|error| Error::io(from, error))?.len();
     let mut out = Unpacked {
@@ -70,7 +70,7 @@ pub(super) fn unpack(from: &Path, packing: Packing, to: &Path, cache: &DataCache
         },
     };
     out.out.flush().map_err(|error| Error::io(to, error))?;
-    Ok(why.map(|why| Damage { unpacked: out.written, why }))
+    Ok(why.map(|why| StreamDamage { unpacked: out.written, why }))
 }
 
 /// The members of a gzip file one after the other. Zeros behind the last, with which tapes are filled, are nothing.
