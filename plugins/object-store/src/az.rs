@@ -1,6 +1,6 @@
 //! Azure Blob Storage.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use vlhub_sdk::prelude::*;
@@ -49,12 +49,11 @@ impl Config<dyn ObjectStore> for AzConfig {
         let value = |key: AzureConfigKey| builder.get_config_value(&key).unwrap_or_default();
         let (account, endpoint) = (value(AzureConfigKey::AccountName), value(AzureConfigKey::Endpoint));
         let builder = builder.with_client_options(client(self.timeout, &endpoint)?);
-        Ok(Box::new(Buckets {
-            scheme: "az",
-            realm: format!("{account} {endpoint}"),
-            remedy: "Set `AZURE_STORAGE_ACCOUNT_NAME` and `AZURE_STORAGE_ACCOUNT_KEY`, or `anonymous = true` in `[store.az]` for a public container",
-            open: Box::new(move |container| Ok(Arc::new(builder.clone().with_container_name(container).build()?))),
-            opened: Mutex::default(),
-        }))
+        Ok(Box::new(Buckets::new(
+            "az",
+            format!("{account} {endpoint}"),
+            "Set `AZURE_STORAGE_ACCOUNT_NAME` and `AZURE_STORAGE_ACCOUNT_KEY`, or `anonymous = true` in `[store.az]` for a public container",
+            move |container| Ok(Arc::new(builder.clone().with_container_name(container).build()?)),
+        )))
     }
 }

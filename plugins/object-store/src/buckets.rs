@@ -19,14 +19,11 @@ type Open = dyn Fn(&str) -> object_store::Result<Arc<dyn Objects>> + Send + Sync
 
 /// The buckets of one cloud.
 pub(crate) struct Buckets {
-    /// The scheme of its addresses.
-    pub scheme: &'static str,
-    /// What decides beside the address which object is meant.
-    pub realm: String,
-    /// What to do where access is refused.
-    pub remedy: &'static str,
-    pub open: Box<Open>,
-    pub opened: Mutex<BTreeMap<String, Arc<dyn Objects>>>,
+    scheme: &'static str,
+    realm: String,
+    remedy: &'static str,
+    open: Box<Open>,
+    opened: Mutex<BTreeMap<String, Arc<dyn Objects>>>,
 }
 
 impl fmt::Debug for Buckets {
@@ -64,6 +61,16 @@ pub(crate) fn one_try() -> RetryConfig {
 }
 
 impl Buckets {
+    /// `scheme` begins its addresses, `realm` decides beside them which object is meant, `remedy` says what to do where access is refused.
+    pub fn new(
+        scheme: &'static str,
+        realm: String,
+        remedy: &'static str,
+        open: impl Fn(&str) -> object_store::Result<Arc<dyn Objects>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { scheme, realm, remedy, open: Box::new(open), opened: Mutex::default() }
+    }
+
     fn at<'a>(&self, address: &'a str) -> Result<(Arc<dyn Objects>, &'a str, &'a str), StoreFault> {
         let rest = address.strip_prefix(self.scheme).and_then(|rest| rest.strip_prefix("://")).unwrap_or_default();
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -110,7 +117,9 @@ impl Buckets {
 impl ObjectStore for Buckets {
     fn fetch(&self, address: &str, begun: Option<(u64, &str)>, to: &mut dyn ObjectSink) -> Result<(), StoreFault> {
         let (objects, _, key) = self.at(address)?;
-        let path = Path::parse(key).map_err(|error| StoreFault::lasting(format!("`{key}` is no key that can be asked for: {error}")))?;
+        // Slashes at an end would be left out, and another object be meant.
+        let path = Path::parse(key).ok().filter(|path| path.as_ref() == key && !key.is_empty());
+        let path = path.ok_or_else(|| StoreFault::lasting(format!("`{key}` is no key that can be asked for")))?;
         let runtime = runtime()?;
         let ask = |options: GetOptions| runtime.block_on(objects.get_opts(&path, options));
         let answer = match begun {

@@ -1,6 +1,6 @@
 //! Google Cloud Storage.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use object_store::gcp::GoogleCloudStorageBuilder;
 use vlhub_sdk::prelude::*;
@@ -42,12 +42,11 @@ impl Config<dyn ObjectStore> for GsConfig {
             builder = builder.with_skip_signature(true);
         }
         let builder = builder.with_client_options(client(self.timeout, &self.endpoint)?);
-        Ok(Box::new(Buckets {
-            scheme: "gs",
-            realm: self.endpoint.clone(),
-            remedy: "Set `GOOGLE_APPLICATION_CREDENTIALS` to a file of credentials, or `anonymous = true` in `[store.gs]` for a public bucket",
-            open: Box::new(move |bucket| Ok(Arc::new(builder.clone().with_bucket_name(bucket).build()?))),
-            opened: Mutex::default(),
-        }))
+        Ok(Box::new(Buckets::new(
+            "gs",
+            self.endpoint.clone(),
+            "Set `GOOGLE_APPLICATION_CREDENTIALS` to a file of credentials, or `anonymous = true` in `[store.gs]` for a public bucket",
+            move |bucket| Ok(Arc::new(builder.clone().with_bucket_name(bucket).build()?)),
+        )))
     }
 }

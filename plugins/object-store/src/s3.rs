@@ -1,6 +1,6 @@
 //! Amazon S3 and what speaks its protocol: MinIO, Ceph, Cloudflare R2, …
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use vlhub_sdk::prelude::*;
@@ -65,12 +65,11 @@ impl Config<dyn ObjectStore> for S3Config {
         }
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap_or_default();
         let builder = builder.with_client_options(client(self.timeout, &endpoint)?);
-        Ok(Box::new(Buckets {
-            scheme: "s3",
-            realm: endpoint,
-            remedy: "Set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `anonymous = true` in `[store.s3]` for a public bucket",
-            open: Box::new(move |bucket| Ok(Arc::new(builder.clone().with_bucket_name(bucket).build()?))),
-            opened: Mutex::default(),
-        }))
+        Ok(Box::new(Buckets::new(
+            "s3",
+            endpoint,
+            "Set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `anonymous = true` in `[store.s3]` for a public bucket",
+            move |bucket| Ok(Arc::new(builder.clone().with_bucket_name(bucket).build()?)),
+        )))
     }
 }

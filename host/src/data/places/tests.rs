@@ -11,6 +11,8 @@ use md5::{Digest as _, Md5};
 use serde_json::json;
 use vlhub_core::{Extent, LocalFile, ObjectStore, Registry, Result};
 
+use vlhub_sdk::testkit::{LawOutcome, all, store};
+
 use super::Places;
 use super::cache::DataCache;
 
@@ -76,6 +78,9 @@ fn answer(mut stream: TcpStream, file: &[u8], manners: Manners, number: usize, l
     let value = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).map(str::trim);
     log.lock().expect("nobody panicked").push(format!("{} {}", lines[0], value("range:").unwrap_or("-")));
     let close = "connection: close\r\n";
+    if lines[0].contains("/absent") {
+        return write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n{close}\r\n");
+    }
     if number < manners.refuses.0 {
         return write!(stream, "HTTP/1.1 {} No\r\ncontent-length: 0\r\n{close}\r\n", manners.refuses.1);
     }
@@ -218,6 +223,23 @@ fn whatever_a_server_does_a_file_comes_whole_or_not_at_all() {
     let ranged = Server::start(&file, Manners { cuts: 2, ..etag });
     assert_eq!(Home::new().bytes(&format!("{}/x", ranged.url)), file);
     assert!(ranged.asked()[1].ends_with("bytes=150000-") && ranged.asked()[2].ends_with("bytes=225000-"), "{:?}", ranged.asked());
+}
+
+#[test]
+fn the_stores_of_the_host_keep_the_laws() {
+    let here = |origin: &vlhub_core::Origin| origin.package == env!("CARGO_PKG_NAME");
+    for entry in vlhub_core::registered_here().store.into_iter().filter(|entry| here(&entry.origin)) {
+        for (law, keeps) in all::laws::<dyn ObjectStore>().iter().chain(store::LAWS) {
+            let outcome = keeps(entry);
+            assert!(!matches!(outcome, LawOutcome::Broken(_)), "{} breaks `{law}`: {outcome:?}", entry.name);
+        }
+    }
+    let file = noise(50_000);
+    let server = Server::start(&file, Manners { etag: true, ..Manners::default() });
+    let registry = Registry::linked().expect("names are unique");
+    let listed = registry.get::<dyn ObjectStore>("http").expect("it is there");
+    let config = listed.parse(&listed.defaults()).expect("its defaults");
+    store::every_law(&*config, &format!("{}/a/x.tar", server.url), &file, &format!("{}/absent", server.url)).expect("every law");
 }
 
 #[test]
