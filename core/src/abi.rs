@@ -59,6 +59,7 @@ pub const LAYOUT: u64 = layout!(
     PluginEntry<dyn CaptionTransform>,
     PluginEntry<dyn EvalSuite>,
     PluginEntry<dyn Source>,
+    PluginEntry<dyn ObjectStore>,
     Exports,
     Origin,
     Batch,
@@ -81,6 +82,10 @@ pub const LAYOUT: u64 = layout!(
     Picture,
     Bad,
     Share,
+    LocalFile,
+    ObjectInfo,
+    Digest,
+    StoreFault,
     Wants,
     Sample,
     Metric,
@@ -95,13 +100,15 @@ pub const LAYOUT: u64 = layout!(
     CaptionCx<'static>,
     EvalCx<'static>,
     SourceCx<'static>,
+    StoreCx<'static>,
     Host<'static>,
 ) ^ ((offset_of!(PluginEntry<dyn Objective>, parse) as u64) << 8)
     ^ ((offset_of!(PluginEntry<dyn Objective>, origin) as u64) << 16)
     ^ ((offset_of!(Encoded, tokens) as u64) << 24)
     ^ ((offset_of!(Loss, metrics) as u64) << 32)
     ^ ((offset_of!(Exports, eval) as u64) << 40)
-    ^ ((offset_of!(Exports, source) as u64) << 48);
+    ^ ((offset_of!(Exports, source) as u64) << 48)
+    ^ ((offset_of!(Exports, store) as u64) << 56);
 
 /// The one symbol that a library exports, `VLHUB_PLUGIN`, as data.
 #[repr(C)]

@@ -67,6 +67,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file is not on this machine, or not unpacked, and a [glance](crate::Extent::Glance) brings nothing. Whoever glances takes it for good.
+    #[error("`{0}` is not on this machine yet")]
+    Elsewhere(String),
     /// Another error, with the plugin or step in which it happened.
     #[error("{context}: {source}")]
     Context {
@@ -84,6 +87,14 @@ impl Error {
     /// Says where the error happened.
     pub fn within(self, context: impl Into<String>) -> Self {
         Self::Context { context: context.into(), source: Box::new(self) }
+    }
+    /// Whether it is [`Error::Elsewhere`], wherever it happened.
+    pub fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Elsewhere(_) => true,
+            Self::Context { source, .. } => source.is_elsewhere(),
+            _ => false,
+        }
     }
     /// An [`Error::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {

@@ -97,6 +97,13 @@ impl Wrap for dyn Source {
     }
 }
 
+impl Wrap for dyn ObjectStore {
+    fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
+        let about = inner.realm();
+        Box::new(Guarded { inner, name, about })
+    }
+}
+
 thread_local! {
     /// Messages of panics under a guard on this thread; `None` when no guard is active.
     static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -323,6 +330,23 @@ impl Source for Guarded<dyn Source, AboutSource> {
     }
     fn notes(&self) -> &[String] {
         catch(self.name, || Ok(self.inner.notes())).unwrap_or_default()
+    }
+}
+
+/// Runs what a store does; its panic is a fault that no other try mends.
+fn faultless<T>(name: &str, body: impl FnOnce() -> Result<T, StoreFault>) -> Result<T, StoreFault> {
+    catch(name, || Ok(body())).unwrap_or_else(|error| Err(StoreFault::lasting(error.to_string())))
+}
+
+impl ObjectStore for Guarded<dyn ObjectStore, String> {
+    fn fetch(&self, address: &str, begun: Option<(u64, &str)>, to: &mut dyn ObjectSink) -> Result<(), StoreFault> {
+        faultless(self.name, || self.inner.fetch(address, begun, to))
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreFault> {
+        faultless(self.name, || self.inner.list(prefix))
+    }
+    fn realm(&self) -> String {
+        self.about.clone()
     }
 }
 

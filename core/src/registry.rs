@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::guard;
 use crate::*;
 
-/// One of the six things a plugin can be. Implemented for `dyn Backbone`, `dyn Objective`, … and for nothing else.
+/// One of the seven things a plugin can be. Implemented for `dyn Backbone`, `dyn Objective`, … and for nothing else.
 pub trait Kind: 'static {
     /// As in `vlhub plugins list objective`.
     const NAME: &'static str;
@@ -181,11 +181,12 @@ kinds! {
     caption: CaptionTransform, "caption", CaptionCx<'a>;
     eval: EvalSuite, "eval", EvalCx<'a>;
     source: Source, "source", SourceCx<'a>;
+    store: ObjectStore, "store", StoreCx<'a>;
 }
 
 /// What can be said of a plugin without knowing its kind's type.
 pub struct About<'a> {
-    /// `backbone`, `objective`, `augmentation`, `caption`, `eval` or `source`.
+    /// `backbone`, `objective`, `augmentation`, `caption`, `eval`, `source` or `store`.
     pub kind: &'static str,
     /// Its name.
     pub name: &'static str,

@@ -1,7 +1,7 @@
 //! Data sources: where samples come from, and what a run asks of them.
 
 use std::fmt::{self, Debug};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use serde::Serialize;
@@ -123,7 +123,8 @@ pub struct SourceCx<'a> {
 }
 
 impl<'a> SourceCx<'a> {
-    /// Everything that is there is read, and the whole source is indexed. Relative paths start at `folder`. There is no other source.
+    /// Everything that is there is read, and the whole source is indexed. Relative paths start at `folder`. There is no other source, and
+    /// places are plain files.
     pub fn new(folder: &'a Path) -> Self {
         Self { folder, wants: Wants::WHATEVER, extent: Extent::Whole, host: &Alone }
     }
@@ -143,6 +144,43 @@ pub trait SourceHost {
     /// # Errors
     /// A table that names no source, options that it refuses, or data that cannot be opened.
     fn open(&self, table: &serde_json::Value, cx: &SourceCx<'_>) -> Result<Box<dyn Source>>;
+
+    /// Makes local files of places: paths, which start at `cx.folder`, addresses (`https://…`, `s3://…`) and commands (`pipe:…`). What is
+    /// elsewhere is brought, and what is compressed (gzip, Zstandard) is unpacked, into a cache, several at a time. A file that is not
+    /// there is for the source to miss: its path comes back as it is.
+    ///
+    /// # Errors
+    /// A scheme that no [store](crate::ObjectStore) serves, a store that refuses, or no room. Of a [glance](Extent::Glance)
+    /// [`Error::Elsewhere`](crate::Error::Elsewhere), to be returned as it is.
+    fn local(&self, places: &[String], cx: &SourceCx<'_>) -> Result<Vec<LocalFile>>;
+
+    /// The places that fit a pattern, sorted: `*` stands for any characters but `/`, and in paths `?` and `[…]` are patterns too. A place
+    /// without a pattern is itself.
+    ///
+    /// # Errors
+    /// Nothing fits, or the store cannot list; otherwise as [`SourceHost::local`].
+    fn names(&self, pattern: &str, cx: &SourceCx<'_>) -> Result<Vec<String>>;
+}
+
+/// A place as a file of a local disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalFile {
+    /// The file. It stays as long as the process that asked for it.
+    pub path: PathBuf,
+    /// Its name for people: the last part of the place, without what signs an address.
+    pub name: String,
+    /// Where the files beside it are; `None` where the place is not on this machine.
+    pub folder: Option<PathBuf>,
+    /// What was lost on the way: a compressed file that is damaged gives what stands before the damage.
+    pub damage: Option<Bad>,
+}
+
+impl LocalFile {
+    /// A file that is read where it is.
+    pub fn of(path: PathBuf) -> Self {
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        Self { folder: path.parent().map(Path::to_owned), path, name, damage: None }
+    }
 }
 
 /// No host: a source that is built by itself.
@@ -151,6 +189,14 @@ struct Alone;
 impl SourceHost for Alone {
     fn open(&self, _table: &serde_json::Value, _cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
         Err(crate::Error::invalid("a source that is built without a host cannot open another"))
+    }
+
+    fn local(&self, places: &[String], cx: &SourceCx<'_>) -> Result<Vec<LocalFile>> {
+        Ok(places.iter().map(|place| LocalFile::of(cx.folder.join(place))).collect())
+    }
+
+    fn names(&self, pattern: &str, _cx: &SourceCx<'_>) -> Result<Vec<String>> {
+        Ok(vec![pattern.to_owned()])
     }
 }
 

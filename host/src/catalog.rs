@@ -22,7 +22,7 @@ pub struct Field {
 /// One plugin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plugin {
-    /// `backbone`, `objective`, `augmentation`, `caption`, `eval` or `source`.
+    /// `backbone`, `objective`, `augmentation`, `caption`, `eval`, `source` or `store`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -141,7 +141,21 @@ pub fn markdown(plugins: &[Plugin]) -> String {
             page += &section(family.general, &family.presets);
         }
     }
+    page += &left_out(plugins);
     page
+}
+
+/// First-party plugins that the full build leaves out.
+fn left_out(plugins: &[Plugin]) -> String {
+    let absent = crate::linked::absent(|kind, name| plugins.iter().any(|plugin| plugin.kind == kind && plugin.name == name));
+    let lines: String =
+        absent.iter().map(|plugins| format!("| `{}` | {} | `{}` |\n", plugins.feature, plugins.kind, plugins.names.join("` `"))).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!(
+        "\n## Left out\n\nA build with the feature has them, and `vlhub plugins show` tells of their options.\n\n| feature | kind | names |\n|---|---|---|\n{lines}"
+    )
 }
 
 /// One plugin with its options, and its presets.

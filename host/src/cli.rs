@@ -31,6 +31,9 @@ pub struct Shared {
     /// A folder of model configs of your own, `NAME.json` in open_clip's format; may be given more than once.
     #[arg(long, global = true, value_name = "FOLDER", env = "VLHUB_MODEL_CONFIGS", value_delimiter = ':')]
     pub model_configs: Vec<PathBuf>,
+    /// Run the commands that stand in lists of data as `pipe:COMMAND`. They run with all your rights.
+    #[arg(long, global = true)]
+    pub allow_pipe: bool,
 }
 
 /// What to do.
@@ -52,7 +55,7 @@ pub enum Command {
     /// Named models: list, show.
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Data sets: pack into shards, check.
+    /// Data sets: pack into shards, check, preview; what was fetched.
     #[command(subcommand)]
     Data(DataCommand),
     /// Measure the speed of parts of a run.
@@ -388,6 +391,8 @@ pub enum DataCommand {
     Preview(PreviewArgs),
     /// What a data set is like: formats and sizes of pictures, lengths of captions, classes.
     Stats(StatsArgs),
+    /// List the files that were fetched or unpacked, or remove them.
+    Cache(CacheArgs),
 }
 
 /// `vlhub data stats`.
@@ -404,6 +409,22 @@ pub struct StatsArgs {
     /// How many samples are looked at, evenly spread; 0 for all.
     #[arg(long, default_value_t = 10_000)]
     pub samples: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vlhub data cache`.
+///
+/// Files of web servers and object stores, what commands wrote, and unpacked shards are kept in one folder for all runs, and are not asked for
+/// again. `VLHUB_DATA_CACHE` names the folder, `VLHUB_DATA_CACHE_SIZE` the most that it holds (200 GiB).
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    /// Only files whose place contains this, or fits it with `*` and `?`.
+    pub pattern: Option<String>,
+    /// Remove them, unless a running process reads them.
+    #[arg(long)]
+    pub clear: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

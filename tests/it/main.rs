@@ -17,5 +17,6 @@ mod names;
 mod objectives;
 mod program;
 mod rooms;
+mod stores;
 mod third_party;
 mod train;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cargo;
 
 /// The kinds of `cargo vlhub new` beside the objective, which is `examples/template`.
-const KINDS: [&str; 5] = ["backbone", "augmentation", "caption", "suite", "source"];
+const KINDS: [&str; 6] = ["backbone", "augmentation", "caption", "suite", "source", "store"];
 
 /// A workspace of the two examples and a crate of each other kind, in the checkout's target folder so that Cargo's configuration of the checkout applies.
 ///
@@ -97,7 +97,13 @@ fn made(messages: &str, target: &str) -> Vec<PathBuf> {
 
 #[track_caller]
 fn output(program: &Path, args: &[&str]) -> String {
-    let out = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    // Shards of the template's store go to a cache that is made for it.
+    let cache = tempfile::tempdir().expect("a folder");
+    let out = Command::new(program)
+        .env("VLHUB_DATA_CACHE", cache.path())
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let (said, complained) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{} {args:?}: {}\n{said}\n{complained}", program.display(), out.status);
     said.into_owned()
@@ -127,6 +133,7 @@ fn third_partys_plugins_keep_the_laws_are_linked_and_are_loaded() {
         "caption::my_caption",
         "eval::my_suite",
         "source::my_source",
+        "store::my_store",
     ] {
         assert!(laws.contains(plugin), "the laws were asked of {plugin}: {laws}");
     }

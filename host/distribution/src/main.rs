@@ -27,6 +27,8 @@ use vlhub_plugin_filip as _;
 use vlhub_plugin_hf_text as _;
 #[cfg(feature = "hybrid")]
 use vlhub_plugin_hybrid as _;
+#[cfg(feature = "object-store")]
+use vlhub_plugin_object_store as _;
 #[cfg(feature = "probe")]
 use vlhub_plugin_probe as _;
 #[cfg(feature = "quasimetric")]

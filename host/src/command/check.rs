@@ -13,7 +13,8 @@ use crate::session;
 
 /// Checks a run file: nothing is allocated, and of the data no more is read than whether its first samples have what the objectives read.
 pub fn check(shared: &Shared, args: &CheckArgs) -> Outcome {
-    let document = Document::read(&args.file, &args.overrides)?;
+    let mut document = Document::read(&args.file, &args.overrides)?;
+    super::lay_shared(shared, &mut document)?;
     let registry = registry_of(shared, &document)?;
     let checked = RunConfig::resolve(&document, &registry).and_then(|config| match glance(&document, &config) {
         None => Ok(config),
@@ -53,8 +54,9 @@ fn glance(document: &Document, config: &RunConfig) -> Option<Problem> {
     let wants = session::wants::on_paper(config).ok()?;
     let error = data
         .config
-        .build(&SourceCx { folder: &config.folder, wants, extent: Extent::Glance, host: &crate::data::Opener(&config.registry) })
-        .err()?;
+        .build(&SourceCx { folder: &config.folder, wants, extent: Extent::Glance, host: &config.opener() })
+        .err()
+        .filter(|error| !error.is_elsewhere())?;
     let key = "data.train";
     Some(Problem { place: document.place(key), key: key.into(), message: error.to_string() })
 }

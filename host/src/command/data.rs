@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 use vlhub_core::{Extent, Source, SourceCx, Want, Wants};
 
 use super::{print_json, registry_of};
-use crate::cli::{DataCheckArgs, DataCommand, PackArgs, PreviewArgs, Shared, StatsArgs};
+use crate::cli::{CacheArgs, DataCheckArgs, DataCommand, PackArgs, PreviewArgs, Shared, StatsArgs};
 use crate::config::document::Document;
 use crate::config::{Chosen, RunConfig};
 use crate::data;
+use crate::data::places::cache::{CachedFile, DataCache};
 use crate::failure::{Failure, Outcome};
 use crate::session;
 use crate::training::first_batch;
@@ -21,6 +22,7 @@ pub fn data(shared: &Shared, command: DataCommand) -> Outcome {
         DataCommand::Check(args) => check(shared, &args),
         DataCommand::Preview(args) => preview(shared, &args),
         DataCommand::Stats(args) => stats(shared, &args),
+        DataCommand::Cache(args) => cache(&args),
     }
 }
 
@@ -32,14 +34,14 @@ fn document(name: &str, overrides: &[String]) -> Outcome<Document> {
         Some("toml") => Document::read(path, &bases)?,
         extension => {
             let (source, key) = match extension {
-                Some("csv" | "tsv") => ("csv", "path"),
-                Some("tar") => ("webdataset", "shards"),
+                _ if is_table(name) => ("csv", "path"),
+                _ if is_shard(name) => ("webdataset", "shards"),
                 _ if holds_shards(path) => ("webdataset", "shards"),
                 _ if path.is_dir() => ("imagefolder", "path"),
                 _ if name == "shapes" => ("shapes", ""),
                 _ => {
                     return Err(Failure::usage(format!(
-                        "`{name}` is no run file (.toml), folder, CSV (.csv, .tsv), shard (.tar), or `shapes`"
+                        "`{name}` is no run file (.toml), folder, CSV (.csv, .tsv), shard (.tar, .tar.gz, .tar.zst), or `shapes`"
                     )));
                 }
             };
@@ -66,10 +68,28 @@ fn of_table(table: Map<String, Value>) -> Document {
 }
 
 /// The `[data.train]` of a document, checked as a part of the whole.
-fn source_of(shared: &Shared, document: &Document) -> Outcome<(RunConfig, Chosen<dyn Source>)> {
-    let mut config = RunConfig::of(document, &registry_of(shared, document)?)?;
+fn source_of(shared: &Shared, mut document: Document) -> Outcome<(RunConfig, Chosen<dyn Source>)> {
+    super::lay_shared(shared, &mut document)?;
+    let mut config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
     let chosen = config.data.take().ok_or_else(|| Failure::usage(format!("{} has no `[data.train]`", document.name)))?;
     Ok((config, chosen))
+}
+
+/// Whether a name is that of a table, perhaps compressed, wherever it is.
+fn is_table(name: &str) -> bool {
+    ends_with(name, &["csv", "tsv"])
+}
+
+/// Whether a name is that of shards, perhaps compressed, wherever they are; a command writes one.
+fn is_shard(name: &str) -> bool {
+    name.starts_with("pipe:") || ends_with(name, &["tar", "tgz"])
+}
+
+fn ends_with(name: &str, suffixes: &[&str]) -> bool {
+    // What signs an address stands behind its name.
+    let name = if name.starts_with("http") { name.split(['?', '#']).next().unwrap_or_default() } else { name };
+    let name = [".gz", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    name.rsplit_once('.').is_some_and(|(_, last)| suffixes.contains(&last))
 }
 
 /// Whether a folder is one that `vlhub data pack` wrote, or the like.
@@ -79,14 +99,9 @@ fn holds_shards(path: &Path) -> bool {
 }
 
 fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
-    let (config, chosen) = source_of(shared, &document(&args.data, &args.overrides)?)?;
+    let (config, chosen) = source_of(shared, document(&args.data, &args.overrides)?)?;
     let open = |wants: Wants| {
-        let source = chosen.config.build(&SourceCx {
-            folder: &config.folder,
-            wants,
-            extent: Extent::Whole,
-            host: &data::Opener(&config.registry),
-        })?;
+        let source = chosen.config.build(&SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &config.opener() })?;
         Ok(std::sync::Arc::from(source))
     };
     let pictures = args.pictures.over(config.top.pictures());
@@ -109,8 +124,8 @@ fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
 }
 
 fn stats(shared: &Shared, args: &StatsArgs) -> Outcome {
-    let (config, chosen) = source_of(shared, &document(&args.data, &args.overrides)?)?;
-    let cx = SourceCx { folder: &config.folder, wants: Wants::WHATEVER, extent: Extent::Whole, host: &data::Opener(&config.registry) };
+    let (config, chosen) = source_of(shared, document(&args.data, &args.overrides)?)?;
+    let cx = SourceCx { folder: &config.folder, wants: Wants::WHATEVER, extent: Extent::Whole, host: &config.opener() };
     let source = data::open(chosen.config.as_ref(), &cx).map_err(|error| Failure::usage(error.to_string()))?;
     let tokenizer = match config.text {
         Some(_) => session::tokenizer_on_paper(&config)?,
@@ -118,6 +133,34 @@ fn stats(shared: &Shared, args: &StatsArgs) -> Outcome {
     };
     let statistics = data::stats::statistics(source.as_ref(), tokenizer.as_deref(), args.samples);
     if args.json { print_json(&statistics) } else { Ok(say!("{}", statistics.to_text())) }
+}
+
+/// Lists or clears the data cache.
+fn cache(args: &CacheArgs) -> Outcome {
+    let failed = |error: vlhub_core::Error| Failure::new(Failure::RUN, error.to_string());
+    let cache = DataCache::of_environment().map_err(|error| Failure::usage(error.to_string()))?;
+    let named = |entry: &CachedFile| args.pattern.as_ref().is_none_or(|pattern| super::fits(pattern, &entry.place));
+    if args.clear {
+        let (count, bytes, held) = cache.clear(&named).map_err(failed)?;
+        if args.json {
+            return print_json(&json!({"removed": count, "bytes": bytes, "held": held}));
+        }
+        let held = if held == 0 { String::new() } else { format!("; {held} are held by running processes and stay") };
+        say!("removed {count} files, {} MB{held}", bytes / 1_000_000);
+        return Ok(());
+    }
+    let mut entries: Vec<_> = cache.entries().map_err(failed)?.into_iter().filter(named).collect();
+    entries.sort_by(|one, other| one.place.cmp(&other.place));
+    let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    if args.json {
+        return print_json(&json!({"folder": cache.folder(), "limit": cache.limit(), "bytes": bytes, "files": entries}));
+    }
+    for entry in &entries {
+        say!("{:>9.1} MB  {}", entry.bytes as f64 / 1e6, entry.place);
+    }
+    let (folder, count) = (cache.folder().display(), entries.len());
+    say!("{count} files, {} MB of at most {} MB, in {folder}", bytes / 1_000_000, cache.limit() / 1_000_000);
+    Ok(())
 }
 
 fn preview(shared: &Shared, args: &PreviewArgs) -> Outcome {
@@ -154,10 +197,10 @@ fn pack(shared: &Shared, args: &PackArgs) -> Outcome {
     if let Some(classes) = &args.classes {
         put("classes", classes.display().to_string().into());
     }
-    let (config, chosen) = source_of(shared, &of_table(table))?;
+    let (config, chosen) = source_of(shared, of_table(table))?;
     // Whatever belongs to a picture is packed with it.
     let wants = Wants::WHATEVER.picture(Want::Required);
-    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &data::Opener(&config.registry) };
+    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &config.opener() };
     let source = data::open(chosen.config.as_ref(), &cx).map_err(|error| Failure::usage(error.to_string()))?;
     let background = args.background.as_deref().map(colour).transpose()?;
     let pictures = args.pictures.over(config.top.pictures());

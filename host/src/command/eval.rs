@@ -67,7 +67,7 @@ fn of_run(shared: &Shared, args: &EvalArgs, asked: ModelRequest<'_>, run: &str) 
     let mut document = described.document.clone();
     document.forget_training();
     document.set_all(&args.overrides)?;
-    document.add_model_configs(&shared.model_configs);
+    super::lay_shared(shared, &mut document)?;
     let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
     check_suites(args, &config)?;
     let chosen = if asked.checkpoint.is_some() { choose(shared, asked)? } else { own };

@@ -64,8 +64,14 @@ fn print_json(value: &impl Serialize) -> Outcome {
 /// Reads a run file, loads the libraries that it and the command line name, and checks it.
 fn load(shared: &Shared, file: &Path, overrides: &[String]) -> Outcome<RunConfig> {
     let mut document = Document::read(file, overrides)?;
-    document.add_model_configs(&shared.model_configs);
+    lay_shared(shared, &mut document)?;
     RunConfig::of(&document, &registry_of(shared, &document)?)
+}
+
+/// Lays what the flags of every command say over a document.
+fn lay_shared(shared: &Shared, document: &mut Document) -> Outcome {
+    document.add_model_configs(&shared.model_configs);
+    if shared.allow_pipe { document.set("store.pipe.allow=true") } else { Ok(()) }
 }
 
 /// The plugins for a document: those of its own `libraries` too, relative to its folder.

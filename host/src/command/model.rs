@@ -225,7 +225,7 @@ fn document(shared: &Shared, name: &str, overrides: &[String]) -> Outcome<Docume
         document.set_all(overrides)?;
         document
     };
-    document.add_model_configs(&shared.model_configs);
+    super::lay_shared(shared, &mut document)?;
     Ok(document)
 }
 

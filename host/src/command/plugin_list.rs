@@ -160,6 +160,7 @@ fn place_in_run_file(kind: &str) -> &'static str {
         "caption" => "changes of a text: `transform` of `[view.text.main]`",
         "eval" => "suites of measurements: `[eval.KEY]`",
         "source" => "data: `[data.train]`, and `data` of a suite",
+        "store" => "where files come from that are not on this machine, by the scheme of their addresses: `[store.NAME]`",
         _ => "named with `use`",
     }
 }

@@ -61,6 +61,9 @@ pub fn try_plugin(registry: &Registry, trial: &Trial) -> Outcome {
         "augmentation" => augmentation(config::<dyn Augmentation>(registry, name, &trial.overrides)?.as_ref(), input, &mut rng)?,
         "caption" => caption(config::<dyn CaptionTransform>(registry, name, &trial.overrides)?.as_ref(), input, &mut rng)?,
         "eval" => return Err(Failure::usage("a suite needs a model; run it with `vlhub eval FILE --checkpoint DIR`")),
+        "source" | "store" => {
+            return Err(Failure::usage(format!("a {kind} reads no tensors; `vlhub data check FILE` reads the data that a run file names")));
+        }
         _ => {
             return Err(Failure::usage(format!("no kind is called `{kind}`{}", hint(kind, Registry::KINDS))));
         }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use vlhub_core::{Augmentation, Backbone, CaptionTransform, Config, EvalSuite, Kind, Objective, Registry, Source};
 
+use crate::data::Opener;
+use crate::data::places::Places;
 use crate::engine::ema::EmaConfig;
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
@@ -125,6 +127,8 @@ pub struct RunConfig {
     pub folder: PathBuf,
     /// The plugins that were there: suites open sources by name.
     pub registry: Arc<Registry>,
+    /// `[store.NAME]`: where files come from that are not on this machine.
+    pub places: Arc<Places>,
 }
 
 impl RunConfig {
@@ -150,6 +154,11 @@ impl RunConfig {
             let problems = Problems::found(document, list);
             problems.failure().unwrap_or_else(|| crate::failure::Failure::usage("the run file cannot be read"))
         })
+    }
+
+    /// What the sources of this run may ask for.
+    pub fn opener(&self) -> Opener<'_> {
+        Opener { registry: &self.registry, places: &self.places }
     }
 
     /// The options of the image and of the text backbone.

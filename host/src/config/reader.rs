@@ -1,11 +1,14 @@
 //! Reads a document section by section, and notes every problem on the way.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use vlhub_core::{Augmentation, Backbone, CaptionTransform, EvalSuite, Extent, Kind, Objective, Registry, Source, SourceCx, Wants};
+use vlhub_core::{
+    Augmentation, Backbone, CaptionTransform, Config, EvalSuite, Extent, Kind, ObjectStore, Objective, Registry, Source, SourceCx, Wants,
+};
 
 use super::base::BASE;
 use super::document::{Document, FOLDER};
@@ -13,6 +16,8 @@ use super::problems::{Layer, Problems};
 use super::sections::{Every, PreprocessConfig, TopConfig, TowerOptions};
 use super::train::TrainConfig;
 use super::{Chosen, NO_WEIGHTS, RunConfig, SuiteConfig, TeacherConfig, TermConfig, TowerConfig, ViewConfig, stands_for_weights};
+use crate::data::Opener;
+use crate::data::places::Places;
 use crate::engine::ema::EmaConfig;
 use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
@@ -20,20 +25,22 @@ use crate::failure::hint;
 use crate::models::Models;
 use crate::section::Section;
 
-const TABLES: [&str; 11] =
-    ["backbone", "preprocess", "view", "objective", "teacher", "eval", "data", "train", "optimizer", "schedule", "ema"];
+const TABLES: [&str; 12] =
+    ["backbone", "preprocess", "view", "objective", "teacher", "eval", "data", "store", "train", "optimizer", "schedule", "ema"];
 
 /// What is read so far.
 pub struct Reader<'a> {
     pub problems: Problems<'a>,
     registry: &'a Registry,
     folder: &'a Path,
+    places: Arc<Places>,
     resolved: Map<String, Value>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(document: &'a Document, registry: &'a Registry) -> Self {
-        Self { problems: Problems::new(document), registry, folder: &document.folder, resolved: Map::new() }
+        let places = Arc::new(Places::new(&document.folder, BTreeMap::new()));
+        Self { problems: Problems::new(document), registry, folder: &document.folder, places, resolved: Map::new() }
     }
 
     /// The whole document; what cannot be read is noted and left out.
@@ -65,6 +72,7 @@ impl<'a> Reader<'a> {
         let text_views = self.views::<dyn CaptionTransform>(&views, "text", "transform");
         let objectives = self.terms(&tree);
         let teachers = self.teachers(&tree, &top.model_configs);
+        self.places = Arc::new(Places::new(self.folder, self.stores(&tree)));
         let suites = self.suites(&tree);
         let data = self.data(&tree);
         Some(RunConfig {
@@ -85,6 +93,7 @@ impl<'a> Reader<'a> {
             resolved: std::mem::take(&mut self.resolved),
             folder: document.folder.clone(),
             registry: Arc::new(self.registry.clone()),
+            places: Arc::clone(&self.places),
         })
     }
 
@@ -335,13 +344,34 @@ impl<'a> Reader<'a> {
         Some(chosen)
     }
 
+    /// `[store.SCHEME]`: options of the store that serves a scheme.
+    fn stores(&mut self, tree: &Map<String, Value>) -> BTreeMap<String, Box<dyn Config<dyn ObjectStore>>> {
+        let mut stores = BTreeMap::new();
+        for (scheme, value) in self.table(tree, "store") {
+            let key = format!("store.{scheme}");
+            let Some(user) = self.object(&key, &value) else { continue };
+            if user.contains_key("use") {
+                self.problems.add(format!("{key}.use"), "is not read: a store is named by its scheme, as in `[store.s3]`");
+                continue;
+            }
+            if let Some((chosen, mut resolved)) = self.plugin::<dyn ObjectStore>(&key, Some(&scheme), user, Map::new()) {
+                resolved.remove("use");
+                self.resolve_into(&["store", &scheme], resolved);
+                stores.insert(scheme, chosen.config);
+            }
+        }
+        stores
+    }
+
     /// Checks a data table and whether what it names is there, whatever a run reads of it.
     fn source(&mut self, key: &str, options: &Value) -> Option<(Chosen<dyn Source>, Map<String, Value>)> {
         let user = self.object(key, options)?;
         let (chosen, complete) = self.plugin::<dyn Source>(key, None, user, Map::new())?;
-        let glance =
-            SourceCx { folder: self.folder, wants: Wants::NOTHING, extent: Extent::Glance, host: &crate::data::Opener(self.registry) };
-        if let Err(error) = chosen.config.build(&glance) {
+        let host = Opener { registry: self.registry, places: &self.places };
+        let glance = SourceCx { folder: self.folder, wants: Wants::NOTHING, extent: Extent::Glance, host: &host };
+        if let Err(error) = chosen.config.build(&glance)
+            && !error.is_elsewhere()
+        {
             self.problems.add(key, error.to_string());
         }
         Some((chosen, complete))

@@ -7,6 +7,7 @@ use vlhub_core::{Bad, Dataset, Datasets, Error, Extent, Registry, Result, Sample
 
 use super::decode::{PictureOptions, pixels};
 use super::ordered::ordered;
+use super::places::Places;
 use super::views::{ImageInput, guarded};
 
 /// How samples are read for suites.
@@ -78,14 +79,15 @@ impl Dataset for SourceDataset {
 #[derive(Clone, Debug)]
 pub struct HostDatasets {
     registry: Arc<Registry>,
+    places: Arc<Places>,
     folder: PathBuf,
     reading: SampleReading,
 }
 
 impl HostDatasets {
-    /// Sources are those of `registry`; relative paths start at `folder`.
-    pub fn new(registry: Arc<Registry>, folder: impl AsRef<Path>, reading: SampleReading) -> Self {
-        Self { registry, folder: folder.as_ref().to_owned(), reading }
+    /// Sources are those of `registry`, stores those of `places`; relative paths start at `folder`.
+    pub fn new(registry: Arc<Registry>, places: Arc<Places>, folder: impl AsRef<Path>, reading: SampleReading) -> Self {
+        Self { registry, places, folder: folder.as_ref().to_owned(), reading }
     }
 }
 
@@ -99,7 +101,7 @@ impl Datasets for HostDatasets {
             folder: &self.folder,
             wants: wants.picture(Want::Required),
             extent: Extent::Whole,
-            host: &super::Opener(&self.registry),
+            host: &super::Opener { registry: &self.registry, places: &self.places },
         };
         Ok(Arc::new(SourceDataset::new(super::open_table(&self.registry, options, &cx)?, self.reading)))
     }
@@ -179,9 +181,14 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("set/dog")).expect("room");
         image::RgbImage::new(2, 3).save(folder.path().join("set/dog/1.png")).expect("room");
         let registry = Arc::new(Registry::linked().expect("no duplicates"));
-        let set = HostDatasets::new(registry, folder.path(), SampleReading::new(2))
-            .open(&serde_json::json!({"use": "imagefolder", "path": "set"}))
-            .expect("it is whole");
+        let set = HostDatasets::new(
+            registry,
+            Arc::new(Places::new(folder.path(), std::collections::BTreeMap::new())),
+            folder.path(),
+            SampleReading::new(2),
+        )
+        .open(&serde_json::json!({"use": "imagefolder", "path": "set"}))
+        .expect("it is whole");
         let sample = set.samples().next().expect("one").expect("it is whole");
         assert_eq!((sample.image.dimensions(), sample.texts, set.classes()), ((2, 3), vec!["dog".to_owned()], &["dog".to_owned()][..]));
     }

@@ -16,6 +16,7 @@ pub mod ordered;
 pub mod pack;
 pub mod philox;
 pub mod pictures;
+pub mod places;
 pub mod skipped;
 pub mod sources;
 pub mod speed;
@@ -29,7 +30,9 @@ pub mod views;
 use std::sync::Arc;
 
 use serde_json::Value;
-use vlhub_core::{Config, Error, Registry, Result, Source, SourceCx, SourceHost};
+use vlhub_core::{Config, Error, LocalFile, Registry, Result, Source, SourceCx, SourceHost};
+
+use places::Places;
 
 /// Opens a source, and logs what it remarks on the data.
 ///
@@ -65,12 +68,25 @@ fn options_of(registry: &Registry, table: &Value) -> Result<Box<dyn Config<dyn S
     listed.parse(&options).map_err(|error| Error::Options(format!("`{name}`: {error}")))
 }
 
-/// What sources may ask of this host: sources of its registry.
-pub struct Opener<'a>(pub &'a Registry);
+/// What sources may ask of this host: other sources, and files from wherever they are.
+pub struct Opener<'a> {
+    /// The plugins.
+    pub registry: &'a Registry,
+    /// The stores of the run.
+    pub places: &'a Places,
+}
 
 impl SourceHost for Opener<'_> {
     fn open(&self, table: &Value, cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
-        options_of(self.0, table)?.build(cx)
+        options_of(self.registry, table)?.build(cx)
+    }
+
+    fn local(&self, places: &[String], cx: &SourceCx<'_>) -> Result<Vec<LocalFile>> {
+        self.places.local(self.registry, places, cx.folder, cx.extent)
+    }
+
+    fn names(&self, pattern: &str, cx: &SourceCx<'_>) -> Result<Vec<String>> {
+        self.places.names(self.registry, pattern, cx.folder, cx.extent)
     }
 }
 

@@ -27,7 +27,9 @@ pub(crate) fn open(options: &serde_json::Value, folder: &Path) -> Result<Arc<dyn
 /// Opens a source.
 pub(crate) fn open_for(options: &serde_json::Value, folder: &Path, wants: Wants) -> Result<Arc<dyn Source>> {
     let registry = Registry::linked()?;
-    super::open_table(&registry, options, &SourceCx { folder, wants, extent: Extent::Whole, host: &super::Opener(&registry) })
+    let places = super::places::Places::new(folder, std::collections::BTreeMap::new());
+    let host = super::Opener { registry: &registry, places: &places };
+    super::open_table(&registry, options, &SourceCx { folder, wants, extent: Extent::Whole, host: &host })
 }
 
 /// Small pictures, each of its own colour; some are broken on purpose.

@@ -16,7 +16,7 @@ use crate::failure::{Failure, Outcome};
 /// Exit status 2 with what it refuses.
 pub fn build(config: &RunConfig, suite: &SuiteConfig, image: Option<ImageInput>) -> Outcome<Box<dyn EvalSuite>> {
     let reading = SampleReading { threads: config.train.workers, pictures: config.top.pictures(), image };
-    let datasets = HostDatasets::new(Arc::clone(&config.registry), &config.folder, reading);
+    let datasets = HostDatasets::new(Arc::clone(&config.registry), Arc::clone(&config.places), &config.folder, reading);
     let built = suite.chosen.config.build(&EvalCx { datasets: &datasets });
     built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))
 }

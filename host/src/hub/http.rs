@@ -13,7 +13,7 @@ const HOPS: usize = 10;
 
 /// Why a request brought nothing.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The server answered with a status that is no success.
     Status {
         /// The status.
@@ -33,7 +33,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// Whether the same request may succeed in a moment.
-    pub(super) fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Network(_) => true,
@@ -71,13 +71,13 @@ fn origin(url: &str) -> Result<ServerOrigin, Refusal> {
 
 /// Sends requests.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     agent: Agent,
     token: Option<(Token, ServerOrigin)>,
 }
 
 impl Client {
-    pub(super) fn new(settings: &Settings) -> Result<Self, Refusal> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Refusal> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &settings.certificates {
             let bad = |why: String| Refusal::Other(format!("the certificates `{}` (SSL_CERT_FILE): {why}", path.display()));
@@ -114,15 +114,20 @@ impl Client {
 
     /// What the hub says about a file. A redirect to another host is an answer: it has the headers that matter.
     pub(super) fn head(&self, url: &str) -> Result<Response<Body>, Refusal> {
-        self.follow(url, true, 0)
+        self.follow(url, true, 0, None)
     }
 
     /// A file from this byte on; the server may send the whole of it all the same (status 200).
-    pub(super) fn get(&self, url: &str, from: u64) -> Result<Response<Body>, Refusal> {
-        self.follow(url, false, from)
+    pub(crate) fn get(&self, url: &str, from: u64) -> Result<Response<Body>, Refusal> {
+        self.follow(url, false, from, None)
     }
 
-    fn follow(&self, url: &str, head: bool, from: u64) -> Result<Response<Body>, Refusal> {
+    /// The same, if the file is still of this version (an ETag); otherwise the whole of it.
+    pub(crate) fn get_version(&self, url: &str, from: u64, version: &str) -> Result<Response<Body>, Refusal> {
+        self.follow(url, false, from, Some(version))
+    }
+
+    fn follow(&self, url: &str, head: bool, from: u64, version: Option<&str>) -> Result<Response<Body>, Refusal> {
         let mut url = url.to_owned();
         let start = origin(&url)?;
         let mut trusted = true;
@@ -136,6 +141,9 @@ impl Client {
             }
             if from > 0 {
                 request = request.header("range", format!("bytes={from}-"));
+                if let Some(version) = version {
+                    request = request.header("if-range", version);
+                }
             }
             let answer = request.call().map_err(|error| network(&url, &error))?;
             let status = answer.status();
@@ -165,7 +173,7 @@ impl Client {
 }
 
 /// A header as text.
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

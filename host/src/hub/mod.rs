@@ -4,10 +4,10 @@
 mod address;
 mod cache;
 mod download;
-mod http;
+pub(crate) mod http;
 mod names;
 mod repository;
-mod settings;
+pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 mod words;

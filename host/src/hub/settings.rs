@@ -10,7 +10,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 
 /// A secret that is never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Token(pub(super) String);
+pub(crate) struct Token(pub(super) String);
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,7 +20,7 @@ impl fmt::Debug for Token {
 
 /// Folders, addresses and rules for published files.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// Repositories of the hub, as Python's `huggingface_hub` keeps them.
     pub root: PathBuf,
     /// Files of addresses, as OpenAI's and open_clip's programs keep them.
@@ -42,8 +42,13 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn of_environment() -> Self {
+    pub(crate) fn of_environment() -> Self {
         Self::of(&|name| std::env::var_os(name))
+    }
+
+    /// What other web servers than the hub are asked with: no token, and their own patience.
+    pub(crate) fn elsewhere(timeout: Duration) -> Self {
+        Self { token: None, timeout, ..Self::of_environment() }
     }
 
     /// Reads variables with the meaning and the precedence that `huggingface_hub` gives them. An empty variable is none.

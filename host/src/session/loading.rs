@@ -50,7 +50,7 @@ pub fn open(
     let objectives = wants::of_objectives(config, terms);
     let mut views = views(config, towers, tokenizer, objectives)?;
     let wants = wants::of_run(objectives, &views);
-    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &data::Opener(&config.registry) };
+    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &config.opener() };
     let source = data::open(data.config.as_ref(), &cx).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
     views.labels = objectives.label.is_read() && (views.classes().is_some() || source.labelled());
     Ok((source, views))

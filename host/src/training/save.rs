@@ -57,8 +57,8 @@ impl Training<'_> {
 
 /// Of complete options, those that decide what is computed.
 pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
-    // Where paths start says nothing about what lies there; the data has its fingerprint.
-    for key in ["eval", FOLDER] {
+    // Where paths start, and from where files come, says nothing about what they are; the data has its fingerprint.
+    for key in ["eval", "store", FOLDER] {
         tree.remove(key);
     }
     TopConfig::NEVER_DECIDE.iter().for_each(|key| drop(tree.remove(*key)));

@@ -38,8 +38,8 @@ const ALONE: &[(&str, &str)] = &[(".gitignore", include_str!("../template/gitign
 const TAKEN: &str = "as async await break const continue crate dyn else enum extern false fn for if impl in let loop match mod move mut pub \
     ref return self static struct super trait true type unsafe use where while gen try box do final macro virtual yield abstract become \
     override priv typeof unsized vlhub std core alloc test image tch augmentation augmentation_cx backbone batch block caption caption_cx \
-    config counts dataset device encoded error features hidden kind loss modality model need noise objective option projection region \
-    report requires result scope skills some tensor tokens vec weights";
+    config counts dataset device encoded error features hidden kind loss modality model need noise object_info object_sink object_store objective \
+    option projection region report requires result scope skills some store_cx store_fault tensor tokens vec weights";
 
 /// `cargo vlhub new`.
 pub fn run(args: &Args) -> Outcome {

@@ -1,4 +1,4 @@
-//! What the crates of the six kinds of plugins differ in.
+//! What the crates of the seven kinds of plugins differ in.
 
 /// Kinds of plugins that have a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -15,6 +15,8 @@ pub enum Kind {
     Suite,
     /// Where samples come from.
     Source,
+    /// Where files come from that are not on this machine.
+    Store,
 }
 
 /// What stands in the files of a crate of one kind. The parts of the run file that the kind does not speak of are those of [`PLAIN`].
@@ -126,6 +128,17 @@ impl Kind {
                 used: "trained on `@snake@`",
                 data: "use = \"@snake@\"\nsize = 32",
                 suite: "[eval.colours]\nuse = \"zeroshot\"\ndata = { use = \"@snake@\", samples = 200 }",
+                ..PLAIN
+            },
+            Self::Store => Parts {
+                kind: "object store",
+                a_kind: "An object store",
+                module: "store",
+                source: include_str!("../template/store.rs.in"),
+                summary: "shards of pictures of one colour each, made when they are asked for",
+                what: "Where files come from",
+                used: "trained on shards of `@snake@`",
+                data: "use = \"webdataset\"\nshards = \"@snake@://128.tar\"\nimage_key = \"bmp\"\n\n[store.@snake@]\nsize = 32",
                 ..PLAIN
             },
         }

@@ -29,6 +29,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("coca-pytorch", "0.1.0"),
     ("lightly", "1.6.0"),
     ("byol-pytorch", "0.9.1"),
+    // A server of S3, and what asks it; its extra `server` would bring servers of everything else.
+    ("moto", "5.2.5"),
+    ("flask", "3.1.3"),
+    ("flask-cors", "6.0.5"),
+    ("PyYAML", "6.0.4"),
+    ("py-partiql-parser", "0.6.3"),
+    ("boto3", "1.44.8"),
 ];
 
 /// Runs the scripts whose name contains `name`.

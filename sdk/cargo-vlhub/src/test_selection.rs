@@ -24,7 +24,7 @@ pub const WHOLE_PRODUCT: &str = "vlhub-tests";
 pub const WHOLE_PRODUCT_TARGET: &str = "--test=it";
 
 /// Words with which the names of the laws of plugins begin: `objective::clip::partition`.
-const KINDS: [&str; 6] = ["backbone", "objective", "augmentation", "caption", "eval", "source"];
+const KINDS: [&str; 7] = ["backbone", "objective", "augmentation", "caption", "eval", "source", "store"];
 
 /// A file that has tests.
 struct File<'a> {

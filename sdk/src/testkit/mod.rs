@@ -17,6 +17,7 @@ pub mod eval;
 pub mod golden;
 pub mod objective;
 pub mod source;
+pub mod store;
 pub mod toy;
 
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub fn trials(except: &[(&'static str, &'static str)]) -> Vec<Trial> {
     collect(&mut cases, here.caption, caption::LAWS);
     collect(&mut cases, here.eval, eval::LAWS);
     collect(&mut cases, here.source, source::LAWS);
+    collect(&mut cases, here.store, store::LAWS);
     let problem = exceptions(except, &cases.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
     let mut trials = vec![Trial::test("conformance::exceptions", move || problem.map_err(Failed::from))];
     for (name, run) in cases {

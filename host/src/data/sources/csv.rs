@@ -26,9 +26,10 @@ use labels::LabelColumn;
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct CsvConfig {
-    /// The table. Pictures' paths start at its folder unless they are absolute.
+    /// The table, which may be compressed, or elsewhere (`https://…`, `s3://…`). Pictures' paths start at its folder unless they are absolute;
+    /// of a table that is elsewhere, at the run file's.
     pub path: String,
-    /// What stands between columns: one ASCII character. Empty: a comma in a file that ends in `.csv`, else a tab.
+    /// What stands between columns: one ASCII character. Empty: a comma in a file that ends in `.csv` (`.csv.gz`, `.csv.zst`), else a tab.
     pub separator: String,
     /// Column of the pictures' files. Empty: texts without pictures.
     pub img_key: String,
@@ -99,9 +100,11 @@ impl CsvSource {
         if config.path.is_empty() {
             return Err(Error::invalid("`path` is missing: a table of pictures and captions"));
         }
-        let path = cx.folder.join(&config.path);
+        let local = cx.host.local(std::slice::from_ref(&config.path), cx)?.pop().ok_or_else(|| Error::invalid("no file"))?;
+        // For people, and for what its ending says.
+        let path = local.folder.as_ref().map_or_else(|| PathBuf::from(&local.name), |folder| folder.join(&local.name));
         let io = |error| Error::io(&path, error);
-        let file = File::open(&path).map_err(io)?;
+        let file = File::open(&local.path).map_err(io)?;
         let separator = separator(config, &path)?;
         let mut records = Records::new(file.try_clone().map_err(io)?, separator).map_err(io)?;
         let head = records.read().map_err(io)?.ok_or_else(|| Error::invalid(format!("{} has no header line", path.display())))?;
@@ -109,13 +112,13 @@ impl CsvSource {
             || Error::invalid(format!("{}:1: the header line is not UTF-8, or has a quote that is not closed", path.display()));
         let header = head.bytes.as_deref().and_then(|bytes| fields(bytes, separator)).ok_or_else(unreadable)?;
         let header = header.into_iter().map(|name| String::from_utf8(name).ok()).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        let mut problems = Vec::new();
+        let name = local.name;
+        let mut problems: Vec<Bad> = local.damage.into_iter().collect();
         let columns = HeaderLine { config, names: &header, path: &path, file: &name, separator }.columns(cx.wants, &mut problems)?;
         let mut this = Self {
             file,
             name,
-            folder: path.parent().map_or_else(|| cx.folder.to_owned(), Path::to_owned),
+            folder: local.folder.unwrap_or_else(|| cx.folder.to_owned()),
             separator,
             header,
             columns,
@@ -194,7 +197,11 @@ impl CsvSource {
 
 fn separator(config: &CsvConfig, path: &Path) -> Result<u8> {
     match config.separator.as_bytes() {
-        [] => Ok(if path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("csv")) { b',' } else { b'\t' }),
+        [] => {
+            let name = path.to_string_lossy().to_ascii_lowercase();
+            let name = [".gz", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
+            Ok(if name.ends_with(".csv") { b',' } else { b'\t' })
+        }
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
         _ => {
             Err(Error::invalid(format!("`separator` is {:?}; it must be one ASCII character, such as \"\\t\" or \",\"", config.separator)))

@@ -58,7 +58,7 @@ impl Config<dyn Source> for MixConfig {
         let mut mix =
             Mix { sources: Vec::new(), starts: vec![0], shares: Vec::new(), classes: Vec::new(), problems: Vec::new(), notes: Vec::new() };
         for part in &parts {
-            let within = |error: Error| Error::invalid(format!("{}: {error}", part.name));
+            let within = |error: Error| error.within(&part.name);
             let source = cx.host.open(&part.table, cx).map_err(within)?;
             mix.add(source, part.rate).map_err(within)?;
         }

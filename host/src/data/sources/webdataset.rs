@@ -1,23 +1,23 @@
-//! Tar shards in the layout of WebDataset and img2dataset, on local disks.
+//! Tar shards in the layout of WebDataset and img2dataset.
 //!
-//! One pass over the headers of all shards gives random access; nothing is extracted, and no command in a shard list is run.
+//! One pass over the headers of all shards gives random access; nothing is extracted. Shards that are elsewhere or compressed come into the
+//! [data cache](crate::data::places) first.
 
 mod index;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
-use vlhub_core::{Bad, Caption, Config, Error, Extent, Picture, Raw, Result, Source, SourceCx, Want, Wants};
+use vlhub_core::{Bad, Caption, Config, Error, Extent, LocalFile, Picture, Raw, Result, Source, SourceCx, Want, Wants};
 use vlhub_sdk::register;
 use vlhub_sdk::schemars::JsonSchema;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::class_names::ClassNames;
 use super::python_json;
-use super::shards::{Shards, shard_paths};
+use super::shards::{Shards, shard_files};
 use super::tar_index::read_full;
 use crate::data::ordered::ordered;
 use index::{SampleEntry, ShardFile, Span, key_of};
@@ -27,7 +27,8 @@ use index::{SampleEntry, ShardFile, Span, key_of};
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct WebDatasetConfig {
-    /// Shards: `"cc3m/{00000..00331}.tar"`, several joined by `::`, or a list. Braces as in a shell; `*` and `?` too.
+    /// Shards: `"cc3m/{00000..00331}.tar"`, several joined by `::`, or a list. Braces as in a shell; `*` and `?` too. They may be compressed
+    /// (gzip, Zstandard), and elsewhere: `https://…`, `s3://…`, `gs://…`, `az://…`, `pipe:COMMAND`.
     pub shards: Shards,
     /// Suffixes of pictures, joined by `;`: the first that a sample has is read. A suffix begins after the first dot of a name.
     pub image_key: String,
@@ -94,18 +95,18 @@ impl WebDataset {
                 return Err(Error::invalid(format!("`{key}` is empty, but {what} are read; name the suffix of their members")));
             }
         }
-        let mut paths = shard_paths(&config.shards, cx.folder)?;
-        let missing: Vec<String> = paths.iter().filter(|path| !path.is_file()).map(|path| path.display().to_string()).collect();
+        let files = shard_files(&config.shards, cx)?;
+        let missing: Vec<String> = files.iter().filter(|file| !file.path.is_file()).map(|file| file.path.display().to_string()).collect();
         if let Some(first) = missing.first() {
             return Err(Error::invalid(format!(
                 "{} of {} shards are missing or no files; the first is {first}",
                 missing.len(),
-                paths.len()
+                files.len()
             )));
         }
         let mut classes = config.classes.as_ref().map(|names| names.read(cx.folder)).transpose()?;
-        let beside = paths[0].with_file_name("classnames.txt");
-        if classes.is_none() && beside.is_file() {
+        let beside = files[0].folder.as_ref().map(|folder| folder.join("classnames.txt"));
+        if let Some(beside) = beside.filter(|beside| classes.is_none() && beside.is_file()) {
             classes = Some(ClassNames::file(&beside)?);
         }
         let mut this = Self {
@@ -113,7 +114,7 @@ impl WebDataset {
             entries: Vec::new(),
             classes: classes.unwrap_or_default(),
             labelled: false,
-            problems: Vec::new(),
+            problems: files.iter().filter_map(|file| file.damage.clone()).collect(),
             fingerprint: String::new(),
             json_text_key: config.json_text_key.clone(),
             wants,
@@ -125,10 +126,7 @@ impl WebDataset {
                 .unwrap_or_default()
                 .as_bytes(),
         );
-        if cx.extent == Extent::Glance {
-            paths.truncate(1);
-        }
-        let numbered: Vec<(u32, PathBuf)> = (0..).zip(paths).collect();
+        let numbered: Vec<(u32, LocalFile)> = (0..).zip(files).collect();
         let index = index::Indexer { config: config.clone(), wants, named: !this.classes.is_empty(), extent: cx.extent };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         let count = numbered.len();

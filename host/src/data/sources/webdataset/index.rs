@@ -1,10 +1,10 @@
 //! Shards to samples: which members belong together, and whether they have what is wanted of them.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
-use vlhub_core::{Bad, Error, Extent, Result, Want, Wants};
+use vlhub_core::{Bad, Error, Extent, LocalFile, Result, Want, Wants};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::WebDatasetConfig;
@@ -83,19 +83,19 @@ impl Indexer {
     ///
     /// # Errors
     /// A shard that is empty, compressed or cannot be read.
-    pub fn shard(&self, number: u32, path: &Path) -> Result<Indexed> {
+    pub fn shard(&self, number: u32, local: &LocalFile) -> Result<Indexed> {
+        let path = local.path.as_path();
         let io = |error| Error::io(path, error);
         let file = File::open(path).map_err(io)?;
         let about = file.metadata().map_err(io)?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let name = local.name.clone();
         let mut start = [0; 4];
         let count = read_full(&file, 0, &mut start).map_err(io)?;
         match &start[..count] {
             [] => return Err(Error::invalid(format!("shard {} has no bytes", path.display()))),
-            [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD] | [b'B', b'Z', b'h', _] => {
+            [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD] | [b'B', b'Z', b'h', _] | [0xFD, b'7', b'z', b'X'] => {
                 return Err(Error::invalid(format!(
-                    "shard {} is compressed; unpack it, because samples are read at random",
-                    path.display()
+                    "shard {name} is compressed twice, or otherwise than with gzip or Zstandard; unpack it"
                 )));
             }
             _ => {}

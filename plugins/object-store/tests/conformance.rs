@@ -1,0 +1,3 @@
+use vlhub_plugin_object_store as _;
+
+vlhub_sdk::conformance!();
