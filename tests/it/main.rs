@@ -17,4 +17,5 @@ mod objectives;
 mod program;
 mod rooms;
 mod third_party;
+mod tokens;
 mod train;
