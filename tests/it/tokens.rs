@@ -21,13 +21,17 @@ fn each_line_becomes_a_list_of_ids() {
     assert_eq!(of(&["texts.txt"]), wanted);
     assert_eq!(of(&["texts.txt", "--context", "3"])[0], [49_406, 320, 49_407]);
     assert_ne!(of(&["texts.txt", "--clean", "whitespace"])[0], wanted[0], "a capital is another letter");
-    write("texts.jsonl", br#""A dog"
+    write(
+        "texts.jsonl",
+        br#""A dog"
 "a\ndog"
-"#);
+"#,
+    );
     assert_eq!(of(&["texts.jsonl", "--json-lines"]), [wanted[0].clone(), wanted[0].clone()], "one text over two lines");
 
     let mut child = command(folder.path());
-    let mut child = child.args(["tokenize", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        child.args(["tokenize", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     child.stdin.take().expect("a pipe").write_all(b"a dog\n").expect("written");
     let piped = ran(child.wait_with_output().expect("it ends"));
     assert_eq!((piped.code, ids(&piped.out)), (0, vec![wanted[0].clone()]), "{}", piped.err);
@@ -45,10 +49,16 @@ fn another_tokenizer_is_taken_from_its_file() {
     let folder = folder.path();
     let by_folder = must(folder, &["tokenize", "texts.txt", "--tokenizer", "bert"]);
     assert_eq!(must(folder, &["tokenize", "texts.txt", "--tokenizer", "bert/tokenizer.json"]), by_folder);
-    let case = golden["cases"].as_array().expect("cases").iter().find(|case| case["tokenizer"] == "bert" && case["options"].get("context").is_none());
+    let case = golden["cases"]
+        .as_array()
+        .expect("cases")
+        .iter()
+        .find(|case| case["tokenizer"] == "bert" && case["options"].get("context").is_none());
     assert!(case.is_none_or(|case| case["rows"][0].is_array()));
     assert!(ids(&by_folder)[0].len() > 3, "{by_folder}");
-    let speed: Value = serde_json::from_str(&must(folder, &["bench", "tokens", "texts.txt", "--tokenizer", "bert", "--seconds", "0.05", "--json"])).expect("JSON");
+    let speed: Value =
+        serde_json::from_str(&must(folder, &["bench", "tokens", "texts.txt", "--tokenizer", "bert", "--seconds", "0.05", "--json"]))
+            .expect("JSON");
     assert!(speed["texts"] == 1 && speed["texts_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{speed}");
 }
 

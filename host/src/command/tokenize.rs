@@ -56,7 +56,8 @@ pub(super) fn texts(args: &TokenizeArgs) -> Outcome<impl Iterator<Item = Outcome
             let text = serde_json::from_slice(&line);
             return text.map_err(|error| wrong(format!("not a JSON string: {error}; leave out --json-lines where lines are plain text")));
         }
-        let mut text = String::from_utf8(line).map_err(|error| wrong(format!("not UTF-8: {error}; convert the file first, as with `iconv`")))?;
+        let mut text =
+            String::from_utf8(line).map_err(|error| wrong(format!("not UTF-8: {error}; convert the file first, as with `iconv`")))?;
         if text.ends_with('\r') {
             text.pop();
         }

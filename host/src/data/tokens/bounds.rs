@@ -35,7 +35,7 @@ pub(super) fn bounded(text: &str, limit: usize) -> Cow<'_, str> {
 }
 
 /// The first `limit` characters.
-pub(super) fn first(text: &str, limit: usize) -> &str {
+fn first(text: &str, limit: usize) -> &str {
     if text.len() <= limit {
         return text;
     }

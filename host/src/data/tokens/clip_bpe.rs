@@ -6,7 +6,7 @@ use std::ops::Range;
 use vlhub_core::Result;
 
 use super::Tokenizer;
-use super::bounds::{bounded, first};
+use super::bounds::bounded;
 use super::merges::Vocabulary;
 use super::options::Clean;
 use super::split::{END, START, split};
@@ -53,7 +53,8 @@ impl Tokenizer for Clip {
             match word {
                 START => ids.push(self.start),
                 END => ids.push(self.end),
-                _ => self.vocabulary.encode(first(word, limit), &mut ids),
+                // No entry has more bytes than this has for each id.
+                _ => self.vocabulary.encode(&word.as_bytes()[..word.len().min(limit)], &mut ids),
             }
             if ids.len() >= self.context {
                 break;

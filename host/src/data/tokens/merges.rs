@@ -63,10 +63,10 @@ impl Vocabulary {
     }
 
     /// Appends the ids of one word.
-    pub(super) fn encode(&self, word: &str, ids: &mut Vec<i64>) {
-        match self.words.get(word.as_bytes()) {
+    pub(super) fn encode(&self, word: &[u8], ids: &mut Vec<i64>) {
+        match self.words.get(word) {
             Some(id) => ids.push(i64::from(*id)),
-            None => self.merge(word.as_bytes(), ids),
+            None => self.merge(word, ids),
         }
     }
 
@@ -168,6 +168,7 @@ mod tests {
         let vocabulary = Vocabulary::new().expect("it is part of the program");
         assert_eq!((vocabulary.len(), vocabulary.merges.len()), (49_406, MERGES), "no two merges are of the same pair");
         assert!(vocabulary.words.len() > 30_000, "{}", vocabulary.words.len());
+        assert!(vocabulary.entries.iter().all(|entry| entry.len() <= 128), "what a caption is cut to has room for its ids");
         for (word, id) in &vocabulary.words {
             let mut merged = Vec::new();
             vocabulary.merge(word, &mut merged);
