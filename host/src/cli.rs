@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use pictures::PictureArgs;
 
+use crate::data::tokens::Clean;
 use crate::formats::WeightSet;
 
 /// Trains and evaluates vision-language models from plugins found by name.
@@ -49,6 +50,8 @@ pub enum Command {
     Embed(EmbedArgs),
     /// Write captions of images.
     Caption(CaptionArgs),
+    /// Print the token ids of texts: a JSON list for each line of a file.
+    Tokenize(TokenizeArgs),
     /// What this build has: list, show, schema, try.
     #[command(subcommand)]
     Plugins(PluginsCommand),
@@ -262,6 +265,25 @@ pub struct CaptionArgs {
     pub json: bool,
 }
 
+/// `vlhub tokenize`.
+#[derive(Debug, Args)]
+pub struct TokenizeArgs {
+    /// A text file with one text a line; `-` for standard input.
+    pub file: PathBuf,
+    /// `clip` (the tokenizer of open_clip's own text towers), a `tokenizer.json` or the folder that holds one, or `hf-hub:…`.
+    #[arg(long, default_value = "clip")]
+    pub tokenizer: String,
+    /// Longest list of ids, start and end token included. Lists are cut to it and not filled up.
+    #[arg(long, default_value_t = 77)]
+    pub context: usize,
+    /// How a text is cleaned first: `lower` by default for `clip`, `whitespace` for any other.
+    #[arg(long, value_enum)]
+    pub clean: Option<Clean>,
+    /// Each line is a JSON string, so that a text may hold line breaks.
+    #[arg(long)]
+    pub json_lines: bool,
+}
+
 /// How captions are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum CaptionMethod {
@@ -453,6 +475,22 @@ pub struct PreviewArgs {
 pub enum BenchCommand {
     /// How fast a run's samples are read, decoded, augmented and tokenised, each alone and all together, without building the model.
     Data(BenchDataArgs),
+    /// How many texts of a file one thread tokenises in a second of its processor time.
+    Tokens(BenchTokensArgs),
+}
+
+/// `vlhub bench tokens`.
+#[derive(Debug, Args)]
+pub struct BenchTokensArgs {
+    /// The texts, and the tokenizer.
+    #[command(flatten)]
+    pub texts: TokenizeArgs,
+    /// How long to measure, in seconds.
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vlhub bench data`.

@@ -59,6 +59,7 @@ fn dispatch(cli: cli::Cli) -> Outcome {
         Command::Check(args) => command::check::check(&shared, &args),
         Command::Embed(args) => command::embed::embed(&shared, &args),
         Command::Caption(args) => command::caption::caption(&shared, &args),
+        Command::Tokenize(args) => command::tokenize::tokenize(&args),
         Command::Plugins(command) => command::plugins::plugins(&shared, command),
         Command::Models(command) => command::models::models(&shared, command),
         Command::Data(command) => command::data::data(&shared, command),

@@ -19,4 +19,5 @@ mod program;
 mod rooms;
 mod stores;
 mod third_party;
+mod tokens;
 mod train;

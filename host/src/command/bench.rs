@@ -1,8 +1,9 @@
 //! `vlhub bench`.
 
+use super::tokenize::{texts, tokenizer};
 use super::{load, print_json};
-use crate::cli::{BenchCommand, BenchDataArgs, Shared};
-use crate::data::speed;
+use crate::cli::{BenchCommand, BenchDataArgs, BenchTokensArgs, Shared};
+use crate::data::{speed, tokens};
 use crate::failure::{Failure, Outcome};
 use crate::session;
 
@@ -10,18 +11,21 @@ use crate::session;
 pub fn bench(shared: &Shared, command: BenchCommand) -> Outcome {
     match command {
         BenchCommand::Data(args) => data(shared, &args),
+        BenchCommand::Tokens(args) => tokens(&args),
     }
 }
 
+fn checked(seconds: f64) -> Outcome<f64> {
+    if seconds > 0.0 && seconds.is_finite() { Ok(seconds) } else { Err(Failure::usage(format!("--seconds {seconds}: it must be above 0"))) }
+}
+
 fn data(shared: &Shared, args: &BenchDataArgs) -> Outcome {
-    if !(args.seconds > 0.0 && args.seconds.is_finite()) {
-        return Err(Failure::usage(format!("--seconds {}: it must be above 0", args.seconds)));
-    }
+    let seconds = checked(args.seconds)?;
     let config = load(shared, &args.file, &args.overrides)?;
     let data = session::loading::training_data(&config)?;
     // As training does.
     vlhub_torch_ext::keep_memory();
-    let speed = speed::measure(&data.loader, args.seconds).map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
+    let speed = speed::measure(&data.loader, seconds).map_err(|error| Failure::new(Failure::DATA, error.to_string()))?;
     if args.json {
         return print_json(&speed);
     }
@@ -44,5 +48,18 @@ fn data(shared: &Shared, args: &BenchDataArgs) -> Outcome {
     if let Some(share) = speed.of_decode {
         say!("end to end is {:.0} % of decoding alone", share * 100.0);
     }
+    Ok(())
+}
+
+fn tokens(args: &BenchTokensArgs) -> Outcome {
+    let seconds = checked(args.seconds)?;
+    let tokenizer = tokenizer(&args.texts)?;
+    let texts = texts(&args.texts)?.collect::<Outcome<Vec<_>>>()?;
+    let speed = tokens::speed::measure(&*tokenizer, &texts, seconds)?;
+    if args.json {
+        return print_json(&speed);
+    }
+    say!("{} texts of {:.1} bytes and {:.1} ids on average, by one thread:", speed.texts, speed.bytes, speed.ids);
+    say!("  {:>10.0} texts a second, {:.1} MB/s", speed.texts_per_second, speed.megabytes_per_second);
     Ok(())
 }

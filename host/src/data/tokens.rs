@@ -1,13 +1,17 @@
 //! Text to ids and back: CLIP's own vocabulary, and any `tokenizer.json`.
 
+mod bounds;
 mod clip_bpe;
 mod entities;
 mod frame;
 #[cfg(test)]
 mod golden;
 mod json;
+mod merges;
 mod mojibake;
 mod options;
+pub mod speed;
+mod split;
 mod tokenizer_config;
 
 use std::fmt::Debug;
@@ -92,18 +96,6 @@ fn at_least_two(context: usize) -> Result<()> {
         return Err(Error::Options(format!("a context of {context} has no room for the start and the end token; the least is 2")));
     }
     Ok(())
-}
-
-/// The part of a text that decides its first ids: all up to the character that is not white space and has the number `limit`.
-///
-/// A caption may be a whole page, of which a model reads some hundred tokens; the longest entry of a vocabulary and of HTML has some thirty
-/// characters, so with a few thousand the first ids do not change, and a hostile megabyte costs no more than a page.
-fn bounded(text: &str, limit: usize) -> &str {
-    if text.len() <= limit {
-        return text;
-    }
-    let cut = text.char_indices().filter(|(_, letter)| !letter.is_whitespace()).nth(limit);
-    cut.map_or(text, |(at, _)| &text[..at])
 }
 
 #[cfg(test)]
@@ -212,7 +204,9 @@ mod tests {
             };
             (0..3).map(once).min().expect("three times")
         };
-        for piece in ["x", "é&", "Ã©", " ", "&amp"] {
+        let kinds = "x|é&|Ã©|Ã | |&amp|&amp;|&#1;|<|\r\n|\u{a0}|\u{3000}\t|\0|\u{1b}[0m|字|😀|’ |e\u{301}|\u{301}|zq|a dog |9";
+        let nested = format!("Ã©{}", "\u{a0}".repeat(12));
+        for piece in kinds.split('|').chain([nested.as_str()]) {
             let (page, megabyte) = (least(&piece.repeat((1 << 14) / piece.len())), least(&piece.repeat((1 << 20) / piece.len())));
             // 64 times as long; a step that grows with the text would cost as much more, and a quadratic one 4096 times.
             assert!(megabyte < page * 16 + Duration::from_millis(20), "{piece:?}: {megabyte:?} for a megabyte, {page:?} for a page");

@@ -23,7 +23,7 @@ use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
 
 pub use initial_weights::LoadedWeights;
-pub use tokenizer::{tokenizer, tokenizer_file};
+pub use tokenizer::{named_tokenizer, tokenizer, tokenizer_file};
 pub use trained_parts::early_warnings;
 pub use views::{truncate, views};
 

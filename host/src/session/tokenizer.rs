@@ -1,5 +1,6 @@
 //! The tokenizer of a run, held against what its text tower takes.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vlhub_core::InputSpec;
@@ -14,19 +15,34 @@ use crate::failure::{Failure, Outcome};
 ///
 /// # Errors
 /// Where it was looked for.
-pub fn tokenizer_file(config: &RunConfig) -> Outcome<Option<std::path::PathBuf>> {
-    let source = config.top.tokenizer.source.as_str();
+pub fn tokenizer_file(config: &RunConfig) -> Outcome<Option<PathBuf>> {
+    file_of(&config.top.tokenizer.source, &config.folder)
+}
+
+/// The file that a name of a tokenizer stands for; paths start at `folder`.
+fn file_of(source: &str, folder: &Path) -> Outcome<Option<PathBuf>> {
     if source == "clip" {
         return Ok(None);
     }
     if let Some(published) = crate::hub::PublishedSource::parse(source) {
-        let found = published.file(&config.folder, "tokenizer.json");
+        let found = published.file(folder, "tokenizer.json");
         return found
             .map(Some)
             .map_err(|why| Failure::usage(format!("the tokenizer `{source}`: {why}; with the file at hand, set `tokenizer` to its path")));
     }
-    let path = config.folder.join(source);
+    let path = folder.join(source);
     Ok(Some(if path.is_dir() { path.join("tokenizer.json") } else { path }))
+}
+
+/// A tokenizer by its name, without a run: `clip`, a path, or one that is published. Paths start at the working folder.
+///
+/// # Errors
+/// A file that cannot be read, or options that the tokenizer does not have.
+pub fn named_tokenizer(source: &str, options: &TokenizerOptions) -> Outcome<Arc<dyn Tokenizer>> {
+    Ok(match file_of(source, Path::new(""))? {
+        None => tokens::clip_with(options)?,
+        Some(file) => tokens::from_file_with(&file, options)?,
+    })
 }
 
 /// The run's tokenizer; none without a text tower.

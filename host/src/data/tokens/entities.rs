@@ -1,20 +1,21 @@
 //! HTML's character references, read as Python's `html.unescape` and as ftfy read them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use ahash::AHashMap;
+
 /// Names without `&`, most with `;`: `amp;`, `amp`, `hearts;`.
-static NAMED: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
+static NAMED: LazyLock<AHashMap<&str, String>> = LazyLock::new(|| {
     let letters = |codes: &str| codes.split(' ').filter_map(|code| u32::from_str_radix(code, 16).ok()).filter_map(char::from_u32).collect();
     let lines = include_str!("../../../assets/entities.tsv").lines();
     lines.filter_map(|line| line.split_once('\t')).map(|(name, codes)| (name, letters(codes))).collect()
 });
 
 /// ftfy's additions: a name of small letters may stand in capitals where that is no name of its own (`NTILDE;`).
-static CAPITALS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+static CAPITALS: LazyLock<AHashMap<String, String>> = LazyLock::new(|| {
     let small = NAMED.iter().filter(|(name, _)| name.ends_with(';') && **name == name.to_lowercase());
-    let mut capitals = HashMap::new();
+    let mut capitals = AHashMap::new();
     for (name, text) in small {
         let reference = format!("&{}", name.to_uppercase());
         if unescape(&reference) == reference {

@@ -7,11 +7,12 @@ use std::path::Path;
 use tokenizers::{PaddingDirection, PostProcessor, Tokenizer as Pipeline, TruncationDirection, TruncationParams};
 use vlhub_core::{Error, Result};
 
+use super::bounds::bounded;
 use super::options::{Clean, Mode, TokenizerOptions};
 use super::tokenizer_config::TokenizerConfigs;
-use super::{Tokenizer, bounded, frame};
+use super::{Tokenizer, frame};
 
-/// Characters (without white space) of a caption that are looked at, per id wanted.
+/// Visible characters of a caption that are looked at, per id wanted.
 const LETTERS_PER_ID: usize = 128;
 
 /// Tokens that fill up, in files that do not say which does.
@@ -138,8 +139,8 @@ impl Tokenizer for Json {
     }
 
     fn encode(&self, text: &str) -> Vec<i64> {
-        let text = self.clean.apply(bounded(text, LETTERS_PER_ID * self.context));
-        let mut ids = self.ids(bounded(&text, LETTERS_PER_ID * self.context));
+        let text = self.clean.apply(&bounded(text, LETTERS_PER_ID * self.context));
+        let mut ids = self.ids(&bounded(&text, LETTERS_PER_ID * self.context));
         if let Some([start, end, class]) = self.clips {
             ids.truncate(self.context - 3);
             ids.insert(0, start);

@@ -2,9 +2,9 @@
 //! applies before anything else. The rules stand in `assets/mojibake.json`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use ahash::AHashMap;
 use regex::{Regex, bytes};
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
@@ -20,7 +20,7 @@ struct Charset {
     /// Bytes 0x80 to 0xFF.
     high: String,
     #[serde(skip)]
-    bytes: HashMap<char, u8>,
+    bytes: AHashMap<char, u8>,
 }
 
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ struct Rules {
     altered_utf8: String,
     lossy_utf8: String,
     charsets: Vec<Charset>,
-    replacements: HashMap<char, String>,
+    replacements: AHashMap<char, String>,
 }
 
 struct Mender {
@@ -44,7 +44,7 @@ struct Mender {
     lossy: bytes::Regex,
     escapes: Regex,
     charsets: Vec<Charset>,
-    replacements: HashMap<char, String>,
+    replacements: AHashMap<char, String>,
     /// Windows-1252 for the bytes 0x80 to 0x9F.
     c1: Vec<char>,
 }
@@ -112,7 +112,7 @@ fn fix_line(line: &str, references: bool) -> String {
 }
 
 /// Controls that carry no meaning; white space, joiners and direction marks stay.
-fn is_control(letter: char) -> bool {
+pub(super) fn is_control(letter: char) -> bool {
     let ascii = matches!(letter, '\0'..='\u{8}' | '\u{b}' | '\u{e}'..='\u{1f}' | '\u{7f}');
     ascii || matches!(letter, '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffc}')
 }

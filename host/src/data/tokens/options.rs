@@ -46,7 +46,7 @@ pub enum Mode {
 }
 
 /// How a text is cleaned. Each way first mends wrongly decoded characters and reads HTML's references, twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Clean {
     /// One space between words.
@@ -60,24 +60,41 @@ pub enum Clean {
 impl Clean {
     /// The cleaned text.
     pub fn apply(self, text: &str) -> String {
+        // Each of the three gives the text back as it is where nothing in it could change.
         let mended = fix_text(text);
         let once = unescape(&mended);
         let twice = unescape(&once);
         match self {
             Self::Whitespace => words(&twice),
-            Self::Lower => words(&twice).to_lowercase(),
+            Self::Lower => lower(words(&twice)),
             Self::Canonicalize => {
                 let spaced = twice.replace('_', " ");
                 let plain: String = spaced.chars().filter(|letter| !letter.is_ascii_punctuation()).collect();
-                words(&plain.to_lowercase())
+                words(&lower(plain))
             }
         }
     }
 }
 
+/// Small letters.
+fn lower(mut text: String) -> String {
+    if text.is_ascii() {
+        text.make_ascii_lowercase();
+        return text;
+    }
+    text.to_lowercase()
+}
+
 /// The words with one space between them.
 fn words(text: &str) -> String {
-    text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    let mut out = String::with_capacity(text.len());
+    for word in text.split(is_space).filter(|word| !word.is_empty()) {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out += word;
+    }
+    out
 }
 
 /// White space as Python's `str.split` sees it: the four separators of ASCII count.

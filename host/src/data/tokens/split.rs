@@ -1,0 +1,129 @@
+//! Text cut into words, as the pattern of CLIP's tokenizer cuts it:
+//! `<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+`, in any case.
+
+use std::sync::LazyLock;
+
+use regex_syntax::Parser;
+use regex_syntax::hir::{Class, HirKind};
+
+pub(super) const START: &str = "<start_of_text>";
+pub(super) const END: &str = "<end_of_text>";
+const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Letter,
+    Number,
+    /// White space, and U+0345.
+    Space,
+    /// Signs, marks, and what Unicode does not assign.
+    Other,
+}
+
+/// Special tokens, contractions, runs of letters, single digits, and runs of other characters, without the white space between them.
+pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches(|letter| kind(letter) == Kind::Space);
+        let first = rest.chars().next()?;
+        let length = fixed(rest).unwrap_or_else(|| match kind(first) {
+            Kind::Number => first.len_utf8(),
+            kind => run(rest, kind),
+        });
+        let (word, after) = rest.split_at(length);
+        rest = after;
+        Some(word)
+    })
+}
+
+/// Length of the special token or contraction that the text begins with.
+fn fixed(text: &str) -> Option<usize> {
+    match text.as_bytes()[0] {
+        b'<' => [START, END].iter().find_map(|token| in_any_case(text, token)),
+        b'\'' => CONTRACTIONS.iter().find_map(|end| in_any_case(text, end)),
+        _ => None,
+    }
+}
+
+/// Length of `wanted` at the beginning of the text. `ſ` is a small letter of `S` too.
+fn in_any_case(text: &str, wanted: &str) -> Option<usize> {
+    let mut letters = text.chars();
+    let is = |letter: char, wanted: char| letter.eq_ignore_ascii_case(&wanted) || (letter, wanted) == ('ſ', 's');
+    wanted.chars().all(|wanted| letters.next().is_some_and(|letter| is(letter, wanted))).then(|| text.len() - letters.as_str().len())
+}
+
+/// Length of the run of characters of one kind that the text begins with.
+fn run(text: &str, wanted: Kind) -> usize {
+    // Bytes of ASCII need no decoding.
+    let ascii = text.bytes().take_while(|byte| byte.is_ascii() && kind(char::from(*byte)) == wanted).count();
+    if text.as_bytes().get(ascii).is_none_or(u8::is_ascii) {
+        return ascii;
+    }
+    text[ascii..].char_indices().find(|(_, letter)| kind(*letter) != wanted).map_or(text.len(), |(at, _)| ascii + at)
+}
+
+fn kind(letter: char) -> Kind {
+    match letter {
+        'a'..='z' | 'A'..='Z' => Kind::Letter,
+        '0'..='9' => Kind::Number,
+        _ if letter.is_whitespace() => Kind::Space,
+        '\0'..='\x7f' => Kind::Other,
+        // In any case, this mark is a letter (its capital is `Ι`) and is none. Python's `regex` finds it neither as a letter nor as anything else.
+        '\u{345}' => Kind::Space,
+        _ => {
+            let after = RANGES.partition_point(|(start, _, _)| *start <= letter);
+            let range = after.checked_sub(1).map(|at| RANGES[at]);
+            range.filter(|(_, end, _)| letter <= *end).map_or(Kind::Other, |(_, _, kind)| kind)
+        }
+    }
+}
+
+/// First and last character of each range of letters or numbers, in order.
+static RANGES: LazyLock<Vec<(char, char, Kind)>> = LazyLock::new(|| {
+    let ranges = |class: &str, kind| {
+        let parsed = Parser::new().parse(class).map(regex_syntax::hir::Hir::into_kind);
+        let Ok(HirKind::Class(Class::Unicode(class))) = parsed else { return Vec::new() };
+        class.iter().map(|range| (range.start(), range.end(), kind)).collect()
+    };
+    let mut all = [ranges(r"\p{L}", Kind::Letter), ranges(r"\p{N}", Kind::Number)].concat();
+    all.sort_unstable_by_key(|(start, _, _)| *start);
+    all
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_folds_to_a_letter_is_passed_over_as_in_python() {
+        let words: Vec<_> = split("x\u{345}y !\u{345}? \u{345}'s").collect();
+        assert_eq!(words, ["x", "y", "!", "?", "'s"]);
+    }
+
+    #[test]
+    fn words_are_those_that_the_pattern_finds() {
+        let pattern = r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
+        let pattern = regex::Regex::new(pattern).expect("a pattern");
+        let same = |text: &str| {
+            // Without U+0345, at which the two engines differ.
+            let text = &text.replace('\u{345}', " ");
+            let wanted: Vec<_> = pattern.find_iter(text).map(|found| found.as_str()).collect();
+            assert_eq!(split(text).collect::<Vec<_>>(), wanted, "{text:?}");
+        };
+        let pieces = "it's |'S|'ſ|'RE|'Ve|'ll|''|'| <|<start_of_text>|<END_of_text>|<ſtart_of_text>|<start_of_tex|dog|Ã|é|字|e\u{301}|1|٣|½|Ⅷ|😀|\u{a0}|\u{1c}|\n|!";
+        let pieces: Vec<&str> = pieces.split('|').collect();
+        let mut random = 5_u64;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..6 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text += pieces[(random >> 33) as usize % pieces.len()];
+            }
+            same(&text);
+        }
+        // Each character alone between others.
+        for block in (0..0x11_0000).collect::<Vec<u32>>().chunks(64) {
+            same(&block.iter().filter_map(|code| char::from_u32(*code)).flat_map(|letter| ['a', letter, '!', letter]).collect::<String>());
+        }
+    }
+}
