@@ -91,7 +91,8 @@ fn labels_that_are_made_of_captions_reach_training() {
         assert!(config.contains(&format!("\"{name}\"")), "the classes of the head are those of the list: {config}");
     }
     let suite = r#"eval.colours={use="accuracy",data={use="imagefolder",path="val"}}"#;
-    let all: Value = serde_json::from_str(&must(folder, &["eval", "head.toml", "--checkpoint", "logs/head", "--json", suite])).expect("JSON");
+    let all: Value =
+        serde_json::from_str(&must(folder, &["eval", "head.toml", "--checkpoint", "logs/head", "--json", suite])).expect("JSON");
     let report = &all["results"][0]["report"];
     let top1 = report["metrics"].as_array().expect("metrics").iter().find(|metric| metric["name"] == "top1").expect("it is there");
     assert!(top1["value"].as_f64().expect("a number") > 0.9, "the order of the list is not that of the folders: {report}");
@@ -169,7 +170,8 @@ fn token_ids_are_rewritten_within_their_frame() {
     let folder = folder();
     let folder = folder.path();
     let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
-    std::fs::write(folder.join("small.toml"), SMALL.replace(data, "[data.train]\nuse = \"csv\"\npath = \"captions.csv\"\n")).expect("written");
+    std::fs::write(folder.join("small.toml"), SMALL.replace(data, "[data.train]\nuse = \"csv\"\npath = \"captions.csv\"\n"))
+        .expect("written");
     let captions = |transform: &str| {
         must(folder, &["data", "preview", "small.toml", &format!("view.text.main.transform=[{transform}]")]);
         std::fs::read_to_string(folder.join("preview.txt")).expect("captions beside the picture").to_lowercase()

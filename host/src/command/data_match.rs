@@ -125,7 +125,8 @@ fn example(sample: &Matched, found: &Matches) -> String {
             if *texts != sample.before {
                 let _ = write!(line, " → {}", short(texts));
             }
-            let name = |label: &i64| usize::try_from(*label).ok().and_then(|label| found.classes.get(label)).map_or("?", |class| &class.name);
+            let name =
+                |label: &i64| usize::try_from(*label).ok().and_then(|label| found.classes.get(label)).map_or("?", |class| &class.name);
             let names: Vec<&str> = labels.iter().map(name).collect();
             if !names.is_empty() {
                 let _ = write!(line, " · {}", names.join(" | "));

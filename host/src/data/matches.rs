@@ -141,7 +141,8 @@ pub fn matches(
         }
     }
     let names = views.classes().unwrap_or(source.classes());
-    let named = names.iter().zip(0..).map(|(name, label)| ClassCount { name: name.clone(), samples: by_label.remove(&label).unwrap_or_default() });
+    let named =
+        names.iter().zip(0..).map(|(name, label)| ClassCount { name: name.clone(), samples: by_label.remove(&label).unwrap_or_default() });
     found.classes = named.collect();
     found.classes.extend(by_label.into_iter().map(|(label, samples)| ClassCount { name: label.to_string(), samples }));
     Ok(found)

@@ -91,8 +91,18 @@ mod check {
         assert_eq!(
             names,
             [
-                "choose", "clean", "lower", "metacaptions", "reduce", "scramble_tokens", "scramble_words", "shift_cipher", "strip", "templates",
-                "truncate", "upper"
+                "choose",
+                "clean",
+                "lower",
+                "metacaptions",
+                "reduce",
+                "scramble_tokens",
+                "scramble_words",
+                "shift_cipher",
+                "strip",
+                "templates",
+                "truncate",
+                "upper"
             ]
         );
         for name in names {

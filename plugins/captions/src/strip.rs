@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use vlhub_sdk::captions::{ClassNames, Templates, fill};
+use vlhub_sdk::captions::{ClassSet, Templates, fill};
 use vlhub_sdk::prelude::*;
 
 /// Strips captions of the token ids that no text of an evaluation has: a model cannot learn words that it will not be asked for.
@@ -14,7 +14,7 @@ use vlhub_sdk::prelude::*;
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct StripConfig {
     /// Class names of the evaluation: a list; `imagenet`, `in100` or another list that is known; or a file with one name a line (`.json`: a list).
-    pub classes: ClassNames,
+    pub classes: ClassSet,
     /// Sentences around a class name, as in the suite `zeroshot`: a list, or `imagenet` or `simple`.
     pub templates: Templates,
     /// Take the ids out, so that the text grows shorter. Otherwise `id` takes their place.
@@ -25,7 +25,7 @@ pub struct StripConfig {
 
 impl Default for StripConfig {
     fn default() -> Self {
-        Self { classes: ClassNames::Named("imagenet".into()), templates: Templates::List(vec!["{}".into()]), remove: false, id: 0 }
+        Self { classes: ClassSet::Named("imagenet".into()), templates: Templates::List(vec!["{}".into()]), remove: false, id: 0 }
     }
 }
 
@@ -92,18 +92,15 @@ mod tests {
     }
 
     fn config(remove: bool) -> StripConfig {
-        let classes = ClassNames::List(vec!["dog, hound".into(), "great white shark".into()]);
+        let classes = ClassSet::List(vec!["dog, hound".into(), "great white shark".into()]);
         StripConfig { classes, templates: Templates::List(vec!["photo of {}".into()]), remove, id: i64::from(b'-') }
     }
 
     #[test]
     fn ids_that_no_text_of_the_evaluation_has_are_stripped() {
-        for (text, replaced, removed) in [
-            ("a photo of dog", "-pod", "pod"),
-            ("hound and great white shark", "h-gws", "hgws"),
-            ("cat", "-", ""),
-            ("", "", ""),
-        ] {
+        for (text, replaced, removed) in
+            [("a photo of dog", "-pod", "pod"), ("hound and great white shark", "h-gws", "hgws"), ("cat", "-", ""), ("", "", "")]
+        {
             assert_eq!(stripped(&config(false), text), replaced, "{text}");
             assert_eq!(stripped(&config(true), text), removed, "{text}");
         }

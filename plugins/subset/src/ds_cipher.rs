@@ -1,6 +1,6 @@
 //! The data-set cipher of VL Hub: letters as signs, of which pretrained knowledge of words is of no use.
 
-use vlhub_sdk::captions::ClassNames;
+use vlhub_sdk::captions::ClassSet;
 use vlhub_sdk::prelude::*;
 
 use crate::matcher::{Matcher, Rules};
@@ -18,7 +18,7 @@ pub struct DsCipherConfig {
     /// capitals become small.
     pub part: Part,
     /// Class names, as in `match_labels`.
-    pub classes: ClassNames,
+    pub classes: ClassSet,
     /// Search a cleaned copy of the caption, as the transform `clean` makes it. Otherwise it is searched as it is, in small letters.
     pub clean: bool,
     /// Turn words into WordNet lemmas.
@@ -46,7 +46,7 @@ pub enum Part {
 impl Default for DsCipherConfig {
     fn default() -> Self {
         let Rules { clean, lemmatize, lemmatize_names, ngram, longest, .. } = Rules::default();
-        Self { part: Part::Classes, classes: ClassNames::Named("imagenet".into()), clean, lemmatize, lemmatize_names, ngram, longest }
+        Self { part: Part::Classes, classes: ClassSet::Named("imagenet".into()), clean, lemmatize, lemmatize_names, ngram, longest }
     }
 }
 
@@ -143,7 +143,11 @@ mod tests {
         }
         let longest = DsCipherConfig { longest: true, ..DsCipherConfig::default() };
         assert_eq!(cipher(&longest, "tiger shark").as_deref(), Some("%)@*$&@&#) $)%&@^#)$*"));
-        assert_eq!(cipher(&DsCipherConfig::default(), "a hen in the kitchen").as_deref(), Some("a %&@&#( in the kitchen"), "VL Hub: `kitc%&@&#(`");
+        assert_eq!(
+            cipher(&DsCipherConfig::default(), "a hen in the kitchen").as_deref(),
+            Some("a %&@&#( in the kitchen"),
+            "VL Hub: `kitc%&@&#(`"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Lemmas and matches of generated captions, against NLTK and VL Hub: `tests/golden/captions.json`, which `captions.py` beside it wrote.
 
-use vlhub_sdk::captions::ClassNames;
+use vlhub_sdk::captions::ClassSet;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random::SplitMix64;
 use vlhub_sdk::serde_json::{self, Value};
@@ -13,9 +13,9 @@ fn golden() -> Value {
     serde_json::from_str(text).expect("the golden file is JSON")
 }
 
-fn classes(golden: &Value) -> ClassNames {
+fn classes(golden: &Value) -> ClassSet {
     let names = golden["classes"].as_array().expect("a list").iter();
-    ClassNames::List(names.map(|name| name.as_str().expect("a name").to_owned()).collect())
+    ClassSet::List(names.map(|name| name.as_str().expect("a name").to_owned()).collect())
 }
 
 fn applied(config: &dyn Config<dyn CaptionTransform>, texts: &[&str]) -> Vec<Caption> {
@@ -31,7 +31,8 @@ fn lemmas_equal_those_of_nltk() {
     let (golden, nouns) = (golden(), Nouns::get().expect("they are whole"));
     let pairs = golden["lemmas"].as_array().expect("a list");
     assert!(pairs.len() > 1900, "{}", pairs.len());
-    let wrong: Vec<_> = pairs.iter().filter(|pair| nouns.lemma(pair[0].as_str().expect("a word")) != pair[1].as_str().expect("a lemma")).collect();
+    let wrong: Vec<_> =
+        pairs.iter().filter(|pair| nouns.lemma(pair[0].as_str().expect("a word")) != pair[1].as_str().expect("a lemma")).collect();
     assert!(wrong.is_empty(), "{} of {}: {wrong:?}", wrong.len(), golden["origin"]);
 }
 

@@ -113,7 +113,7 @@ mod tests {
             ("firemen", "fireman", "an exception"),
             ("us", "u", "the letter"),
             ("has", "ha", "an abbreviation"),
-            ("less", "le", "WordNet has no noun `less`, and no rule makes `le` of it but for the exception"),
+            ("less", "less", "rules apply once; NLTK before 3.9 went on to `le`"),
             ("bus", "bus", "`bu` is no noun"),
             ("glass", "glass", "`glas` is no noun"),
             ("sunglasses", "sunglass", "the shorter of two nouns"),
@@ -126,9 +126,7 @@ mod tests {
             ("s", "s", "the letter"),
             ("", "", "nothing"),
         ] {
-            if word != "less" {
-                assert_eq!(nouns.lemma(word), expected, "{why}");
-            }
+            assert_eq!(nouns.lemma(word), expected, "{why}");
         }
     }
 

@@ -7,12 +7,12 @@
 
 mod ds_cipher;
 mod fuzzy;
+#[cfg(test)]
+mod golden;
 mod lemmas;
 mod match_labels;
 mod matcher;
 mod simple;
-#[cfg(test)]
-mod golden;
 
 pub use ds_cipher::{DsCipherConfig, Part};
 pub use match_labels::{MatchLabelsConfig, Mode};

@@ -1,6 +1,6 @@
 //! Class labels from captions.
 
-use vlhub_sdk::captions::ClassNames;
+use vlhub_sdk::captions::ClassSet;
 use vlhub_sdk::prelude::*;
 
 use crate::matcher::{Matcher, Rules};
@@ -18,7 +18,7 @@ use crate::matcher::{Matcher, Rules};
 pub struct MatchLabelsConfig {
     /// Class names in the order of labels: a list; `imagenet`, `imagenet_wordnet` (with synonyms), `in100` or another subset of VL Hub; or a file
     /// with one name a line (`.json`: a list). Synonyms of one class are separated by `, `.
-    pub classes: ClassNames,
+    pub classes: ClassSet,
     /// `single`: the class that is named first. `multi`: all of them, in their order. `strict`: the sample is dropped unless exactly one class
     /// is named.
     pub mode: Mode,
@@ -56,7 +56,7 @@ pub enum Mode {
 impl Default for MatchLabelsConfig {
     fn default() -> Self {
         let Rules { clean, lemmatize, lemmatize_names, ngram, longest, fuzzy } = Rules::default();
-        let (classes, mode) = (ClassNames::Named("imagenet".into()), Mode::default());
+        let (classes, mode) = (ClassSet::Named("imagenet".into()), Mode::default());
         Self { classes, mode, clean, lemmatize, lemmatize_names, ngram, longest, fuzzy, keep_unmatched: false }
     }
 }
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn labels_are_numbers_not_texts() {
-        let names = ClassNames::List((0..13).map(|number| format!("class{}", char::from(b'a' + number))).collect());
+        let names = ClassSet::List((0..13).map(|number| format!("class{}", char::from(b'a' + number))).collect());
         let config = MatchLabelsConfig { classes: names, ..config(Mode::Multi) };
         assert_eq!(labels(&config, &["classm classb"]), Some(vec![12, 1]), "VL Hub finds the text `1` in `12`");
     }
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_names_of_the_list_are_those_of_the_labels() {
-        let config = MatchLabelsConfig { classes: ClassNames::Named("in100".into()), ..config(Mode::Single) };
+        let config = MatchLabelsConfig { classes: ClassSet::Named("in100".into()), ..config(Mode::Single) };
         let built = config.build(&CaptionCx::new(".".as_ref())).expect("it builds");
         let names = built.classes().expect("it makes labels");
         assert_eq!((names.len(), names[1].as_str()), (100, "ice cream"));

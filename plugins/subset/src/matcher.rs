@@ -122,7 +122,7 @@ impl Matcher {
     /// What class names are in a caption: from each word on, shorter runs first; with `longest`, the longest run alone, and what follows it.
     pub fn find<'a>(&'a self, words: &'a Words) -> impl Iterator<Item = Found<'a>> {
         let count = words.places.len();
-        let longest = |start: usize| self.rules.ngram.min(count - start);
+        let longest = move |start: usize| self.rules.ngram.min(count - start);
         let (mut start, mut tried) = (0, 0);
         std::iter::from_fn(move || {
             while start < count {

@@ -1,8 +1,8 @@
 //! Sentences around a class name.
 
-use vlhub_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use vlhub_core::{Error, Result};
 
 /// Templates: a list of sentences with `{}` or `{c}` for the class name, or the name of a set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -19,14 +19,14 @@ const SUBSETS: &str = include_str!("../../assets/class_names/imagenet_subsets.tx
 /// classes that VL Hub has: `in100`, `in100_dogs`, `in100_random_01` to `in100_random_09`, each in its own order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum ClassNames {
+pub enum ClassSet {
     /// `imagenet` or another known list, or a file with one name a line, or a JSON list (`.json`).
     Named(String),
     /// The names, in the order of labels.
     List(Vec<String>),
 }
 
-impl ClassNames {
+impl ClassSet {
     /// The names in the order of labels: label `n` is name `n`. A name may be several synonyms, separated by `, `. Files start at `folder`.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn named(name: &str) -> Result<Vec<String>> {
-        ClassNames::Named(name.into()).names(Path::new("/nowhere"))
+        ClassSet::Named(name.into()).names(Path::new("/nowhere"))
     }
 
     #[test]
@@ -104,7 +104,11 @@ mod tests {
         let words = named("imagenet_wordnet").expect("it is known");
         assert_eq!((words.len(), words[0].as_str()), (1000, "tench, Tinca tinca"));
         let subset = named("in100").expect("it is known");
-        assert_eq!((subset.len(), subset[0].as_str(), subset[1].as_str()), (100, imagenet[386].as_str(), "ice cream"), "not in ImageNet's order");
+        assert_eq!(
+            (subset.len(), subset[0].as_str(), subset[1].as_str()),
+            (100, imagenet[386].as_str(), "ice cream"),
+            "not in ImageNet's order"
+        );
         assert_eq!(named("in100_dogs").expect("it is known"), imagenet[151..251]);
         for name in all_known() {
             let names = named(name).expect("it is listed");
@@ -125,7 +129,7 @@ mod tests {
             ("dict.json", r#"{"0": "tench"}"#, Err("is no JSON list")),
         ] {
             std::fs::write(folder.join(file), text).expect("written");
-            match (ClassNames::Named(file.into()).names(&folder), expected) {
+            match (ClassSet::Named(file.into()).names(&folder), expected) {
                 (Ok(names), Ok(expected)) => assert_eq!(names, expected, "{file}"),
                 (Err(error), Err(wanted)) => assert!(error.to_string().contains(wanted), "{file}: {error}"),
                 (other, _) => panic!("{file}: {other:?}"),
@@ -136,10 +140,12 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_refused_with_what_is_near() {
-        for (name, wanted) in [("imagnet", "did you mean `imagenet`"), ("in100_random_10", "in100_random_0"), ("birds", "known lists: imagenet ")] {
+        for (name, wanted) in
+            [("imagnet", "did you mean `imagenet`"), ("in100_random_10", "in100_random_0"), ("birds", "known lists: imagenet ")]
+        {
             let error = named(name).expect_err(name).to_string();
             assert!(error.contains(wanted), "{error}");
         }
-        assert!(ClassNames::List(Vec::new()).names(Path::new(".")).is_err());
+        assert!(ClassSet::List(Vec::new()).names(Path::new(".")).is_err());
     }
 }
