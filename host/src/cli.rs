@@ -415,6 +415,8 @@ pub enum DataCommand {
     Stats(StatsArgs),
     /// List the files that were fetched or unpacked, or remove them.
     Cache(CacheArgs),
+    /// Run the caption transforms over a whole data set without decoding a picture: what is kept, what is dropped, and the classes.
+    Match(DataMatchArgs),
 }
 
 /// `vlhub data stats`.
@@ -504,6 +506,34 @@ pub struct BenchDataArgs {
     /// About how long to measure, in seconds.
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vlhub data match`.
+///
+/// Draws the random numbers of the first epoch, with each sample at its place in the data. Exit status 3 when no sample is left.
+#[derive(Debug, Args)]
+pub struct DataMatchArgs {
+    /// A run file (its `[data.train]` and `[view.text.*]`), a folder, a CSV or TSV, or shards.
+    pub data: String,
+    /// Options of the data source.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// A caption transform, in place of those of the run file; may be repeated, and runs in this order: a name, or a table such as
+    /// `{use="match_labels",mode="multi"}`.
+    #[arg(long, value_name = "TRANSFORM")]
+    pub transform: Vec<String>,
+    /// Samples that are shown of what is kept, and of what is dropped.
+    #[arg(long, default_value_t = 5)]
+    pub examples: usize,
+    /// Classes that are shown, those with the most captions first.
+    #[arg(long, default_value_t = 10)]
+    pub top: usize,
+    /// Write a line of JSON for each sample: its key, and its captions and labels after the transforms, or why it has none.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

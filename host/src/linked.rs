@@ -58,6 +58,7 @@ mod tests {
     use vlhub_plugin_resnet as _;
     use vlhub_plugin_retrieval as _;
     use vlhub_plugin_simclr as _;
+    use vlhub_plugin_subset as _;
     use vlhub_plugin_swin as _;
     use vlhub_plugin_timm_vit as _;
     use vlhub_plugin_vit as _;

@@ -1,8 +1,8 @@
 //! The plugin SDK of VL Hub: all that a plugin depends on.
 //!
 //! The [`prelude`] has the traits and what they exchange; [`register!`] gives a plugin its name, [`export!`] makes its crate loadable at
-//! run time, and `conformance!` (feature `testkit`) holds every plugin of a crate to the laws of its kind. What plugins share is in [`nn`],
-//! [`ops`], [`options`], [`pairs`], [`pixels`] and [`random`]. The guide follows.
+//! run time, and `conformance!` (feature `testkit`) holds every plugin of a crate to the laws of its kind. What plugins share is in [`captions`],
+//! [`nn`], [`ops`], [`options`], [`pairs`], [`pixels`] and [`random`]. The guide follows.
 //!
 #![doc = include_str!("../GUIDE.md")]
 #![deny(missing_docs)]
@@ -10,6 +10,7 @@
 pub use vlhub_core::*;
 pub use {erased_serde, image, inventory, rand_core, schemars, serde, serde_json, tch, tracing};
 
+pub mod captions;
 mod macros;
 pub mod nn;
 pub mod ops;

@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod caption;
+mod captions;
 mod cargo;
 mod cli;
 mod data;

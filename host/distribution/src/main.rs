@@ -39,6 +39,8 @@ use vlhub_plugin_resnet as _;
 use vlhub_plugin_retrieval as _;
 #[cfg(feature = "simclr")]
 use vlhub_plugin_simclr as _;
+#[cfg(feature = "subset")]
+use vlhub_plugin_subset as _;
 #[cfg(feature = "swin")]
 use vlhub_plugin_swin as _;
 #[cfg(feature = "timm-vit")]

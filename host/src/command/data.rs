@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::session;
 use crate::training::first_batch;
 
-/// Packs, checks or shows a data set.
+/// Packs, checks, shows or matches a data set.
 pub fn data(shared: &Shared, command: DataCommand) -> Outcome {
     match command {
         DataCommand::Pack(args) => pack(shared, &args),
@@ -23,11 +23,12 @@ pub fn data(shared: &Shared, command: DataCommand) -> Outcome {
         DataCommand::Preview(args) => preview(shared, &args),
         DataCommand::Stats(args) => stats(shared, &args),
         DataCommand::Cache(args) => cache(&args),
+        DataCommand::Match(args) => super::data_match::data_match(shared, &args),
     }
 }
 
 /// A run file, or one that has no more than the `[data.train]` that stands for a path.
-fn document(name: &str, overrides: &[String]) -> Outcome<Document> {
+pub(super) fn document(name: &str, overrides: &[String]) -> Outcome<Document> {
     let path = Path::new(name);
     let (bases, overrides) = crate::config::base::apart(overrides);
     let mut document = match path.extension().and_then(|extension| extension.to_str()) {
@@ -68,7 +69,7 @@ fn of_table(table: Map<String, Value>) -> Document {
 }
 
 /// The `[data.train]` of a document, checked as a part of the whole.
-fn source_of(shared: &Shared, mut document: Document) -> Outcome<(RunConfig, Chosen<dyn Source>)> {
+pub(super) fn source_of(shared: &Shared, mut document: Document) -> Outcome<(RunConfig, Chosen<dyn Source>)> {
     super::lay_shared(shared, &mut document)?;
     let mut config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
     let chosen = config.data.take().ok_or_else(|| Failure::usage(format!("{} has no `[data.train]`", document.name)))?;

@@ -51,7 +51,7 @@ impl CaptionTransform for Words {
 fn views(word: &'static str) -> Views {
     let image = |name: &str| ImageView { name: name.into(), augment: vec![("noise".into(), Box::new(Noise) as Box<dyn Augmentation>)] };
     let text = TextView { name: "main".into(), transform: vec![("words".into(), Box::new(Words(word)) as Box<dyn CaptionTransform>)] };
-    Views { images: vec![image("main"), image("second")], texts: vec![text], labels: true }
+    Views { images: vec![image("main"), image("second")], texts: vec![text], labels: true, labeller: None }
 }
 
 fn config(threads: usize) -> LoaderConfig {
@@ -170,7 +170,7 @@ fn tensors_hold_the_right_numbers() {
 }
 
 fn views_of_text() -> Views {
-    Views { images: Vec::new(), texts: vec![TextView { name: "main".into(), transform: Vec::new() }], labels: true }
+    Views { images: Vec::new(), texts: vec![TextView { name: "main".into(), transform: Vec::new() }], labels: true, labeller: None }
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod check;
 pub mod dataset;
 pub mod decode;
 pub mod loader;
+pub mod matches;
 pub mod natural;
 pub(crate) mod normalise;
 mod order;

@@ -44,6 +44,30 @@ pub struct TextView {
     pub transform: Vec<(String, Box<dyn CaptionTransform>)>,
 }
 
+impl TextView {
+    /// Whether one of its transforms writes class labels of its own.
+    pub fn makes_labels(&self) -> bool {
+        self.transform.iter().any(|(_, transform)| transform.classes().is_some())
+    }
+
+    /// The random numbers that its transforms draw for a row, one after another.
+    pub(crate) fn rng(&self, place: RowPlace) -> Philox {
+        place.rng(&format!("text:{}", self.name))
+    }
+
+    /// What its transforms make of a sample's captions and labels.
+    pub(crate) fn caption(&self, raw: &Raw, rng: &mut Philox) -> Result<Caption, Unused> {
+        let mut caption = raw.caption.clone();
+        for (name, transform) in &self.transform {
+            caption = transform
+                .apply(caption, rng)
+                .map_err(|error| failed(raw, "caption transform failed", name, &error))?
+                .ok_or_else(|| Unused::FilteredOut(name.clone()))?;
+        }
+        Ok(caption)
+    }
+}
+
 /// What a batch holds.
 #[derive(Debug, Default)]
 pub struct Views {
@@ -51,6 +75,8 @@ pub struct Views {
     pub images: Vec<ImageView>,
     /// Views of the caption.
     pub texts: Vec<TextView>,
+    /// A view of the caption that is read for the labels that its transforms make, where no objective reads a text.
+    pub labeller: Option<TextView>,
     /// Whether class labels are read. They are those that the first text view's transforms leave, or the source's own without a text view.
     pub labels: bool,
 }
@@ -58,7 +84,7 @@ pub struct Views {
 impl Views {
     /// Names of the classes of labels that the first text view's transforms make, if one does: its labels are those that are read.
     pub fn classes(&self) -> Option<&[String]> {
-        self.texts.first()?.transform.iter().rev().find_map(|(_, transform)| transform.classes())
+        self.texts.first().or(self.labeller.as_ref())?.transform.iter().rev().find_map(|(_, transform)| transform.classes())
     }
 }
 
@@ -197,13 +223,16 @@ impl RowMaker {
     pub fn texts(&self, raw: &Raw, place: RowPlace, row: &mut Row) -> Result<(), Unused> {
         let mut labels = None;
         for view in &self.views.texts {
-            let mut rng = place.rng(&format!("text:{}", view.name));
-            let caption = self.caption(view, raw, &mut rng)?;
+            let mut rng = view.rng(place);
+            let caption = view.caption(raw, &mut rng)?;
             let text = caption.texts.first().ok_or_else(|| bad(raw, "no caption", format!("none is left for view `{}`", view.name)))?;
             if let Some(tokenizer) = &self.tokenizer {
                 row.ids.push(self.ids(view, tokenizer.as_ref(), text, raw, &mut rng)?);
             }
             labels.get_or_insert(caption.labels);
+        }
+        if let Some(view) = &self.views.labeller {
+            labels.get_or_insert(view.caption(raw, &mut view.rng(place))?.labels);
         }
         if self.views.labels {
             row.labels = labels.unwrap_or_else(|| raw.caption.labels.clone());
@@ -220,17 +249,6 @@ impl RowMaker {
         let mut views: Vec<_> = others.iter().map(|view| one(view, image.clone())).collect::<Result<_, _>>()?;
         views.push(one(last, image)?);
         Ok(views)
-    }
-
-    fn caption(&self, view: &TextView, raw: &Raw, rng: &mut Philox) -> Result<Caption, Unused> {
-        let mut caption = raw.caption.clone();
-        for (name, transform) in &view.transform {
-            caption = transform
-                .apply(caption, rng)
-                .map_err(|error| failed(raw, "caption transform failed", name, &error))?
-                .ok_or_else(|| Unused::FilteredOut(name.clone()))?;
-        }
-        Ok(caption)
     }
 
     /// Ids of a text, framed; the transforms rewrite those within the frame.

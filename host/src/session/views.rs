@@ -31,13 +31,6 @@ pub(super) fn image_input(config: &RunConfig, towers: &Towers) -> Option<ImageIn
 /// Whatever a plugin refuses.
 pub fn views(config: &RunConfig, towers: &Towers, tokenizer: Option<&dyn Tokenizer>, wants: Wants) -> Outcome<Views> {
     let mut views = Views::default();
-    let tokenize = tokenizer.map(|tokenizer| {
-        move |text: &str| {
-            let ids = tokenizer.encode(text);
-            ids[tokenizer.body(&ids)].to_vec()
-        }
-    });
-    let cx = CaptionCx { folder: &config.folder, tokenize: tokenize.as_ref().map(|tokenize| tokenize as &dyn Fn(&str) -> Vec<i64>) };
     if let Some(ImageInput { size, .. }) = towers.pictures.filter(|_| wants.picture.is_read()) {
         for view in &config.image_views {
             let mut augment = Vec::new();
@@ -53,17 +46,37 @@ pub fn views(config: &RunConfig, towers: &Towers, tokenizer: Option<&dyn Tokeniz
         }
     }
     if towers.text.is_some() && wants.text.is_read() {
-        for view in &config.text_views {
-            let mut transform = Vec::new();
-            for (index, step) in view.steps.iter().enumerate() {
-                let place = format!("view.text.{}.transform.{index}", view.name);
-                transform.push((step.plugin.clone(), step.config.build(&cx).map_err(|error| error.within(place))?));
-            }
-            views.texts.push(TextView { name: view.name.clone(), transform });
-        }
+        views.texts = text_views(config, tokenizer)?;
         if !views.texts.iter().any(|view| view.name == "main") {
             views.texts.push(TextView { name: "main".into(), transform: Vec::new() });
         }
+    } else if wants.label.is_read() {
+        // Labels made of captions need no text tower.
+        views.labeller = text_views(config, tokenizer)?.into_iter().next().filter(TextView::makes_labels);
+    }
+    Ok(views)
+}
+
+/// The views of captions that a run file has. Without a tokenizer, transforms that rewrite token ids do nothing.
+///
+/// # Errors
+/// Whatever a plugin refuses.
+pub fn text_views(config: &RunConfig, tokenizer: Option<&dyn Tokenizer>) -> Outcome<Vec<TextView>> {
+    let tokenize = tokenizer.map(|tokenizer| {
+        move |text: &str| {
+            let ids = tokenizer.encode(text);
+            ids[tokenizer.body(&ids)].to_vec()
+        }
+    });
+    let cx = CaptionCx { folder: &config.folder, tokenize: tokenize.as_ref().map(|tokenize| tokenize as &dyn Fn(&str) -> Vec<i64>) };
+    let mut views = Vec::new();
+    for view in &config.text_views {
+        let mut transform = Vec::new();
+        for (index, step) in view.steps.iter().enumerate() {
+            let place = format!("view.text.{}.transform.{index}", view.name);
+            transform.push((step.plugin.clone(), step.config.build(&cx).map_err(|error| error.within(place))?));
+        }
+        views.push(TextView { name: view.name.clone(), transform });
     }
     Ok(views)
 }

@@ -23,8 +23,9 @@ pub fn of_objectives(config: &RunConfig, terms: &[Term]) -> Wants {
 
 /// What objectives read, and what the caption transforms of the views read on the way. Labels that a transform makes are not the data's.
 pub fn of_run(objectives: Wants, views: &Views) -> Wants {
-    let objectives = if views.classes().is_some() { objectives.label(Want::Unread) } else { objectives };
-    let transforms = views.texts.iter().flat_map(|view| &view.transform);
+    let objectives =
+        if views.classes().is_some() { objectives.label(Want::Unread).and(Wants::NOTHING.text(Want::Required)) } else { objectives };
+    let transforms = views.texts.iter().chain(&views.labeller).flat_map(|view| &view.transform);
     transforms.map(|(_, transform)| transform.reads()).fold(objectives, Wants::and)
 }
 

@@ -1,11 +1,18 @@
-//! Caption transforms: templates, a choice among several captions, VL Hub's cleaning, case, and the shift cipher.
+//! Caption transforms: templates, a choice among several captions, VL Hub's cleaning, case, the shift cipher, attributes of classes, and changes of
+//! the token ids (order, length, vocabulary).
 #![forbid(unsafe_code)]
 
 mod choose;
 mod clean;
 mod lower;
+mod metacaptions;
+mod reduce;
+mod scramble_tokens;
+mod scramble_words;
 mod shift_cipher;
+mod strip;
 mod templates;
+mod truncate;
 mod upper;
 
 use vlhub_sdk::Caption;
@@ -22,6 +29,11 @@ fn with_texts(mut caption: Caption, texts: impl IntoIterator<Item = String>) -> 
 fn map_texts(mut caption: Caption, rewrite: impl FnMut(String) -> String) -> Option<Caption> {
     let texts = std::mem::take(&mut caption.texts);
     with_texts(caption, texts.into_iter().map(rewrite))
+}
+
+/// The caption as it is, for transforms that rewrite its token ids; dropped if it says nothing.
+fn unchanged(caption: Caption) -> Option<Caption> {
+    map_texts(caption, |text| text)
 }
 
 /// What the tests of every transform need.
@@ -65,12 +77,34 @@ mod check {
         })
     }
 
+    /// The ids that a transform makes of `ids`.
+    pub(crate) fn ids(config: &dyn Config<dyn CaptionTransform>, ids: &[i64], seed: u64) -> Vec<i64> {
+        let built = config.build(&CaptionCx::new(".".as_ref())).expect("it builds");
+        built.ids(ids.to_vec(), &mut Counter(seed)).expect("it cannot fail")
+    }
+
     #[test]
     fn no_transform_lets_an_empty_caption_out() {
         let registry = Registry::linked().expect("names are unique");
         let mut names = Vec::new();
         registry.for_each(|about| names.push(about.name.to_owned()));
-        assert_eq!(names, ["choose", "clean", "lower", "shift_cipher", "templates", "upper"]);
+        assert_eq!(
+            names,
+            [
+                "choose",
+                "clean",
+                "lower",
+                "metacaptions",
+                "reduce",
+                "scramble_tokens",
+                "scramble_words",
+                "shift_cipher",
+                "strip",
+                "templates",
+                "truncate",
+                "upper"
+            ]
+        );
         for name in names {
             let listed = registry.get::<dyn CaptionTransform>(&name).expect("it is listed");
             let config = listed.parse(&listed.defaults()).expect("defaults parse");

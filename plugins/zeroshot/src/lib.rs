@@ -4,9 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod suite;
-mod templates;
 
 pub use suite::ZeroshotConfig;
-pub use templates::Templates;
+pub use vlhub_sdk::captions::Templates;
 
 vlhub_sdk::export!();

@@ -7,7 +7,7 @@ use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::{ClassList, ClassMatch, Counts, checked_topk, read_labelled, score_rows};
 use vlhub_sdk::{Scorer, serde_json, tch};
 
-use crate::templates::{Templates, fill};
+use vlhub_sdk::captions::{Templates, fill};
 
 /// Zero-shot classification: each picture goes to the class whose texts are nearest (CLIP, Radford et al., 2021).
 ///

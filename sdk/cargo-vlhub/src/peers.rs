@@ -24,6 +24,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("transformers", "5.23.0"),
     ("sentencepiece", "0.2.3"),
     ("pandas", "3.1.1"),
+    // The lemmatiser of VL Hub's caption functions.
+    ("nltk", "3.10.4"),
     // Other implementations of the objectives.
     ("x-clip", "0.14.4"),
     ("coca-pytorch", "0.1.0"),

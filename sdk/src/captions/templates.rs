@@ -1,11 +1,12 @@
 //! Sentences around a class name.
 
-use vlhub_sdk::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vlhub_core::{Error, Result};
 
 /// Templates: a list of sentences with `{}` or `{c}` for the class name, or the name of a set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(crate = "vlhub_sdk::serde", untagged)]
-#[schemars(crate = "vlhub_sdk::schemars")]
+#[serde(untagged)]
 pub enum Templates {
     /// `imagenet`: the 80 templates that CLIP's authors published for ImageNet. `simple`: the seven of them that do best together.
     Set(String),
@@ -47,14 +48,14 @@ fn holds_a_place(sentence: &str) -> bool {
     sentence.contains("{}") || sentence.contains("{c}")
 }
 
-/// The sentence about a class.
-pub(crate) fn fill(sentence: &str, class: &str) -> String {
+/// The sentence about a class: `{}` and `{c}` are where its name goes.
+pub fn fill(sentence: &str, class: &str) -> String {
     // One pass over each mark: a class name that contains `{c}` itself is not filled again.
     sentence.split("{}").map(|part| part.split("{c}").collect::<Vec<_>>().join(class)).collect::<Vec<_>>().join(class)
 }
 
 /// The 80 templates that CLIP's authors published for ImageNet.
-pub(crate) const IMAGENET: &[&str] = &[
+pub const IMAGENET: &[&str] = &[
     "a bad photo of a {}.",
     "a photo of many {}.",
     "a sculpture of a {}.",
@@ -138,7 +139,7 @@ pub(crate) const IMAGENET: &[&str] = &[
 ];
 
 /// The seven of them that do best together, by the same authors.
-pub(crate) const SIMPLE: &[&str] = &[
+pub const SIMPLE: &[&str] = &[
     "itap of a {}.",
     "a bad photo of the {}.",
     "a origami {}.",

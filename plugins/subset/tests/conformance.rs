@@ -1,0 +1,3 @@
+use vlhub_plugin_subset as _;
+
+vlhub_sdk::conformance!();

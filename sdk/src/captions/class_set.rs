@@ -1,0 +1,151 @@
+//! Lists of class names: those that come with the SDK, and files.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vlhub_core::{Error, Result, suggest};
+
+/// ImageNet's classes under open_clip's names. Source and licence of the lists: `sdk/assets/class_names/README.md`.
+const IMAGENET: &str = include_str!("../../assets/class_names/imagenet.txt");
+/// ImageNet's classes, each with all the words of its WordNet synset.
+const IMAGENET_WORDNET: &str = include_str!("../../assets/class_names/imagenet_wordnet.txt");
+/// A line for each subset of ImageNet's classes: its name, and their numbers.
+const SUBSETS: &str = include_str!("../../assets/class_names/imagenet_subsets.txt");
+
+/// Class names: a list, the name of a list that is known here, or a file.
+///
+/// Known are `imagenet` (1000 names, open_clip's), `imagenet_wordnet` (the same classes with their WordNet synonyms) and the subsets of 100
+/// classes that VL Hub has: `in100`, `in100_dogs`, `in100_random_01` to `in100_random_09`, each in its own order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ClassSet {
+    /// `imagenet` or another known list, or a file with one name a line, or a JSON list (`.json`).
+    Named(String),
+    /// The names, in the order of labels.
+    List(Vec<String>),
+}
+
+impl ClassSet {
+    /// The names in the order of labels: label `n` is name `n`. A name may be several synonyms, separated by `, `. Files start at `folder`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or has no names, an empty name, or a name of a list that is not known.
+    pub fn names(&self, folder: &Path) -> Result<Vec<String>> {
+        match self {
+            Self::Named(name) => known(name).map_or_else(|| read(name, &folder.join(name)), Ok),
+            Self::List(names) if names.is_empty() => Err(Error::Options("`classes` is empty; name at least one class".into())),
+            Self::List(names) => whole(names.clone(), "`classes`"),
+        }
+    }
+}
+
+/// A list that comes with the SDK.
+fn known(name: &str) -> Option<Vec<String>> {
+    match name {
+        "imagenet" => return Some(lines(IMAGENET)),
+        "imagenet_wordnet" => return Some(lines(IMAGENET_WORDNET)),
+        _ => {}
+    }
+    let numbers = SUBSETS.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))?;
+    let all = lines(IMAGENET);
+    Some(numbers.split(' ').filter_map(|number| all.get(number.parse::<usize>().ok()?).cloned()).collect())
+}
+
+/// Names of the lists that are known.
+fn all_known() -> Vec<&'static str> {
+    let subsets = SUBSETS.lines().filter_map(|line| Some(line.split_once(": ")?.0));
+    ["imagenet", "imagenet_wordnet"].into_iter().chain(subsets).collect()
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+fn read(name: &str, path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let known = all_known();
+        let hint = match suggest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known lists: {}", known.join(" ")),
+        };
+        Error::Options(format!("`classes`: {} cannot be read ({error}), and no list is called `{name}`; {hint}", path.display()))
+    })?;
+    let place = path.display().to_string();
+    let names = if path.extension().is_some_and(|extension| extension == "json") {
+        serde_json::from_str(&text).map_err(|error| Error::Options(format!("{place} is no JSON list of class names: {error}")))?
+    } else {
+        lines(text.trim_start_matches('\u{feff}').trim_end())
+    };
+    whole(names, &place)
+}
+
+/// Refuses empty names: they would move the labels of those after them unseen.
+fn whole(names: Vec<String>, place: &str) -> Result<Vec<String>> {
+    match names.iter().position(|name| name.trim().is_empty()) {
+        Some(_) if names.len() == 1 => Err(Error::Options(format!("{place} has no class names; write one a line"))),
+        Some(at) => Err(Error::Options(format!("{place}: name {} is empty; label n is the name with number n, from 0", at + 1))),
+        None => Ok(names),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Result<Vec<String>> {
+        ClassSet::Named(name.into()).names(Path::new("/nowhere"))
+    }
+
+    #[test]
+    fn known_lists_have_the_classes_of_imagenet_in_their_order() {
+        let imagenet = named("imagenet").expect("it is known");
+        assert_eq!((imagenet.len(), imagenet[0].as_str(), imagenet[999].as_str()), (1000, "tench", "toilet paper"));
+        let words = named("imagenet_wordnet").expect("it is known");
+        assert_eq!((words.len(), words[0].as_str()), (1000, "tench, Tinca tinca"));
+        let subset = named("in100").expect("it is known");
+        assert_eq!(
+            (subset.len(), subset[0].as_str(), subset[1].as_str()),
+            (100, imagenet[386].as_str(), "ice cream"),
+            "not in ImageNet's order"
+        );
+        assert_eq!(named("in100_dogs").expect("it is known"), imagenet[151..251]);
+        for name in all_known() {
+            let names = named(name).expect("it is listed");
+            assert!(names.len() == 1000 || names.len() == 100, "{name}: {}", names.len());
+            assert!(names.iter().all(|class| !class.trim().is_empty()), "{name}");
+        }
+    }
+
+    #[test]
+    fn files_are_lines_or_a_json_list() {
+        let folder = std::env::temp_dir().join(format!("vlhub-class-names-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("made");
+        for (file, text, expected) in [
+            ("lines.txt", "\u{feff}tench, Tinca tinca\r\n dog \n\n", Ok(vec!["tench, Tinca tinca", "dog"])),
+            ("list.json", r#"["tench", "dog"]"#, Ok(vec!["tench", "dog"])),
+            ("gap.txt", "tench\n\ndog\n", Err("name 2 is empty")),
+            ("empty.txt", "\n", Err("has no class names")),
+            ("dict.json", r#"{"0": "tench"}"#, Err("is no JSON list")),
+        ] {
+            std::fs::write(folder.join(file), text).expect("written");
+            match (ClassSet::Named(file.into()).names(&folder), expected) {
+                (Ok(names), Ok(expected)) => assert_eq!(names, expected, "{file}"),
+                (Err(error), Err(wanted)) => assert!(error.to_string().contains(wanted), "{file}: {error}"),
+                (other, _) => panic!("{file}: {other:?}"),
+            }
+        }
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused_with_what_is_near() {
+        for (name, wanted) in
+            [("imagnet", "did you mean `imagenet`"), ("in100_random_10", "in100_random_0"), ("birds", "known lists: imagenet ")]
+        {
+            let error = named(name).expect_err(name).to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+        assert!(ClassSet::List(Vec::new()).names(Path::new(".")).is_err());
+    }
+}
