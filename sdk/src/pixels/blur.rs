@@ -78,3 +78,39 @@ impl BoxWindow {
         }
     }
 }
+
+/// Gaussian blur by a kernel of `size` × `size` (odd) pixels, mirrored at the border, as torchvision's `gaussian_blur`; `sigma` above 0. A picture
+/// that is not larger than half the kernel, which torchvision refuses, is mirrored as often as needed.
+///
+/// torchvision sums in single precision in the order of a convolution routine. Here double precision is rounded once: a value differs, by one level,
+/// where torchvision's sum misses a half.
+pub fn gaussian_kernel_blur(image: &RgbImage, size: u32, sigma: f64) -> RgbImage {
+    let (width, height) = (i64::from(image.width()), i64::from(image.height()));
+    let half = i64::from(size / 2);
+    let curve: Vec<f32> = (-half..=half).map(|at| (-0.5 * (at as f32 / sigma as f32).powi(2)).exp()).collect();
+    let sum: f32 = curve.iter().sum();
+    let curve: Vec<f32> = curve.iter().map(|value| value / sum).collect();
+    // Weights of both directions at once, rounded as torchvision's product of the two is.
+    let kernel: Vec<f64> = curve.iter().flat_map(|down| curve.iter().map(move |across| f64::from(down * across))).collect();
+    let mirror = |at: i64, length: i64| {
+        if length == 1 {
+            return 0;
+        }
+        let at = at.rem_euclid(2 * length - 2);
+        at.min(2 * length - 2 - at)
+    };
+    RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        let mut sums = [0.0; 3];
+        let mut weights = kernel.iter();
+        for down in -half..=half {
+            let row = mirror(i64::from(y) + down, height) as u32;
+            for (across, weight) in (-half..=half).zip(&mut weights) {
+                let pixel = image.get_pixel(mirror(i64::from(x) + across, width) as u32, row).0;
+                for (sum, value) in sums.iter_mut().zip(pixel) {
+                    *sum += f64::from(value) * weight;
+                }
+            }
+        }
+        image::Rgb(sums.map(|sum: f64| sum.round_ties_even() as u8))
+    })
+}
