@@ -130,3 +130,65 @@ impl Augmentation for Rotate {
 }
 
 register!(dyn Augmentation, "rotate", RotateConfig);
+
+#[cfg(test)]
+mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
+    use super::*;
+    use crate::toy;
+
+    #[test]
+    fn parameters_fixed_to_a_point_make_that_transform() {
+        let image = toy::picture(21, 14);
+        let config = AffineConfig {
+            degrees: [20.0, 20.0],
+            translate: [0.0, 0.0],
+            scale: [1.2, 1.2],
+            shear_x: [5.0, 5.0],
+            shear_y: [-3.0, -3.0],
+            ..AffineConfig::default()
+        };
+        let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
+        let matrix = pixels::inverse_affine_matrix([10.5, 7.0], 20.0, [0.0, 0.0], 1.2, [5.0, -3.0]);
+        assert_eq!(out, pixels::affine(&image, matrix, Interpolation::Bilinear, [0; 3]));
+        let config = RotateConfig { degrees: [33.0, 33.0], fill: [1, 2, 3], ..RotateConfig::default() };
+        let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
+        assert_eq!(out, pixels::rotate(&image, 33.0, Interpolation::Bilinear, [1, 2, 3]));
+    }
+
+    #[test]
+    fn moves_are_whole_pixels_spread_evenly() {
+        // One white column shows how far it went.
+        let mut image = RgbImage::new(21, 1);
+        image.put_pixel(10, 0, vlhub_sdk::image::Rgb([255; 3]));
+        let config = AffineConfig { degrees: [0.0; 2], scale: [1.0; 2], translate: [0.2, 0.0], ..AffineConfig::default() };
+        let (affine, mut rng, mut counts) = (toy::build(&config), SplitMix64(1), [0; 21]);
+        for _ in 0..2100 {
+            let out = affine.apply(image.clone(), &mut rng).expect("it applies");
+            counts[out.pixels().position(|pixel| pixel.0 == [255; 3]).expect("it is in the picture")] += 1;
+        }
+        // 4.2 pixels to each side: -3 to 3 take 1 of 8.4 each, the ends 0.7.
+        assert!(counts[..6].iter().chain(&counts[15..]).all(|count| *count == 0), "{counts:?}");
+        assert!(counts[7..14].iter().all(|count| (200..300).contains(count)), "{counts:?}");
+        assert!([counts[6], counts[14]].iter().all(|count| (130..220).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn options_outside_their_range_are_refused() {
+        let default = AffineConfig::default;
+        for (config, option) in [
+            (AffineConfig { degrees: [10.0, -10.0], ..default() }, "`degrees`"),
+            (AffineConfig { translate: [0.0, 2.0], ..default() }, "`translate`"),
+            (AffineConfig { scale: [0.0, 1.0], ..default() }, "`scale`"),
+            (AffineConfig { shear_x: [0.0, 90.0], ..default() }, "`shear_x`"),
+            (AffineConfig { shear_y: [-90.0, 0.0], ..default() }, "`shear_y`"),
+            (AffineConfig { p: -1.0, ..default() }, "`p`"),
+        ] {
+            let error = config.build(&toy::CX).expect_err(option).to_string();
+            assert!(error.contains(option), "{error}");
+        }
+        let error = RotateConfig { degrees: [0.0, 400.0], ..RotateConfig::default() }.build(&toy::CX).expect_err("more than a turn");
+        assert!(error.to_string().contains("`degrees`"), "{error}");
+    }
+}

@@ -86,4 +86,20 @@ mod tests {
             assert!(error.contains("`sigma`"), "{reason}: {error}");
         }
     }
+
+    #[test]
+    fn a_kernel_makes_torchvisions_blur() {
+        let image = toy::picture(20, 11);
+        let config = BlurConfig { sigma: [1.5, 1.5], p: 1.0, kernel: 5 };
+        let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
+        assert_eq!(out, pixels::gaussian_kernel_blur(&image, 5, 1.5));
+        for (config, option) in [
+            (BlurConfig { kernel: 4, ..config.clone() }, "`kernel`"),
+            (BlurConfig { kernel: 101, ..config.clone() }, "`kernel`"),
+            (BlurConfig { sigma: [0.0, 1.0], ..config.clone() }, "`sigma`"),
+        ] {
+            let error = config.build(&toy::CX).expect_err(option).to_string();
+            assert!(error.contains(option), "{error}");
+        }
+    }
 }

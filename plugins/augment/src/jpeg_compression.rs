@@ -54,17 +54,68 @@ impl Augmentation for JpegCompression {
             return Ok(image);
         }
         through_jpeg(&image, quality).map_err(|error| {
-            Error::Plugin(format!("a picture of {width} x {height} pixels cannot be written as JPEG of quality {quality}: {error}"))
+            Error::Invalid(format!("a picture of {width} x {height} pixels cannot be written as JPEG of quality {quality}: {error}"))
         })
     }
 }
 
-fn through_jpeg(image: &RgbImage, quality: u8) -> std::result::Result<RgbImage, JpegError> {
+/// The picture as a JPEG of this quality shows it.
+pub(crate) fn through_jpeg(image: &RgbImage, quality: u8) -> std::result::Result<RgbImage, JpegError> {
     let (width, height) = image.dimensions();
     let encoder = Encoder::new(image.as_raw(), width as usize, height as usize, PixelFormat::Rgb);
-    let file = encoder.quality(quality).subsampling(Subsampling::S420).encode()?;
+    // Pillow keeps the tables of low qualities within 8 bits, as baseline JPEG wants.
+    let file = encoder.quality(quality).force_baseline(true).subsampling(Subsampling::S420).encode()?;
     let pixels = decompress_to(&file, PixelFormat::Rgb)?.data;
     RgbImage::from_raw(width, height, pixels).ok_or(JpegError::UnexpectedEof)
 }
 
 register!(dyn Augmentation, "jpeg_compression", JpegCompressionConfig);
+
+#[cfg(test)]
+mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
+    use super::*;
+    use crate::toy;
+
+    #[test]
+    fn the_default_is_quality_10_for_every_picture() {
+        let image = toy::drawn(40, 30, 1);
+        let downsample = toy::build(&JpegCompressionConfig::default());
+        for seed in 0..5 {
+            let out = downsample.apply(image.clone(), &mut SplitMix64(seed)).expect("it applies");
+            assert_eq!(out, through_jpeg(&image, 10).expect("it is written and read"));
+        }
+    }
+
+    #[test]
+    fn each_quality_of_the_range_is_as_likely() {
+        let image = toy::drawn(8, 8, 1);
+
+
+        let by_quality = [20, 21, 22, 23].map(|quality| through_jpeg(&image, quality).expect("it is written and read"));
+        let jpeg = toy::build(&JpegCompressionConfig { quality: [20, 23], p: 0.8 });
+        let mut counts = [0; 5];
+        let mut rng = SplitMix64(1);
+        for _ in 0..2000 {
+            let out = jpeg.apply(image.clone(), &mut rng).expect("it applies");
+            counts[by_quality.iter().position(|wanted| *wanted == out).unwrap_or(4)] += 1;
+        }
+        assert!(counts.iter().all(|count| (330..470).contains(count)), "a fifth each: {counts:?}");
+    }
+
+    #[test]
+    fn a_picture_too_long_for_a_jpeg_stays() {
+        let image = RgbImage::from_pixel(65_501, 1, vlhub_sdk::image::Rgb([9, 8, 7]));
+        let out = toy::build(&JpegCompressionConfig::default()).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
+        assert_eq!(out, image);
+    }
+
+    #[test]
+    fn qualities_that_make_no_sense_are_refused() {
+        for quality in [[0, 10], [20, 10], [90, 101]] {
+            let error = JpegCompressionConfig { quality, p: 1.0 }.build(&toy::CX).expect_err("out of range").to_string();
+            assert!(error.contains("`quality`"), "{error}");
+        }
+    }
+}

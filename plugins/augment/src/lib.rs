@@ -6,6 +6,8 @@ mod blur;
 mod center_crop;
 mod color_jitter;
 mod flip;
+#[cfg(test)]
+mod golden;
 mod greyscale;
 mod jpeg_compression;
 mod rand_augment;

@@ -46,7 +46,7 @@ impl Config<dyn Augmentation> for RandAugmentConfig {
 }
 
 #[derive(Debug)]
-struct RandAugment(RandAugmentConfig);
+pub(crate) struct RandAugment(pub(crate) RandAugmentConfig);
 
 impl RandAugment {
     /// The magnitude on a scale from `start` to `end`, in the single precision of `torch.linspace`.
@@ -64,7 +64,7 @@ impl RandAugment {
     }
 
     /// Operation `which` of 14, in the order of torchvision's table; `direction` is 1 or -1.
-    fn operation(&self, image: &RgbImage, which: u64, direction: f64) -> RgbImage {
+    pub(crate) fn operation(&self, image: &RgbImage, which: u64, direction: f64) -> RgbImage {
         let RandAugmentConfig { interpolation, fill, .. } = self.0;
         let size = [image.width(), image.height()].map(f64::from);
         let signed = |end: f64| direction * self.level(0.0, end);
@@ -105,3 +105,64 @@ impl Augmentation for RandAugment {
 }
 
 register!(dyn Augmentation, "rand_augment", RandAugmentConfig);
+
+#[cfg(test)]
+mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
+    use super::*;
+    use crate::toy;
+
+    #[test]
+    fn operations_and_directions_are_drawn_evenly() {
+        let image = toy::drawn(24, 20, 3);
+        let one = RandAugment(RandAugmentConfig { num_ops: 1, magnitude: 20, ..RandAugmentConfig::default() });
+        let mut outcomes: Vec<(RgbImage, f64)> = Vec::new();
+        for which in 0..14 {
+            let directions: &[f64] = if (1..=9).contains(&which) { &[1.0, -1.0] } else { &[1.0] };
+            for direction in directions {
+                let (out, share) = (one.operation(&image, which, *direction), 1.0 / 14.0 / directions.len() as f64);
+                match outcomes.iter_mut().find(|(other, _)| *other == out) {
+                    Some((_, known)) => *known += share,
+                    None => outcomes.push((out, share)),
+                }
+            }
+        }
+        assert!(outcomes.len() > 18, "most operations can be told apart: {}", outcomes.len());
+        let (mut rng, mut counts) = (SplitMix64(1), vec![0; outcomes.len()]);
+        for _ in 0..4000 {
+            let out = one.apply(image.clone(), &mut rng).expect("it applies");
+            counts[outcomes.iter().position(|(wanted, _)| *wanted == out).expect("an operation of the table")] += 1;
+        }
+        for (count, (_, share)) in counts.iter().zip(&outcomes) {
+            let wanted = 4000.0 * share;
+            // Five standard deviations.
+            assert!((f64::from(*count) - wanted).abs() < 5.0 * wanted.sqrt(), "{counts:?}: {count} for {wanted}");
+        }
+    }
+
+    #[test]
+    fn operations_follow_each_other() {
+        let image = toy::drawn(24, 20, 3);
+        let of = |num_ops| RandAugment(RandAugmentConfig { num_ops, ..RandAugmentConfig::default() });
+        assert_eq!(of(0).apply(image.clone(), &mut SplitMix64(1)).expect("it applies"), image);
+        for seed in 0..20 {
+            let mut rng = SplitMix64(seed);
+            let once = of(1).apply(image.clone(), &mut rng).expect("it applies");
+            let twice = of(1).apply(once, &mut rng).expect("it applies");
+            assert_eq!(of(2).apply(image.clone(), &mut SplitMix64(seed)).expect("it applies"), twice, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn options_outside_their_range_are_refused() {
+        for (config, option) in [
+            (RandAugmentConfig { magnitude: 31, ..RandAugmentConfig::default() }, "`magnitude`"),
+            (RandAugmentConfig { num_ops: 15, ..RandAugmentConfig::default() }, "`num_ops`"),
+            (RandAugmentConfig { num_magnitude_bins: 1, magnitude: 0, ..RandAugmentConfig::default() }, "`num_magnitude_bins`"),
+        ] {
+            let error = config.build(&toy::CX).expect_err(option).to_string();
+            assert!(error.contains(option), "{error}");
+        }
+    }
+}

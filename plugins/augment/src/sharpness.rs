@@ -47,3 +47,24 @@ impl Augmentation for Sharpness {
 }
 
 register!(dyn Augmentation, "sharpness", SharpnessConfig);
+
+#[cfg(test)]
+mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
+    use super::*;
+    use crate::toy;
+
+    #[test]
+    fn it_is_the_sharpness_of_the_drawn_factor() {
+        let image = toy::picture(20, 11);
+        for factor in [0.0, 1.0, 2.5] {
+            let out = toy::build(&SharpnessConfig { factor: [factor, factor], p: 1.0 }).apply(image.clone(), &mut SplitMix64(1));
+            let out = out.expect("it applies");
+            assert_eq!(out, pixels::sharpness(&image, factor), "factor {factor}");
+            assert_eq!(out == image, factor == 1.0, "only a factor of 1 changes nothing");
+        }
+        let error = SharpnessConfig { factor: [2.0, 1.0], p: 0.5 }.build(&toy::CX).expect_err("the larger first").to_string();
+        assert!(error.contains("`factor`"), "{error}");
+    }
+}

@@ -65,6 +65,19 @@ pub struct Manner {
 }
 
 impl TimmOperation {
+    /// Every operation.
+    #[cfg(test)]
+    pub const ALL: [Self; 17] = {
+        let mut all = [Self::Desaturate; 17];
+        let mut at = 0;
+        while at < USUAL.len() {
+            all[at] = USUAL[at];
+            at += 1;
+        }
+        all[16] = Self::GaussianBlur;
+        all
+    };
+
     /// Whether the operation has a direction, which is drawn.
     fn is_signed(self, increasing: bool) -> bool {
         use TimmOperation::*;

@@ -24,6 +24,9 @@ pub struct TimmPolicy {
     pub weighted: bool,
 }
 
+/// What a section may begin with, the longer ones first.
+const KEYS: [&str; 6] = ["mstd", "mmax", "inc", "m", "n", "p"];
+
 impl TimmPolicy {
     /// Reads a description.
     ///
@@ -52,8 +55,8 @@ impl TimmPolicy {
                 );
                 continue;
             }
-            let digit = section.find(|letter: char| letter.is_ascii_digit()).unwrap_or(section.len());
-            let (key, value) = section.split_at(digit);
+            let key = KEYS.into_iter().find(|key| section.starts_with(key)).unwrap_or_default();
+            let value = &section[key.len()..];
             let wrong = |wanted: &str| format!("`{section}`: `{key}` wants {wanted}");
             let whole = |wanted: &str, most: u32| value.parse().ok().filter(|value| *value <= most).ok_or_else(|| wrong(wanted));
             match key {
@@ -139,6 +142,7 @@ mod tests {
             ("rand-w0", "`w0`: unknown"),
             ("rand-p2", "`p` wants a number from 0 to 1"),
             ("rand-n16-tweights", "16 operations without replacement"),
+            ("rand-", "``: unknown"),
         ] {
             let error = TimmPolicy::parse(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

@@ -146,3 +146,83 @@ register!(dyn Augmentation, "augreg_medium1", TimmRandAugmentConfig, || TimmRand
 register!(dyn Augmentation, "augreg_medium2", TimmRandAugmentConfig, || TimmRandAugmentConfig::augreg(15));
 register!(dyn Augmentation, "augreg_strong1", TimmRandAugmentConfig, || TimmRandAugmentConfig::augreg(20));
 register!(dyn Augmentation, "augreg_strong2", TimmRandAugmentConfig, || TimmRandAugmentConfig::augreg(20));
+
+#[cfg(test)]
+mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
+    use super::*;
+    use crate::toy;
+
+    fn of(policy: &str) -> TimmRandAugment {
+        let policy = TimmPolicy::parse(policy).expect(policy);
+        TimmRandAugment { policy, interpolation: DrawnInterpolation::Random, fill: [128; 3] }
+    }
+
+    fn magnitudes(policy: &str) -> Vec<f64> {
+        let (augmentation, mut rng) = (of(policy), SplitMix64(1));
+        let mut all: Vec<f64> = (0..4000).map(|_| augmentation.magnitude(&mut rng)).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    }
+
+    #[test]
+    fn magnitudes_are_drawn_as_the_policy_says() {
+        assert!(magnitudes("rand-m7").iter().all(|magnitude| *magnitude == 7.0));
+        assert!(magnitudes("rand-m15").iter().all(|magnitude| *magnitude == 10.0), "10 is the most unless `mmax` says more");
+        assert!(magnitudes("rand-m15-mmax30").iter().all(|magnitude| *magnitude == 15.0));
+        let normal = magnitudes("rand-m9-mstd0.5");
+        // A normal number of mean 9 and deviation 0.5 is above 10 in 2.3 %: those are 10.
+        assert!((8.95..9.05).contains(&normal[2000]) && (8.6..8.72).contains(&normal[1000]), "{} {}", normal[2000], normal[1000]);
+        assert!((50..140).contains(&normal.iter().filter(|magnitude| **magnitude == 10.0).count()));
+        let even = magnitudes("rand-m8-mstd101");
+        assert!((1.8..2.2).contains(&even[1000]) && (5.8..6.2).contains(&even[3000]), "{} {}", even[1000], even[3000]);
+    }
+
+    #[test]
+    fn operations_are_drawn_by_their_weights() {
+        let share = |policy: &str, wanted: TimmOperation| {
+            let (augmentation, mut rng) = (of(policy), SplitMix64(1));
+            let drawn: Vec<_> = (0..3000).map(|_| augmentation.operations(&mut rng)).collect();
+            assert!(drawn.iter().all(|operations| operations.len() == augmentation.policy.layers as usize));
+            drawn.iter().filter(|operations| operations.contains(&wanted)).count() as f64 / 3000.0
+        };
+        let near = |found: f64, wanted: f64| assert!((found - wanted).abs() < 0.03, "{found} for {wanted}");
+        near(share("rand-n1", TimmOperation::Invert), 1.0 / 15.0);
+        near(share("rand-n2", TimmOperation::Invert), 1.0 - (14.0f64 / 15.0).powi(2));
+        near(share("rand-n1-tweights", TimmOperation::Rotate), 3.0 / 10.1);
+        near(share("rand-n15-tweights", TimmOperation::Invert), 1.0);
+        near(share("rand-n1-t3a", TimmOperation::GaussianBlur), 1.0 / 3.0);
+        near(share("rand-n1-t3aw", TimmOperation::Desaturate), 6.0 / 33.0);
+    }
+
+    #[test]
+    fn each_operation_has_its_probability() {
+        let image = toy::drawn(24, 20, 3);
+        let changed = |policy: &str| {
+            let (augmentation, mut rng) = (of(policy), SplitMix64(1));
+            (0..600).filter(|_| augmentation.apply(image.clone(), &mut rng).expect("it applies") != image).count()
+        };
+        assert_eq!(changed("rand-p0"), 0);
+        // Autocontrast may change nothing: 14 of 15 operations do.
+        let half = changed("rand-n1-m9-inc1");
+        assert!((240..340).contains(&half), "{half} of 600");
+    }
+
+    #[test]
+    fn augreg_has_its_magnitudes() {
+        for (magnitude, policy) in [(0, 0.0), (10, 10.0), (15, 15.0), (20, 20.0)] {
+            let config = TimmRandAugmentConfig::augreg(magnitude);
+            let (augmentation, mut rng) = (of(&config.policy), SplitMix64(1));
+            assert_eq!((augmentation.magnitude(&mut rng), augmentation.policy.layers), (policy, 2));
+            toy::build(&config);
+        }
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_read_is_refused() {
+        let config = TimmRandAugmentConfig { policy: "rand-m9-inc".into(), ..TimmRandAugmentConfig::default() };
+        let error = config.build(&toy::CX).expect_err("`inc` has no number").to_string();
+        assert!(error.contains("`policy`") && error.contains("`inc` wants 0 or 1"), "{error}");
+    }
+}

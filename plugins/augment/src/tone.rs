@@ -140,3 +140,40 @@ register!(dyn Augmentation, "equalize", EqualizeConfig);
 register!(dyn Augmentation, "autocontrast", AutocontrastConfig);
 register!(dyn Augmentation, "invert", InvertConfig);
 register!(dyn Augmentation, "posterize", PosterizeConfig);
+
+#[cfg(test)]
+mod tests {
+    use vlhub_sdk::random::SplitMix64;
+
+    use super::*;
+    use crate::toy;
+
+    #[test]
+    fn each_makes_its_change_as_often_as_asked() {
+        // Values from 60 to 187, which can be stretched.
+        let mut image = toy::picture(40, 30);
+        image.iter_mut().for_each(|value| *value = 60 + *value / 2);
+        let all = |p| {
+            [
+                (toy::build(&EqualizeConfig { p }), pixels::equalize(&image)),
+                (toy::build(&AutocontrastConfig { p }), pixels::autocontrast(&image)),
+                (toy::build(&InvertConfig { p }), pixels::invert(&image)),
+                (toy::build(&PosterizeConfig { bits: 3, p }), pixels::posterize(&image, 3)),
+            ]
+        };
+        for (number, (augmentation, wanted)) in all(0.25).iter().enumerate() {
+            let mut rng = SplitMix64(number as u64);
+            let outs: Vec<_> = (0..400).map(|_| augmentation.apply(image.clone(), &mut rng).expect("it applies")).collect();
+            let changed = outs.iter().filter(|out| *out == wanted).count();
+            assert!((70..130).contains(&changed), "{augmentation:?}: {changed} of 400");
+            assert!(outs.iter().all(|out| out == wanted || *out == image), "{augmentation:?}");
+        }
+    }
+
+    #[test]
+    fn options_outside_their_range_are_refused() {
+        let error = PosterizeConfig { bits: 9, p: 2.0 }.build(&toy::CX).expect_err("9 bits of 8").to_string();
+        assert!(error.contains("`bits`") && error.contains("`p`"), "{error}");
+        assert!(EqualizeConfig { p: -0.1 }.build(&toy::CX).is_err());
+    }
+}
