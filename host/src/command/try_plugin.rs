@@ -143,8 +143,7 @@ fn augmentation(config: &dyn Config<dyn Augmentation>, input: &InputTensors, rng
             return Err(Failure::usage(format!("`{name}` has shape {:?}; [H, W, 3] uint8 is wanted", image.size())));
         };
         let bytes = Vec::<u8>::try_from(image.to_kind(DType::Uint8).reshape([-1])).map_err(Error::from)?;
-        let picture =
-            RgbImage::from_raw(width as u32, height as u32, bytes).ok_or_else(|| Failure::usage(format!("`{name}` is empty")))?;
+        let picture = RgbImage::from_raw(width as u32, height as u32, bytes).ok_or_else(|| Failure::usage(format!("`{name}` is empty")))?;
         let built = config.build(&AugmentationCx { size: tower.unwrap_or((height as u32, width as u32)) })?;
         let picture = built.apply(picture, &mut rng.clone())?;
         let size = [i64::from(picture.height()), i64::from(picture.width()), 3];
