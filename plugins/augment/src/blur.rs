@@ -7,7 +7,7 @@ use vlhub_sdk::{pixels, random};
 /// Random Gaussian blur: blurs with a probability, by a random width.
 ///
 /// The same bytes as Pillow's `GaussianBlur`, with which SimCLR, MoCo and SLIP were reproduced, or, with `kernel`, torchvision's `GaussianBlur` (to a
-/// level, in one of a million values); VL Hub's `--sim-clr-trans` has `kernel = 5`. Draws: whether (`p`), then the width, evenly.
+/// level, in 20 of a million values); VL Hub's `--sim-clr-trans` has `kernel = 5`. Draws: whether (`p`), then the width, evenly.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, crate = "vlhub_sdk::serde")]
 #[schemars(crate = "vlhub_sdk::schemars")]

@@ -92,7 +92,6 @@ mod tests {
     fn each_quality_of_the_range_is_as_likely() {
         let image = toy::drawn(8, 8, 1);
 
-
         let by_quality = [20, 21, 22, 23].map(|quality| through_jpeg(&image, quality).expect("it is written and read"));
         let jpeg = toy::build(&JpegCompressionConfig { quality: [20, 23], p: 0.8 });
         let mut counts = [0; 5];

@@ -140,38 +140,56 @@ fn between(image: &RgbImage, [a, b, c, d, e, f]: [f64; 6], out: &mut RgbImage, m
     }
 }
 
-/// A pixel, or the nearest one where the place lies outside.
-fn clamped(image: &RgbImage, x: i64, y: i64) -> [f64; 3] {
-    let x = x.clamp(0, i64::from(image.width()) - 1);
-    let y = y.clamp(0, i64::from(image.height()) - 1);
-    image.get_pixel(x as u32, y as u32).0.map(f64::from)
+/// Where the values of a place's neighbours stand: first values of `N` columns within a row, and of `N` rows; those outside are the outermost ones.
+fn neighbours<const N: usize>(image: &RgbImage, x: f64, y: f64) -> ([usize; N], [usize; N]) {
+    // Two columns begin at the place itself, four at the one before.
+    let first = 1 - N as i64 / 2;
+    let place = |at: f64, step: usize, length: u32| (at as i64 + first + step as i64).clamp(0, i64::from(length) - 1) as usize;
+    let columns = std::array::from_fn(|step| 3 * place(x, step, image.width()));
+    let rows = std::array::from_fn(|step| 3 * image.width() as usize * place(y, step, image.height()));
+    (columns, rows)
+}
+
+/// The whole number below a place, which is at most half a pixel outside of the picture: quicker than `floor` on plain x86-64.
+fn whole(at: f64) -> f64 {
+    if at < 0.0 { -1.0 } else { at as i64 as f64 }
+}
+
+/// Three values of a pixel.
+#[inline(always)]
+fn values(raw: &[u8], at: usize) -> [f64; 3] {
+    raw[at..].first_chunk::<3>().map_or([0.0; 3], |pixel| pixel.map(f64::from))
 }
 
 fn bilinear(image: &RgbImage, across: f64, down: f64) -> [u8; 3] {
-    let (x, y) = (across.floor(), down.floor());
+    let (x, y) = (whole(across), whole(down));
     let (right, lower) = (across - x, down - y);
-    let row = |y: i64| [0, 1].map(|step| clamped(image, x as i64 + step, y));
-    let (upper_row, lower_row) = (row(y as i64), row(y as i64 + 1));
+    let (columns, rows) = neighbours::<2>(image, x, y);
     let line = |from: f64, to: f64, share: f64| from + (to - from) * share;
-    [0, 1, 2].map(|channel| {
-        let upper = line(upper_row[0][channel], upper_row[1][channel], right);
-        let below = line(lower_row[0][channel], lower_row[1][channel], right);
-        line(upper, below, lower) as u8
-    })
+    let [upper, below] = rows.map(|row| {
+        let [from, to] = columns.map(|column| values(image.as_raw(), row + column));
+        [line(from[0], to[0], right), line(from[1], to[1], right), line(from[2], to[2], right)]
+    });
+    [0, 1, 2].map(|channel| line(upper[channel], below[channel], lower) as u8)
 }
 
 fn bicubic(image: &RgbImage, across: f64, down: f64) -> [u8; 3] {
-    let (x, y) = (across.floor(), down.floor());
-    let (right, lower) = (across - x, down - y);
-    let rows = [-1, 0, 1, 2].map(|line| [-1, 0, 1, 2].map(|step| clamped(image, x as i64 + step, y as i64 + line)));
-    let cubic = |[first, second, third, fourth]: [f64; 4], share: f64| {
+    let (x, y) = (whole(across), whole(down));
+    let (columns, rows) = neighbours::<4>(image, x, y);
+    let lines = rows.map(|row| cubic(&columns.map(|column| values(image.as_raw(), row + column)), across - x));
+    cubic(&lines, down - y).map(|value| value as u8)
+}
+
+/// The cubic through four pixels at `share` of the way from the second to the third.
+#[inline(always)]
+fn cubic(pixels: &[[f64; 3]; 4], share: f64) -> [f64; 3] {
+    let mut out = [0.0; 3];
+    for (channel, to) in out.iter_mut().enumerate() {
+        let (first, second, third, fourth) = (pixels[0][channel], pixels[1][channel], pixels[2][channel], pixels[3][channel]);
         let slope = -first + third;
         let bend = 2.0 * (first - second) + third - fourth;
         let twist = -first + second - third + fourth;
-        second + share * (slope + share * (bend + share * twist))
-    };
-    [0, 1, 2].map(|channel| {
-        let values = rows.map(|row| cubic(row.map(|pixel| pixel[channel]), right));
-        cubic(values, lower) as u8
-    })
+        *to = second + share * (slope + share * (bend + share * twist));
+    }
+    out
 }

@@ -92,6 +92,9 @@ pub fn gaussian_kernel_blur(image: &RgbImage, size: u32, sigma: f64) -> RgbImage
     let curve: Vec<f32> = curve.iter().map(|value| value / sum).collect();
     // Weights of both directions at once, rounded as torchvision's product of the two is.
     let kernel: Vec<f64> = curve.iter().flat_map(|down| curve.iter().map(move |across| f64::from(down * across))).collect();
+    if image.is_empty() {
+        return image.clone();
+    }
     let mirror = |at: i64, length: i64| {
         if length == 1 {
             return 0;
@@ -99,18 +102,25 @@ pub fn gaussian_kernel_blur(image: &RgbImage, size: u32, sigma: f64) -> RgbImage
         let at = at.rem_euclid(2 * length - 2);
         at.min(2 * length - 2 - at)
     };
-    RgbImage::from_fn(image.width(), image.height(), |x, y| {
-        let mut sums = [0.0; 3];
+    let columns: Vec<u32> = (-half..width + half).map(|x| mirror(x, width) as u32).collect();
+    // Rows with their mirrored ends, so that each weight meets values side by side.
+    let wide = |y: u32| columns.iter().flat_map(move |x| image.get_pixel(*x, y).0).collect::<Vec<u8>>();
+    let rows: Vec<Vec<u8>> = (0..image.height()).map(wide).collect();
+    let mut out = RgbImage::new(image.width(), image.height());
+    for (y, to) in (0..height).zip(out.chunks_exact_mut(3 * columns.len() - 6 * half as usize)) {
+        let mut sums = vec![0.0; to.len()];
         let mut weights = kernel.iter();
         for down in -half..=half {
-            let row = mirror(i64::from(y) + down, height) as u32;
-            for (across, weight) in (-half..=half).zip(&mut weights) {
-                let pixel = image.get_pixel(mirror(i64::from(x) + across, width) as u32, row).0;
-                for (sum, value) in sums.iter_mut().zip(pixel) {
-                    *sum += f64::from(value) * weight;
+            let row = &rows[mirror(y + down, height) as usize];
+            for (across, weight) in (0..size as usize).zip(&mut weights) {
+                for (sum, value) in sums.iter_mut().zip(&row[3 * across..]) {
+                    *sum += f64::from(*value) * weight;
                 }
             }
         }
-        image::Rgb(sums.map(|sum: f64| sum.round_ties_even() as u8))
-    })
+        for (to, sum) in to.iter_mut().zip(sums) {
+            *to = f64::round_ties_even(sum) as u8;
+        }
+    }
+    out
 }
