@@ -1,5 +1,6 @@
 //! One test program: each further one would link libtorch again.
 
+mod augmentations;
 mod batch_norm;
 mod caption;
 mod captions;

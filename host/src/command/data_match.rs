@@ -28,14 +28,14 @@ pub fn data_match(shared: &Shared, args: &DataMatchArgs) -> Outcome {
     if !args.transform.is_empty() {
         set_transforms(&mut document, &args.transform)?;
     }
-    let (config, chosen) = source_of(shared, &document)?;
+    let (config, chosen) = source_of(shared, document)?;
     let views = Views { texts: session::views::text_views(&config, None)?, labels: true, ..Views::default() };
     if views.texts.iter().all(|view| view.transform.is_empty()) {
         let hint = "name one with `--transform`, or in the run file's `[view.text.main]`; `vlhub plugins list` has them under `caption`";
         return Err(Failure::usage(format!("`{}` has no caption transform; {hint}", args.data)));
     }
     let wants = session::wants::of_run(Wants::NOTHING.text(Want::Required).label(Want::Optional), &views);
-    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &data::Opener(&config.registry) };
+    let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &config.opener() };
     let source = data::open(chosen.config.as_ref(), &cx).map_err(|error| Failure::usage(format!("data.train: {error}")))?;
     let mut out = match &args.out {
         Some(path) => Some((path, BufWriter::new(File::create(path).map_err(|error| Error::io(path, error))?))),

@@ -58,7 +58,7 @@ pub fn try_plugin(registry: &Registry, trial: &Trial) -> Outcome {
     let (written, shown) = match kind {
         "objective" => objective(config::<dyn Objective>(registry, name, &trial.overrides)?.as_ref(), &given, &mut rng)?,
         "backbone" => backbone(config::<dyn Backbone>(registry, name, &trial.overrides)?.as_ref(), input)?,
-        "augmentation" => augmentation(config::<dyn Augmentation>(registry, name, &trial.overrides)?.as_ref(), input, &mut rng)?,
+        "augmentation" => augmentation(config::<dyn Augmentation>(registry, name, &trial.overrides)?.as_ref(), input, &rng)?,
         "caption" => caption(config::<dyn CaptionTransform>(registry, name, &trial.overrides)?.as_ref(), input, &mut rng)?,
         "eval" => return Err(Failure::usage("a suite needs a model; run it with `vlhub eval FILE --checkpoint DIR`")),
         "source" | "store" => {
@@ -132,18 +132,36 @@ fn backbone(config: &dyn Config<dyn Backbone>, input: &InputTensors) -> Outcome<
     Ok((out, shown))
 }
 
-fn augmentation(config: &dyn Config<dyn Augmentation>, input: &InputTensors, rng: &mut Philox) -> Outcome<(InputTensors, Value)> {
-    let image = need(input, "image")?;
-    let &[height, width, 3] = &image.size()[..] else {
-        return Err(Failure::usage(format!("`image` has shape {:?}; [H, W, 3] uint8 is wanted", image.size())));
-    };
-    let bytes = Vec::<u8>::try_from(image.to_kind(DType::Uint8).reshape([-1])).map_err(Error::from)?;
-    let picture = RgbImage::from_raw(width as u32, height as u32, bytes).ok_or_else(|| Failure::usage("`image` is empty"))?;
-    let built = config.build(&AugmentationCx { size: (height as u32, width as u32) })?;
-    let picture = built.apply(picture, rng)?;
-    let size = [i64::from(picture.height()), i64::from(picture.width()), 3];
-    let tensor = Tensor::from_slice(picture.as_raw()).view(size);
-    Ok((InputTensors::from([("image".to_owned(), tensor)]), json!({"image": size})))
+/// Every tensor called `image` or `image.…` is a picture of its own, changed by the same random numbers. `size` may say what the tower reads; without
+/// it that is each picture's own size.
+fn augmentation(config: &dyn Config<dyn Augmentation>, input: &InputTensors, rng: &Philox) -> Outcome<(InputTensors, Value)> {
+    let tower = input.get("size").map(tower_size).transpose()?;
+    let pictures: Vec<_> = input.iter().filter(|(name, _)| *name == "image" || name.starts_with("image.")).collect();
+    if pictures.is_empty() {
+        need(input, "image")?;
+    }
+    let (mut written, mut shown) = (InputTensors::new(), serde_json::Map::new());
+    for (name, image) in pictures {
+        let &[height, width, 3] = &image.size()[..] else {
+            return Err(Failure::usage(format!("`{name}` has shape {:?}; [H, W, 3] uint8 is wanted", image.size())));
+        };
+        let bytes = Vec::<u8>::try_from(image.to_kind(DType::Uint8).reshape([-1])).map_err(Error::from)?;
+        let picture = RgbImage::from_raw(width as u32, height as u32, bytes).ok_or_else(|| Failure::usage(format!("`{name}` is empty")))?;
+        let built = config.build(&AugmentationCx { size: tower.unwrap_or((height as u32, width as u32)) })?;
+        let picture = built.apply(picture, &mut rng.clone())?;
+        let size = [i64::from(picture.height()), i64::from(picture.width()), 3];
+        written.insert(name.clone(), Tensor::from_slice(picture.as_raw()).view(size));
+        shown.insert(name.clone(), json!(size));
+    }
+    Ok((written, Value::Object(shown)))
+}
+
+fn tower_size(size: &Tensor) -> Outcome<(u32, u32)> {
+    let sides = Vec::<i64>::try_from(size.to_kind(DType::Int64).reshape([-1])).map_err(Error::from)?;
+    match sides.iter().map(|side| u32::try_from(*side)).collect::<Result<Vec<_>, _>>().as_deref() {
+        Ok(&[height, width]) if height > 0 && width > 0 => Ok((height, width)),
+        _ => Err(Failure::usage(format!("`size` is {sides:?}; the height and width that the tower reads are wanted"))),
+    }
 }
 
 fn caption(config: &dyn Config<dyn CaptionTransform>, input: &InputTensors, rng: &mut Philox) -> Outcome<(InputTensors, Value)> {

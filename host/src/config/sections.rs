@@ -1,7 +1,7 @@
 //! The tables of a run file that the host owns.
 
 use serde::{Deserialize, Serialize};
-use vlhub_sdk::pixels::{Filter, Fit};
+use vlhub_sdk::pixels::{Filter, Fit, PassOrder};
 
 use crate::data::decode::{MAX_PIXELS, PictureOptions};
 use crate::data::tokens::{Clean, Mode};
@@ -161,6 +161,8 @@ pub struct PreprocessConfig {
     pub std: Option<[f64; 3]>,
     /// Filter of the resize.
     pub interpolation: Filter,
+    /// Which direction the resize takes first: `horizontal` as Pillow up to 12.1, `pillow12` as 12.2 and 12.3, `pillow13` as 13.
+    pub pass_order: PassOrder,
     /// Which side fits.
     pub resize_mode: Fit,
     /// Grey level of the border where the longer side fits; 0 is black.

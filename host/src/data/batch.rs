@@ -157,7 +157,7 @@ fn matrix(rows: &[&[i64]], length: usize, fill: i64) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vlhub_sdk::pixels::{Filter, Fit};
+    use vlhub_sdk::pixels::{Fit, Sampling};
 
     fn pixel_rows() -> PixelRows {
         let input = ImageInput {
@@ -165,7 +165,7 @@ mod tests {
             mean: [0.1, 0.5, 0.9],
             std: [0.9, 0.25, 0.3],
             fit: Fit::default(),
-            filter: Filter::default(),
+            sampling: Sampling::default(),
             fill: 0,
         };
         PixelRows::new(input)

@@ -166,7 +166,7 @@ mod tests {
             mean: [0.0; 3],
             std: [1.0; 3],
             fit: vlhub_sdk::pixels::Fit::Shortest,
-            filter: vlhub_sdk::pixels::Filter::Bicubic,
+            sampling: vlhub_sdk::pixels::Sampling::default(),
             fill: 0,
         };
         let set = SourceDataset::new(Arc::new(Large), SampleReading { image: Some(input), ..SampleReading::new(1) });

@@ -3,7 +3,7 @@ use crate::data::testing::Memory;
 use image::RgbImage;
 use rand_core::RngCore;
 use vlhub_core::{Augmentation, Caption, CaptionTransform};
-use vlhub_sdk::pixels::{Filter, Fit};
+use vlhub_sdk::pixels::{Fit, Sampling};
 
 #[derive(Debug)]
 struct Letters;
@@ -56,7 +56,7 @@ fn views(word: &'static str) -> Views {
 
 fn config(threads: usize) -> LoaderConfig {
     let image =
-        ImageInput { size: (8, 10), mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.5], fit: Fit::Shortest, filter: Filter::Bicubic, fill: 0 };
+        ImageInput { size: (8, 10), mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.5], fit: Fit::Shortest, sampling: Sampling::default(), fill: 0 };
     LoaderConfig { batch: 6, threads, seed: 5, image: Some(image), max_bad_fraction: 0.5, ..LoaderConfig::default() }
 }
 

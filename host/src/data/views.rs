@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use vlhub_core::{Augmentation, Bad, Caption, CaptionTransform, Error, Picture, Raw, Source};
-use vlhub_sdk::pixels::{Filter, Fit};
+use vlhub_sdk::pixels::{Fit, Sampling};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::decode::{DecodeMode, Decoded, PictureOptions, Reduction, decode_reduced, panic_text, pixels};
@@ -102,8 +102,8 @@ pub struct ImageInput {
     pub std: [f32; 3],
     /// How a picture is brought to this size.
     pub fit: Fit,
-    /// With which filter.
-    pub filter: Filter,
+    /// With which filter, and which direction first.
+    pub sampling: Sampling,
     /// Grey level of the border, where there is one.
     pub fill: u8,
 }
@@ -111,7 +111,7 @@ pub struct ImageInput {
 impl ImageInput {
     /// A picture of the tower's size.
     pub fn prepare(&self, image: &RgbImage) -> RgbImage {
-        vlhub_sdk::pixels::prepare(image, self.size, self.fit, self.filter, self.fill)
+        vlhub_sdk::pixels::prepare(image, self.size, self.fit, self.sampling, self.fill)
     }
 
     /// A picture that can be held in a batch: as it is, or of the tower's size when it is large. [`ImageInput::prepare`] makes the same of both.

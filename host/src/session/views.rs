@@ -1,6 +1,7 @@
 //! Views of pictures and captions: the augmentations and transforms of a run file, built.
 
 use vlhub_core::{CaptionCx, InputSpec, Wants};
+use vlhub_sdk::pixels::Sampling;
 
 use crate::config::RunConfig;
 use crate::data::loader::{ImageInput, ImageView, TextView, Views};
@@ -19,7 +20,7 @@ pub(super) fn image_input(config: &RunConfig, towers: &Towers) -> Option<ImageIn
         mean: channels(own.mean, mean),
         std: channels(own.std, std),
         fit: own.resize_mode,
-        filter: own.interpolation,
+        sampling: Sampling { filter: own.interpolation, pass_order: own.pass_order },
         fill: own.fill_color,
     })
 }

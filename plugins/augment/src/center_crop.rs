@@ -1,6 +1,6 @@
 //! Resize and centre crop: the transform of evaluation.
 
-use vlhub_sdk::pixels::{self, Filter, Fit};
+use vlhub_sdk::pixels::{self, Filter, Fit, PassOrder, Sampling};
 use vlhub_sdk::prelude::*;
 
 /// Resize and centre crop, as open_clip does for evaluation.
@@ -14,11 +14,14 @@ pub struct CenterCropConfig {
     pub mode: Fit,
     /// Interpolation filter: weights of neighbouring pixels. `shortest` to a size that is not square is always bicubic, as in open_clip.
     pub filter: Filter,
+    /// Which direction the resize takes first: `horizontal` as Pillow up to 12.1, `pillow12` as 12.2 and 12.3, `pillow13` as 13.
+    pub pass_order: PassOrder,
 }
 
 impl Config<dyn Augmentation> for CenterCropConfig {
     fn build(&self, cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
-        Ok(Box::new(CenterCrop { size: cx.size, mode: self.mode, filter: self.filter }))
+        let sampling = Sampling { filter: self.filter, pass_order: self.pass_order };
+        Ok(Box::new(CenterCrop { size: cx.size, mode: self.mode, sampling }))
     }
 }
 
@@ -26,12 +29,12 @@ impl Config<dyn Augmentation> for CenterCropConfig {
 struct CenterCrop {
     size: (u32, u32),
     mode: Fit,
-    filter: Filter,
+    sampling: Sampling,
 }
 
 impl Augmentation for CenterCrop {
     fn apply(&self, image: RgbImage, _rng: &mut dyn RngCore) -> Result<RgbImage> {
-        Ok(pixels::prepare(&image, self.size, self.mode, self.filter, 0))
+        Ok(pixels::prepare(&image, self.size, self.mode, self.sampling, 0))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Random resized crop.
 
 use vlhub_sdk::options::OptionProblems;
-use vlhub_sdk::pixels::{self, Filter};
+use vlhub_sdk::pixels::{self, Filter, PassOrder, Sampling};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::random;
 
@@ -18,11 +18,13 @@ pub struct RandomResizedCropConfig {
     pub ratio: [f64; 2],
     /// Interpolation filter: weights of neighbouring pixels.
     pub filter: Filter,
+    /// Which direction the resize takes first: `horizontal` as Pillow up to 12.1, `pillow12` as 12.2 and 12.3, `pillow13` as 13.
+    pub pass_order: PassOrder,
 }
 
 impl Default for RandomResizedCropConfig {
     fn default() -> Self {
-        Self { scale: [0.9, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0], filter: Filter::Bicubic }
+        Self { scale: [0.9, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0], filter: Filter::Bicubic, pass_order: PassOrder::default() }
     }
 }
 
@@ -82,7 +84,8 @@ impl Augmentation for RandomResizedCrop {
     }
 
     fn apply_crop(&self, image: RgbImage, part: Region, _rng: &mut dyn RngCore) -> Result<RgbImage> {
-        Ok(pixels::resized_crop(&image, part, self.size.1, self.size.0, self.options.filter))
+        let sampling = Sampling { filter: self.options.filter, pass_order: self.options.pass_order };
+        Ok(pixels::resized_crop(&image, part, self.size.1, self.size.0, sampling))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Resize.
 
-use vlhub_sdk::pixels::{self, Filter};
+use vlhub_sdk::pixels::{self, Filter, PassOrder, Sampling};
 use vlhub_sdk::prelude::*;
 
 /// Resize: stretches every picture to one size, whatever its proportions.
@@ -16,12 +16,15 @@ pub struct ResizeConfig {
     pub width: u32,
     /// Interpolation filter: weights of neighbouring pixels.
     pub filter: Filter,
+    /// Which direction comes first: `horizontal` as Pillow up to 12.1, `pillow12` as 12.2 and 12.3, `pillow13` as 13.
+    pub pass_order: PassOrder,
 }
 
 impl Config<dyn Augmentation> for ResizeConfig {
     fn build(&self, cx: &AugmentationCx) -> Result<Box<dyn Augmentation>> {
         let or = |wanted: u32, towers: u32| if wanted == 0 { towers } else { wanted };
-        Ok(Box::new(Resize { height: or(self.height, cx.size.0), width: or(self.width, cx.size.1), filter: self.filter }))
+        let sampling = Sampling { filter: self.filter, pass_order: self.pass_order };
+        Ok(Box::new(Resize { height: or(self.height, cx.size.0), width: or(self.width, cx.size.1), sampling }))
     }
 }
 
@@ -29,12 +32,12 @@ impl Config<dyn Augmentation> for ResizeConfig {
 struct Resize {
     height: u32,
     width: u32,
-    filter: Filter,
+    sampling: Sampling,
 }
 
 impl Augmentation for Resize {
     fn apply(&self, image: RgbImage, _rng: &mut dyn RngCore) -> Result<RgbImage> {
-        Ok(pixels::resize(&image, self.width, self.height, self.filter))
+        Ok(pixels::resize(&image, self.width, self.height, self.sampling))
     }
 }
 
@@ -53,10 +56,21 @@ mod tests {
         for (config, width, height) in [
             (ResizeConfig::default(), 24, 16),
             (ResizeConfig { width: 9, ..ResizeConfig::default() }, 9, 16),
-            (ResizeConfig { height: 40, width: 3, filter: Filter::Bilinear }, 3, 40),
+            (ResizeConfig { height: 40, width: 3, filter: Filter::Bilinear, ..ResizeConfig::default() }, 3, 40),
         ] {
             let out = toy::build(&config).apply(image.clone(), &mut SplitMix64(1)).expect("it applies");
             assert_eq!(out, pixels::resize(&image, width, height, config.filter), "{config:?}");
         }
+    }
+
+    #[test]
+    fn the_order_of_the_passes_is_chosen() {
+        let image = toy::picture(30, 90);
+        let of = |pass_order| {
+            let config = ResizeConfig { height: 20, width: 25, pass_order, ..ResizeConfig::default() };
+            toy::build(&config).apply(image.clone(), &mut SplitMix64(1)).expect("it applies")
+        };
+        assert_eq!(of(PassOrder::Horizontal), of(PassOrder::Pillow12), "not tall enough to differ");
+        assert_ne!(of(PassOrder::Pillow12), of(PassOrder::Pillow13), "the height loses 70 pixels, the width 5");
     }
 }

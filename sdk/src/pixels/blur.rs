@@ -78,3 +78,49 @@ impl BoxWindow {
         }
     }
 }
+
+/// Gaussian blur by a kernel of `size` × `size` (odd) pixels, mirrored at the border, as torchvision's `gaussian_blur`; `sigma` above 0. A picture
+/// that is not larger than half the kernel, which torchvision refuses, is mirrored as often as needed.
+///
+/// torchvision sums in single precision in the order of a convolution routine. Here double precision is rounded once: a value differs, by one level,
+/// where torchvision's sum misses a half.
+pub fn gaussian_kernel_blur(image: &RgbImage, size: u32, sigma: f64) -> RgbImage {
+    let (width, height) = (i64::from(image.width()), i64::from(image.height()));
+    let half = i64::from(size / 2);
+    let curve: Vec<f32> = (-half..=half).map(|at| (-0.5 * (at as f32 / sigma as f32).powi(2)).exp()).collect();
+    let sum: f32 = curve.iter().sum();
+    let curve: Vec<f32> = curve.iter().map(|value| value / sum).collect();
+    // Weights of both directions at once, rounded as torchvision's product of the two is.
+    let kernel: Vec<f64> = curve.iter().flat_map(|down| curve.iter().map(move |across| f64::from(down * across))).collect();
+    if image.is_empty() {
+        return image.clone();
+    }
+    let mirror = |at: i64, length: i64| {
+        if length == 1 {
+            return 0;
+        }
+        let at = at.rem_euclid(2 * length - 2);
+        at.min(2 * length - 2 - at)
+    };
+    let columns: Vec<u32> = (-half..width + half).map(|x| mirror(x, width) as u32).collect();
+    // Rows with their mirrored ends, so that each weight meets values side by side.
+    let wide = |y: u32| columns.iter().flat_map(move |x| image.get_pixel(*x, y).0).collect::<Vec<u8>>();
+    let rows: Vec<Vec<u8>> = (0..image.height()).map(wide).collect();
+    let mut out = RgbImage::new(image.width(), image.height());
+    for (y, to) in (0..height).zip(out.chunks_exact_mut(3 * columns.len() - 6 * half as usize)) {
+        let mut sums = vec![0.0; to.len()];
+        let mut weights = kernel.iter();
+        for down in -half..=half {
+            let row = &rows[mirror(y + down, height) as usize];
+            for (across, weight) in (0..size as usize).zip(&mut weights) {
+                for (sum, value) in sums.iter_mut().zip(&row[3 * across..]) {
+                    *sum += f64::from(*value) * weight;
+                }
+            }
+        }
+        for (to, sum) in to.iter_mut().zip(sums) {
+            *to = f64::round_ties_even(sum) as u8;
+        }
+    }
+    out
+}

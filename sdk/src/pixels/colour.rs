@@ -40,12 +40,7 @@ pub fn hue(image: &RgbImage, shift: f64) -> RgbImage {
     })
 }
 
-/// Solarisation: inverts every value of at least `threshold`.
-pub fn solarize(image: &RgbImage, threshold: u8) -> RgbImage {
-    map(image, |pixel| pixel.map(|value| if value < threshold { value } else { 255 - value }))
-}
-
-fn map(image: &RgbImage, change: impl Fn([u8; 3]) -> [u8; 3]) -> RgbImage {
+pub(super) fn map(image: &RgbImage, change: impl Fn([u8; 3]) -> [u8; 3]) -> RgbImage {
     let mut out = image.clone();
     for pixel in out.pixels_mut() {
         *pixel = Rgb(change(pixel.0));
@@ -58,7 +53,7 @@ fn luma([red, green, blue]: [u8; 3]) -> u8 {
 }
 
 /// From `base` at 0 to `value` at 1 and beyond, truncated, in single precision as Pillow does it.
-fn blend(base: u8, value: u8, factor: f32) -> u8 {
+pub(super) fn blend(base: u8, value: u8, factor: f32) -> u8 {
     let mixed = f32::from(base) + factor * f32::from(i16::from(value) - i16::from(base));
     mixed as u8
 }

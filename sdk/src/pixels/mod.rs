@@ -1,20 +1,27 @@
 //! Picture operations that equal Pillow 12.3 to the byte, and open_clip's evaluation transform made of them.
 //!
 //! Published zero-shot numbers were measured on pixels that Pillow resized; a resize that is merely as good moves a model's accuracy by
-//! tenths of a per cent. So everything here keeps Pillow's fixed-point steps, its roundings and the order of its passes (horizontal first,
-//! as in every release before 13). The bytes are compared with Pillow's and torchvision's in `tests/golden/pixels.json`.
+//! tenths of a per cent. So everything here keeps Pillow's fixed-point steps, its roundings and the order of its passes ([`PassOrder`]). The bytes are compared with Pillow's and torchvision's in `tests/golden/pixels.json`.
 
+mod affine;
 mod blur;
 mod colour;
+mod filter;
 mod prepare;
 mod resize;
+mod sharpness;
+mod tone;
 
 use image::{RgbImage, imageops};
 
-pub use blur::gaussian_blur;
-pub use colour::{brightness, contrast, greyscale, hue, saturation, solarize};
+pub use affine::{Interpolation, affine, inverse_affine_matrix, rotate};
+pub use blur::{gaussian_blur, gaussian_kernel_blur};
+pub use colour::{brightness, contrast, greyscale, hue, saturation};
+pub use filter::{Filter, PassOrder, Sampling};
 pub use prepare::{Fit, center_crop, eval_transform, prepare};
-pub use resize::{Filter, resize, resized_crop};
+pub use resize::{resize, resized_crop};
+pub use sharpness::sharpness;
+pub use tone::{autocontrast, equalize, invert, posterize, solarize, solarize_add};
 pub use vlhub_core::Region;
 
 /// Mean of each channel, for values in 0..1, with which OpenAI normalised CLIP's pictures; open_clip takes it for towers of timm too.

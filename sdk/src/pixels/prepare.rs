@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::resize::{Axis, resample};
-use super::{Filter, resize};
+use super::{Filter, Sampling, resize};
 
 /// Resize mode: how a picture is brought to a size of another shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,19 +27,22 @@ pub fn eval_transform(image: &RgbImage, size: (u32, u32)) -> RgbImage {
 
 /// [`eval_transform`] with another fit, filter or grey level of the border, as `preprocess_cfg` of a published model may ask for. An empty
 /// image gives a black one.
-pub fn prepare(image: &RgbImage, size: (u32, u32), fit: Fit, filter: Filter, fill: u8) -> RgbImage {
+pub fn prepare(image: &RgbImage, size: (u32, u32), fit: Fit, sampling: impl Into<Sampling>, fill: u8) -> RgbImage {
     let (height, width) = size;
+    let mut sampling = sampling.into();
     let (full_height, full_width) = match fit {
-        Fit::Squash => return resize(image, width, height, filter),
+        Fit::Squash => return resize(image, width, height, sampling),
         _ if image.width() == 0 || image.height() == 0 => return RgbImage::new(width, height),
         Fit::Shortest if height == width => shorter_side(image, height),
         Fit::Shortest | Fit::Longest => keep_ratio(image, size, fit),
     };
     // Only for a square do open_clip's shorter-side transforms honour the filter that was asked for.
-    let filter = if fit == Fit::Shortest && height != width { Filter::Bicubic } else { filter };
+    if fit == Fit::Shortest && height != width {
+        sampling.filter = Filter::Bicubic;
+    }
     let (across, left) = centred(image.width(), full_width, width);
     let (down, top) = centred(image.height(), full_height, height);
-    let part = resample(image, across, down, filter);
+    let part = resample(image, across, down, sampling);
     if part.dimensions() == (width, height) {
         return part;
     }
@@ -52,7 +55,7 @@ pub fn prepare(image: &RgbImage, size: (u32, u32), fit: Fit, filter: Filter, fil
 pub fn center_crop(image: &RgbImage, size: (u32, u32)) -> RgbImage {
     let (down, top) = centred(image.height(), image.height().into(), size.0);
     let (across, left) = centred(image.width(), image.width().into(), size.1);
-    let part = resample(image, across, down, Filter::Box);
+    let part = resample(image, across, down, Filter::Box.into());
     let mut out = RgbImage::new(size.1, size.0);
     image::imageops::replace(&mut out, &part, left.into(), top.into());
     out

@@ -2,68 +2,25 @@
 
 use image::RgbImage;
 use multiversion::multiversion;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use vlhub_core::Region;
+
+use super::{Filter, Sampling};
 
 /// Bits of a weight after the point: 32, less 8 for the value and 2 for sums outside 0..=1.
 const BITS: u32 = 22;
 /// Half of one, with which sums begin, so that cutting off the bits rounds.
 const HALF: i32 = 1 << (BITS - 1);
 
-/// Interpolation filter of a resize.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Filter {
-    /// Mean of the covered pixels.
-    Box,
-    /// Triangle of radius 1.
-    Bilinear,
-    /// Keys' cubic with a = -0.5, radius 2: what CLIP models are evaluated with.
-    #[default]
-    Bicubic,
-    /// Windowed sinc of radius 3.
-    Lanczos,
-}
-
-impl Filter {
-    fn radius(self) -> f64 {
-        match self {
-            Self::Box => 0.5,
-            Self::Bilinear => 1.0,
-            Self::Bicubic => 2.0,
-            Self::Lanczos => 3.0,
-        }
-    }
-
-    fn weight(self, x: f64) -> f64 {
-        let distance = x.abs();
-        match self {
-            // Half open, so that a pixel on the border between two cells belongs to one of them.
-            Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
-            Self::Bilinear => (1.0 - distance).max(0.0),
-            Self::Bicubic if distance < 1.0 => (1.5 * distance - 2.5) * distance * distance + 1.0,
-            Self::Bicubic if distance < 2.0 => (((distance - 5.0) * distance + 8.0) * distance - 4.0) * -0.5,
-            Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-            Self::Bicubic | Self::Lanczos => 0.0,
-        }
-    }
-}
-
-fn sinc(x: f64) -> f64 {
-    if x == 0.0 { 1.0 } else { (x * std::f64::consts::PI).sin() / (x * std::f64::consts::PI) }
-}
-
 /// Resizes like Pillow's `Image.resize`. An empty image gives a black one.
-pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
-    resized_crop(image, Region { x: 0, y: 0, width: image.width(), height: image.height() }, width, height, filter)
+pub fn resize(image: &RgbImage, width: u32, height: u32, sampling: impl Into<Sampling>) -> RgbImage {
+    resized_crop(image, Region { x: 0, y: 0, width: image.width(), height: image.height() }, width, height, sampling)
 }
 
 /// Cuts out a region, clipped to the image, and resizes it: equal to a crop followed by [`resize`], without the copy between.
-pub fn resized_crop(image: &RgbImage, region: Region, width: u32, height: u32, filter: Filter) -> RgbImage {
+pub fn resized_crop(image: &RgbImage, region: Region, width: u32, height: u32, sampling: impl Into<Sampling>) -> RgbImage {
     let across = Axis::whole(image.width(), region.x, region.width, width);
     let down = Axis::whole(image.height(), region.y, region.height, height);
-    resample(image, across, down, filter)
+    resample(image, across, down, sampling.into())
 }
 
 /// One direction of a resize, of which a window may be all that is wanted.
@@ -86,6 +43,11 @@ impl Axis {
 
     fn is_copy(&self) -> bool {
         self.full == self.source.1 as u64
+    }
+
+    /// What each pixel of the window is made of.
+    fn passed(self, filter: Filter) -> Taps {
+        if self.is_copy() { Taps::copy(self) } else { self.taps(filter) }
     }
 
     fn taps(&self, filter: Filter) -> Taps {
@@ -128,6 +90,12 @@ impl Taps {
         Self { spans, weights: vec![1 << BITS] }
     }
 
+    /// The same for lines that are counted from `first` on.
+    fn from_line(mut self, first: usize) -> Self {
+        self.spans.iter_mut().for_each(|span| span.from -= first);
+        self
+    }
+
     /// From the first pixel that is read to behind the last.
     fn range(&self) -> std::ops::Range<usize> {
         let first = self.spans.first().map_or(0, |span| span.from);
@@ -141,36 +109,69 @@ struct SourceRange {
 }
 
 /// Both passes. Rows and columns outside the windows are never computed.
-pub(super) fn resample(image: &RgbImage, across: Axis, down: Axis, filter: Filter) -> RgbImage {
+pub(super) fn resample(image: &RgbImage, across: Axis, down: Axis, sampling: Sampling) -> RgbImage {
     let (width, height) = (across.window.1, down.window.1);
-    let mut out = RgbImage::new(width as u32, height as u32);
     if across.source.1 == 0 || down.source.1 == 0 || width == 0 || height == 0 {
-        return out;
+        return RgbImage::new(width as u32, height as u32);
     }
-    let vertical = if down.is_copy() { Taps::copy(down) } else { down.taps(filter) };
-    let read = vertical.range();
-    let stride = 3 * width;
-    let source_stride = 3 * image.width() as usize;
-    let rows = &image.as_raw()[read.start * source_stride..read.end * source_stride];
-    let mut middle = vec![0u8; read.len() * stride];
-    if across.is_copy() {
-        let start = 3 * (across.source.0 + across.window.0 as usize);
-        for (to, from) in middle.chunks_exact_mut(stride).zip(rows.chunks_exact(source_stride)) {
-            to.copy_from_slice(&from[start..start + stride]);
+    if sampling.filter == Filter::Nearest {
+        return nearest(image, across, down);
+    }
+    let (horizontal, vertical) = (across.passed(sampling.filter), down.passed(sampling.filter));
+    let before = (across.source.1 as u64, down.source.1 as u64);
+    // A pass that changes no size is no pass, so only two can come in another order.
+    let swapped = !across.is_copy() && !down.is_copy() && sampling.pass_order.vertical_first(before, (across.full, down.full));
+    let row = 3 * image.width() as usize;
+    let data = if swapped {
+        let columns = horizontal.range();
+        let stride = 3 * columns.len();
+        let middle = shorten(&image.as_raw()[3 * columns.start..], row, stride, &vertical);
+        squeeze(&middle, stride, columns.start, &horizontal)
+    } else if across.is_copy() {
+        let pixels = &image.as_raw()[3 * horizontal.range().start..];
+        if down.is_copy() {
+            let rows = vertical.range();
+            pixels.chunks(row).skip(rows.start).take(rows.len()).flat_map(|row| &row[..3 * width]).copied().collect()
+        } else {
+            shorten(pixels, row, 3 * width, &vertical)
         }
     } else {
-        let horizontal = across.taps(filter);
-        let mut stacks = vec![[0; 4 * ROWS]; horizontal.range().len()];
-        for (to, from) in middle.chunks_mut(ROWS * stride).zip(rows.chunks(ROWS * source_stride)) {
-            narrow(from, source_stride, to, &horizontal, &mut stacks);
-        }
+        let rows = vertical.range();
+        let middle = squeeze(&image.as_raw()[rows.start * row..rows.end * row], row, 0, &horizontal);
+        if down.is_copy() { middle } else { shorten(&middle, 3 * width, 3 * width, &vertical.from_line(rows.start)) }
+    };
+    RgbImage::from_raw(width as u32, height as u32, data).unwrap_or_default()
+}
+
+/// Each pixel of the output is one of the input: that under its centre. Pillow adds the step up, so its rounding errors are added up here too.
+fn nearest(image: &RgbImage, across: Axis, down: Axis) -> RgbImage {
+    let places = |axis: Axis| -> Vec<usize> {
+        let (start, count) = axis.source;
+        let step = count as f64 / axis.full as f64;
+        let steps = std::iter::successors(Some(step * 0.5), |at| Some(at + step));
+        let wanted = steps.skip(axis.window.0 as usize).take(axis.window.1);
+        wanted.map(|at| start + (at as usize).min(count - 1)).collect()
+    };
+    let (columns, rows) = (places(across), places(down));
+    RgbImage::from_fn(columns.len() as u32, rows.len() as u32, |x, y| *image.get_pixel(columns[x as usize] as u32, rows[y as usize] as u32))
+}
+
+/// The horizontal pass over all rows of `from`, whose first column is column `first` of those that `taps` count.
+fn squeeze(from: &[u8], stride: usize, first: usize, taps: &Taps) -> Vec<u8> {
+    let width = 3 * taps.spans.len();
+    let mut out = vec![0; from.len() / stride * width];
+    let mut stacks = vec![[0; 4 * ROWS]; taps.range().len()];
+    for (to, from) in out.chunks_mut(ROWS * width).zip(from.chunks(ROWS * stride)) {
+        narrow(from, stride, to, first, taps, &mut stacks);
     }
-    if down.is_copy() {
-        out.copy_from_slice(&middle);
-        return out;
-    }
-    for (to, span) in out.chunks_exact_mut(stride).zip(&vertical.spans) {
-        blend(&middle[(span.from - read.start) * stride..], stride, &vertical.weights[span.weights.clone()], to);
+    out
+}
+
+/// The vertical pass over the first `width` values of each row.
+fn shorten(rows: &[u8], stride: usize, width: usize, taps: &Taps) -> Vec<u8> {
+    let mut out = vec![0; taps.spans.len() * width];
+    for (to, span) in out.chunks_exact_mut(width).zip(&taps.spans) {
+        blend(&rows[span.from * stride..], stride, &taps.weights[span.weights.clone()], to);
     }
     out
 }
@@ -208,10 +209,10 @@ type Stack = [u8; 4 * ROWS];
 /// The horizontal pass for a few rows: `from` and `to` hold them one behind the other. `stacks` is room for the columns that `taps` read, so that a
 /// weight meets numbers that stand side by side.
 #[multiversion(targets("x86_64+avx2"))]
-fn narrow(from: &[u8], stride: usize, to: &mut [u8], taps: &Taps, stacks: &mut [Stack]) {
+fn narrow(from: &[u8], stride: usize, to: &mut [u8], first: usize, taps: &Taps, stacks: &mut [Stack]) {
     let (read, width) = (taps.range(), 3 * taps.spans.len());
     for (number, row) in from.chunks_exact(stride).enumerate() {
-        let row = &row[3 * read.start..3 * read.end];
+        let row = &row[3 * (read.start - first)..3 * (read.end - first)];
         let place = 4 * number..4 * number + 4;
         // All pixels but the last have a byte behind them.
         for (pixel, stack) in row.windows(4).step_by(3).zip(stacks.iter_mut()) {

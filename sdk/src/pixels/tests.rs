@@ -48,8 +48,22 @@ fn run(case: &Case) -> RgbImage {
     let whole = |at: usize| case.arguments[at].as_u64().expect("a whole number") as u32;
     let real = |at: usize| case.arguments[at].as_f64().expect("a number");
     let filter = |at: usize| serde_json::from_value::<Filter>(case.arguments[at].clone()).expect("a filter");
+    let interpolation = |at: usize| serde_json::from_value::<Interpolation>(case.arguments[at].clone()).expect("an interpolation");
+    let pair = |at: usize| serde_json::from_value::<[f64; 2]>(case.arguments[at].clone()).expect("two numbers");
+    let fill = [9, 80, 200];
     match case.op.as_str() {
         "resize" => resize(&image, whole(0), whole(1), filter(2)),
+        "resize_pillow13" => resize(&image, whole(0), whole(1), Sampling { filter: filter(2), pass_order: PassOrder::Pillow13 }),
+        "rotate" => rotate(&image, real(0), interpolation(1), fill),
+        "affine" => affine(&image, [0, 1, 2, 3, 4, 5].map(real), interpolation(6), fill),
+        "torchvision_affine" => {
+            affine(&image, inverse_affine_matrix(pair(0), real(1), pair(2), real(3), pair(4)), Interpolation::Bilinear, fill)
+        }
+        "invert" => invert(&image),
+        "autocontrast" => autocontrast(&image),
+        "equalize" => equalize(&image),
+        "posterize" => posterize(&image, whole(0) as u8),
+        "sharpness" => sharpness(&image, real(0)),
         "resized_crop" => {
             let region = Region { x: whole(0), y: whole(1), width: whole(2), height: whole(3) };
             let cut = resized_crop(&image, region, whole(4), whole(5), filter(6));
@@ -73,11 +87,9 @@ fn run(case: &Case) -> RgbImage {
     }
 }
 
-#[test]
-fn every_operation_equals_pillow_to_the_byte() {
-    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/pixels.json"));
+fn compare(text: &str, at_least: usize) {
     let golden: Golden = serde_json::from_str(text).expect("the golden file");
-    assert!(golden.cases.len() > 300, "only {} cases: is the golden file whole?", golden.cases.len());
+    assert!(golden.cases.len() > at_least, "only {} cases: is the golden file whole?", golden.cases.len());
     let mut wrong = Vec::new();
     for case in &golden.cases {
         let out = run(case);
@@ -89,6 +101,60 @@ fn every_operation_equals_pillow_to_the_byte() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), golden.cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_operation_equals_pillow_to_the_byte() {
+    compare(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/pixels.json")), 600);
+}
+
+#[test]
+fn the_order_of_pillow_13_equals_it_to_the_byte() {
+    compare(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/pixels_pillow13.json")), 70);
+}
+
+#[test]
+fn the_first_direction_is_pillows() {
+    use PassOrder::{Horizontal, Pillow12, Pillow13};
+    for (before, after, orders, reason) in [
+        ((40, 60), (30, 40), [false, false, false], "the height loses twice as many pixels as the width"),
+        ((40, 60), (30, 39), [false, false, true], "one more"),
+        ((40, 60), (50, 59), [false, false, true], "the width grows"),
+        ((40, 60), (50, 61), [false, false, false], "the height grows, by less than the width"),
+        ((3, 301), (9, 300), [false, true, true], "more than 100 times as tall as wide"),
+        ((3, 300), (9, 299), [false, false, true], "100 times"),
+        ((3, 301), (9, 302), [false, false, false], "taller"),
+    ] {
+        let found = [Horizontal, Pillow12, Pillow13].map(|order| order.vertical_first(before, after));
+        assert_eq!(found, orders, "{before:?} to {after:?}: {reason}");
+    }
+}
+
+#[test]
+fn a_window_of_a_resize_is_the_part_of_the_whole_in_every_order() {
+    for pass_order in [PassOrder::Horizontal, PassOrder::Pillow12, PassOrder::Pillow13] {
+        for filter in [Filter::Nearest, Filter::Box, Filter::Bicubic, Filter::Lanczos] {
+            let sampling = Sampling { filter, pass_order };
+            let image = picture(31, 200, 5);
+            let cut = prepare(&image, (40, 40), Fit::Shortest, sampling, 0);
+            assert_eq!(cut, center_crop(&resize(&image, 40, 258, sampling), (40, 40)), "{sampling:?}");
+        }
+    }
+}
+
+#[test]
+fn the_blur_of_a_kernel_is_torchvisions() {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/kernel_blur.json"));
+    let golden: Value = serde_json::from_str(text).expect("the golden file");
+    let cases = golden["cases"].as_array().expect("cases");
+    assert!(cases.len() >= 8, "only {} cases", cases.len());
+    for case in cases {
+        let (width, height): (u32, u32) = serde_json::from_value(case["size"].clone()).expect("a size");
+        let wanted: Vec<u8> = serde_json::from_value(case["pixels"].clone()).expect("bytes");
+        let (kernel, sigma) = (case["kernel"].as_u64().expect("a number") as u32, case["sigma"].as_f64().expect("a number"));
+        let out = gaussian_kernel_blur(&picture(width, height, 1), kernel, sigma);
+        assert_eq!(out.as_raw(), &wanted, "{width}x{height}, kernel {kernel}, sigma {sigma}");
+    }
 }
 
 #[test]
