@@ -20,6 +20,7 @@ mod objectives;
 mod program;
 mod rooms;
 mod stores;
+mod tables;
 mod third_party;
 mod tokens;
 mod train;

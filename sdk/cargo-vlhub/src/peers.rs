@@ -26,6 +26,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pandas", "3.1.1"),
     // The lemmatiser of VL Hub's caption functions.
     ("nltk", "3.10.4"),
+    // Tables as data; img2dataset has an environment of its own (tests/peers/tables.py).
+    ("datasets", "5.2.0"),
+    ("openpyxl", "3.1.5"),
     // Other implementations of the objectives.
     ("x-clip", "0.14.4"),
     ("coca-pytorch", "0.1.0"),

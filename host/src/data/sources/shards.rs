@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Error, Extent, LocalFile, Result, SourceCx};
 use vlhub_sdk::schemars::JsonSchema;
-
-use super::brace;
+use vlhub_sdk::sources::brace;
 
 /// One pattern or several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
