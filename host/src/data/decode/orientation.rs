@@ -21,6 +21,11 @@ pub(super) fn upright(image: RgbImage, bytes: &[u8], format: ImageFormat) -> Rgb
     }
 }
 
+/// Whether [`upright`] leaves a picture as it is.
+pub(super) fn is_upright(bytes: &[u8], format: ImageFormat) -> bool {
+    matches!(of(bytes, format), None | Some(Orientation::NoTransforms))
+}
+
 fn of(bytes: &[u8], format: ImageFormat) -> Option<Orientation> {
     let (exif, xmp) = match format {
         ImageFormat::Jpeg => metadata(JpegDecoder::new(Cursor::new(bytes)).ok()?),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vlhub_core::Region;
 
 use super::memory;
-use super::{Decoded, Flaw, PictureOptions, empty_refused, guarded, jpeg, within};
+use super::{Decoded, ExifPolicy, Flaw, PictureOptions, empty_refused, guarded, jpeg, orientation, within};
 
 /// How exactly training decodes pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,9 @@ pub fn decode_reduced(
     options: PictureOptions,
     enough: impl Fn((u32, u32), u32) -> bool,
 ) -> Result<Option<(Decoded, Reduction)>, Flaw> {
-    if !matches!(image::guess_format(bytes), Ok(ImageFormat::Jpeg)) {
+    // What is to be turned has other sides than its header says.
+    let turned = options.exif == ExifPolicy::Apply && !orientation::is_upright(bytes, ImageFormat::Jpeg);
+    if turned || !matches!(image::guess_format(bytes), Ok(ImageFormat::Jpeg)) {
         return Ok(None);
     }
     guarded(|| {
