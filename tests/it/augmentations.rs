@@ -36,6 +36,7 @@ fn a_run_file_lists_augmentations() {
         ("erased", "{ use = \"random_erasing\", p = 1.0, mode = \"pixel\" }"),
         ("jpeg", "{ use = \"jpeg_compression\", quality = [10, 30] }"),
         ("turned", "{ use = \"affine\" }, { use = \"rotate\" }"),
+        ("vlhub", "\"color_jitter\", \"greyscale\", { use = \"blur\", kernel = 5 }, \"flip\""),
         ("toned", "\"equalize\", \"autocontrast\", \"invert\", \"posterize\", \"sharpness\""),
     ] {
         let file = format!("{name}.toml");

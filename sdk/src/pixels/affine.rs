@@ -176,20 +176,20 @@ fn bilinear(image: &RgbImage, across: f64, down: f64) -> [u8; 3] {
 fn bicubic(image: &RgbImage, across: f64, down: f64) -> [u8; 3] {
     let (x, y) = (whole(across), whole(down));
     let (columns, rows) = neighbours::<4>(image, x, y);
-    let lines = rows.map(|row| cubic(&columns.map(|column| values(image.as_raw(), row + column)), across - x));
-    cubic(&lines, down - y).map(|value| value as u8)
+    let pixels = rows.map(|row| columns.map(|column| values(image.as_raw(), row + column)));
+    let (right, lower) = (across - x, down - y);
+    [0, 1, 2].map(|channel| {
+        let [first, second, third, fourth] = &pixels;
+        let line = |row: &[[f64; 3]; 4]| cubic(row[0][channel], row[1][channel], row[2][channel], row[3][channel], right);
+        cubic(line(first), line(second), line(third), line(fourth), lower) as u8
+    })
 }
 
-/// The cubic through four pixels at `share` of the way from the second to the third.
+/// The cubic through four values at `share` of the way from the second to the third.
 #[inline(always)]
-fn cubic(pixels: &[[f64; 3]; 4], share: f64) -> [f64; 3] {
-    let mut out = [0.0; 3];
-    for (channel, to) in out.iter_mut().enumerate() {
-        let (first, second, third, fourth) = (pixels[0][channel], pixels[1][channel], pixels[2][channel], pixels[3][channel]);
-        let slope = -first + third;
-        let bend = 2.0 * (first - second) + third - fourth;
-        let twist = -first + second - third + fourth;
-        *to = second + share * (slope + share * (bend + share * twist));
-    }
-    out
+fn cubic(first: f64, second: f64, third: f64, fourth: f64, share: f64) -> f64 {
+    let slope = -first + third;
+    let bend = 2.0 * (first - second) + third - fourth;
+    let twist = -first + second - third + fourth;
+    second + share * (slope + share * (bend + share * twist))
 }
