@@ -55,8 +55,14 @@ fn views(word: &'static str) -> Views {
 }
 
 fn config(threads: usize) -> LoaderConfig {
-    let image =
-        ImageInput { size: (8, 10), mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.5], fit: Fit::Shortest, sampling: Sampling::default(), fill: 0 };
+    let image = ImageInput {
+        size: (8, 10),
+        mean: [0.5, 0.4, 0.3],
+        std: [0.2, 0.25, 0.5],
+        fit: Fit::Shortest,
+        sampling: Sampling::default(),
+        fill: 0,
+    };
     LoaderConfig { batch: 6, threads, seed: 5, image: Some(image), max_bad_fraction: 0.5, ..LoaderConfig::default() }
 }
 

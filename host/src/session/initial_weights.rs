@@ -153,7 +153,7 @@ fn tell_pixels(file: &Path, towers: &Towers) {
         file.display(),
         input.mean,
         input.std,
-        input.filter,
+        input.sampling.filter,
         input.fit
     );
 }

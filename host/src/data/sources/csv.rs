@@ -3,7 +3,7 @@
 //! The table is not held in memory. One pass checks it and remembers where each good row begins.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Bad, Config, Error, Extent, Raw, Result, Source, SourceCx};
