@@ -1,10 +1,11 @@
-"""Writes entities.tsv and mojibake.json beside itself, from Python's html.entities and from ftfy 6.3.1."""
+"""Writes entities.tsv, mojibake.json and letters.tsv beside itself, from Python's html.entities, ftfy 6.3.1 and regex 2026.11.19."""
 
 import html.entities
 import json
 import pathlib
 
 import ftfy
+import regex
 from ftfy import badness, chardata
 
 assert ftfy.__version__ == "6.3.1", ftfy.__version__
@@ -54,3 +55,14 @@ data = {
 (here / "mojibake.json").write_text(json.dumps(data, ensure_ascii=True, indent=1) + "\n")
 lines = (f"{name}\t{' '.join(f'{ord(c):X}' for c in text)}\n" for name, text in sorted(html.entities.html5.items()))
 (here / "entities.tsv").write_text("".join(lines))
+
+# As open_clip's pattern sees them: the categories L and N, by the Unicode of the package `regex`.
+ranges, last = [], ""
+for code in range(0x110000):
+    kind = "" if 0xD800 <= code < 0xE000 else "L" if regex.match(r"\p{L}", chr(code)) else "N" if regex.match(r"\p{N}", chr(code)) else ""
+    if kind and kind == last:
+        ranges[-1][2] = code
+    elif kind:
+        ranges.append([kind, code, code])
+    last = kind
+(here / "letters.tsv").write_text("".join(f"{kind}\t{first:X}\t{end:X}\n" for kind, first, end in ranges))

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_short_text_is_left_as_it_is() {
-        for text in ["", "a dog", "a\n\n\n          dog", "字字字"] {
+        for text in ["", "a dog", "a\n\n      dog", "字字字"] {
             assert!(matches!(bounded(text, 16), Cow::Borrowed(same) if same == text), "{text:?}");
         }
     }
