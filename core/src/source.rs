@@ -147,19 +147,24 @@ pub trait SourceHost {
 
     /// Makes local files of places: paths, which start at `cx.folder`, addresses (`https://…`, `s3://…`) and commands (`pipe:…`). What is
     /// elsewhere is brought, and what is compressed (gzip, Zstandard) is unpacked, into a cache, several at a time. A file that is not
-    /// there is for the source to miss: its path comes back as it is.
+    /// there is for the source to miss: its path comes back as it is. By default every place is a path.
     ///
     /// # Errors
     /// A scheme that no [store](crate::ObjectStore) serves, a store that refuses, or no room. Of a [glance](Extent::Glance)
     /// [`Error::Elsewhere`](crate::Error::Elsewhere), to be returned as it is.
-    fn local(&self, places: &[String], cx: &SourceCx<'_>) -> Result<Vec<LocalFile>>;
+    fn local(&self, places: &[String], cx: &SourceCx<'_>) -> Result<Vec<LocalFile>> {
+        Ok(places.iter().map(|place| LocalFile::of(cx.folder.join(place))).collect())
+    }
 
     /// The places that fit a pattern, sorted: `*` stands for any characters but `/`, and in paths `?` and `[…]` are patterns too. A place
-    /// without a pattern is itself.
+    /// without a pattern is itself, and by default nothing is a pattern.
     ///
     /// # Errors
     /// Nothing fits, or the store cannot list; otherwise as [`SourceHost::local`].
-    fn names(&self, pattern: &str, cx: &SourceCx<'_>) -> Result<Vec<String>>;
+    fn names(&self, pattern: &str, cx: &SourceCx<'_>) -> Result<Vec<String>> {
+        let _ = cx;
+        Ok(vec![pattern.to_owned()])
+    }
 }
 
 /// A place as a file of a local disk.
@@ -189,14 +194,6 @@ struct Alone;
 impl SourceHost for Alone {
     fn open(&self, _table: &serde_json::Value, _cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
         Err(crate::Error::invalid("a source that is built without a host cannot open another"))
-    }
-
-    fn local(&self, places: &[String], cx: &SourceCx<'_>) -> Result<Vec<LocalFile>> {
-        Ok(places.iter().map(|place| LocalFile::of(cx.folder.join(place))).collect())
-    }
-
-    fn names(&self, pattern: &str, _cx: &SourceCx<'_>) -> Result<Vec<String>> {
-        Ok(vec![pattern.to_owned()])
     }
 }
 
