@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CODES = {letter: "@#$%"[place % 4] + "^&*()+="[place // 4] for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
 
 LABEL_BUGS = {
+    "name": "class names are not cleaned as captions are, where `st bernard` becomes `street bernard`",
     "one": "a caption of one label is dropped (the literal `7` is a number, not a list)",
     "digits": "a label whose digits stand in those before it is lost (1 behind 12)",
     "cut": "the list is cut at 75 characters, within a number too",
@@ -62,33 +63,40 @@ def clean(text):
     return " ".join(word for word in text.strip().split(" ") if len(word) < 30 and not word.isnumeric())
 
 
-def variants(name):
-    name = name.lower().strip()
-    turned = "".join(reversed(name.split()))
-    return {name, turned, name + "s", name.replace(" ", "")}
+def variants(name, bugs=frozenset()):
+    spellings = {name.lower().strip()}
+    if "name" not in bugs:
+        for cleaned in [clean(name), clean(f"a {name} a")[2:-2]]:
+            spellings |= {cleaned.strip(), " ".join(cleaned.split())}
+    every = set()
+    for spelling in spellings - {""}:
+        every |= {spelling, "".join(reversed(spelling.split())), spelling + "s", spelling.replace(" ", "")}
+    return every
 
 
 class Matcher:
     def __init__(self, classes, lemmatize):
         self.classes, self.lemmatize = classes, lemmatize
         self.variants = [variants(name) for name in classes]
+        self.plain_variants = [variants(name, {"name"}) for name in classes]
 
     def words(self, caption):
         return [self.lemmatize(word) for word in clean(caption).split(" ")]
 
-    def found(self, words):
+    def found(self, words, bugs=frozenset()):
         """(place, size, gram, class) of every match, in VL Hub's order."""
+        variants = self.plain_variants if "name" in bugs else self.variants
         for place in range(len(words)):
             for size in range(1, min(3, len(words) - place) + 1):
                 gram = " ".join(words[place : place + size])
-                for number, own in enumerate(self.variants):
+                for number, own in enumerate(variants):
                     if gram in own:
                         yield place, size, gram, number
 
     def labels(self, caption, bugs=frozenset()):
         """Labels of `--multiclass`."""
         numbers, text = [], ""
-        for _, _, _, number in self.found(self.words(caption)):
+        for _, _, _, number in self.found(self.words(caption), bugs):
             known = text.find(str(number)) != -1 if "digits" in bugs else number in numbers
             if not known:
                 numbers.append(number)

@@ -127,9 +127,9 @@ mod tests {
             found
         };
         assert_eq!(alike("golden retreiver", 90), [3], "two letters changed places");
-        assert_eq!(alike("golden retreiver", 94), [], "94 is not above 94");
+        assert!(alike("golden retreiver", 94).is_empty(), "94 is not above 94");
         assert_eq!(alike("goldfsh", 90), [2, 7]);
-        assert_eq!(alike("", 1), []);
-        assert_eq!(alike(&"gold".repeat(20), 1), [], "too long");
+        assert!(alike("", 1).is_empty());
+        assert!(alike(&"gold".repeat(20), 1).is_empty(), "too long");
     }
 }
