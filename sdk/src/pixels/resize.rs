@@ -91,7 +91,7 @@ impl Taps {
     }
 
     /// The same for lines that are counted from `first` on.
-    fn from_line(mut self, first: usize) -> Self {
+    fn counted_from(mut self, first: usize) -> Self {
         self.spans.iter_mut().for_each(|span| span.from -= first);
         self
     }
@@ -138,7 +138,7 @@ pub(super) fn resample(image: &RgbImage, across: Axis, down: Axis, sampling: Sam
     } else {
         let rows = vertical.range();
         let middle = squeeze(&image.as_raw()[rows.start * row..rows.end * row], row, 0, &horizontal);
-        if down.is_copy() { middle } else { shorten(&middle, 3 * width, 3 * width, &vertical.from_line(rows.start)) }
+        if down.is_copy() { middle } else { shorten(&middle, 3 * width, 3 * width, &vertical.counted_from(rows.start)) }
     };
     RgbImage::from_raw(width as u32, height as u32, data).unwrap_or_default()
 }
