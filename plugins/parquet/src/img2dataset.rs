@@ -5,8 +5,10 @@ mod stats;
 
 use std::path::{Path, PathBuf};
 
+use vlhub_sdk::LocalFile;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::serde_json::json;
+use vlhub_sdk::sources::named_file;
 
 use crate::file::TableFile;
 use crate::table::{ParquetConfig, ParquetTable};
@@ -118,7 +120,8 @@ impl Shards {
                     ..ParquetConfig::default()
                 };
                 let only = has(&"status").then_some(("status", "success"));
-                Ok((Box::new(ParquetTable::open(&config, paths, only, cx)?), ".parquet:"))
+                let tables: Vec<LocalFile> = paths.iter().map(|path| named_file(path.clone(), cx.folder)).collect();
+                Ok((Box::new(ParquetTable::open(&config, &tables, only, cx)?), ".parquet:"))
             }
             Self::Files(paths) => Ok((Box::new(files::PictureFolders::open(folder, paths, cx)?), "/")),
         }

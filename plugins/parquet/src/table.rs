@@ -1,8 +1,9 @@
 //! The source `parquet`: a table whose rows are read at random.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
+use vlhub_sdk::LocalFile;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::sources::{ClassNames, ColumnKeys, Files, LabelColumn, find_files, picture_file};
 use xxhash_rust::xxh3::Xxh3;
@@ -23,7 +24,7 @@ use crate::file::{Block, TableFile};
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct ParquetConfig {
     /// Files: a pattern such as `"data/train-*.parquet"` or `"train-{00000..00002}-of-00003.parquet"`, several joined by `::`, a list, or a folder.
-    /// All have the same columns.
+    /// They may be elsewhere (`s3://bucket/train-*.parquet`). All have the same columns.
     pub path: Files,
     /// Column of the pictures: a struct of `bytes` and `path` (Hugging Face's `Image`), bytes of a picture's file, or paths, which start at the
     /// folder of their table unless they are absolute. Empty: texts without pictures.
@@ -61,8 +62,8 @@ register!(dyn Source, "parquet", ParquetConfig);
 
 impl Config<dyn Source> for ParquetConfig {
     fn build(&self, cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
-        let paths = find_files(&self.path, cx.folder, ".parquet", "path")?;
-        Ok(Box::new(ParquetTable::open(self, &paths, None, cx)?))
+        let files = find_files(&self.path, cx, ".parquet", "path")?;
+        Ok(Box::new(ParquetTable::open(self, &files, None, cx)?))
     }
 }
 
@@ -82,6 +83,8 @@ struct Rows {
 #[derive(Debug)]
 pub(crate) struct ParquetTable {
     files: Vec<TableFile>,
+    /// Of each file: where paths in it start.
+    folders: Vec<PathBuf>,
     /// Of each file: they need not be in one order.
     columns: Vec<Columns>,
     rows: Vec<Rows>,
@@ -100,9 +103,10 @@ impl ParquetTable {
     ///
     /// # Errors
     /// A file that is not whole, a column that is required or named and is missing, files with different columns, or no row.
-    pub(crate) fn open(config: &ParquetConfig, paths: &[impl AsRef<Path>], only: Option<(&str, &str)>, cx: &SourceCx<'_>) -> Result<Self> {
+    pub(crate) fn open(config: &ParquetConfig, files: &[LocalFile], only: Option<(&str, &str)>, cx: &SourceCx<'_>) -> Result<Self> {
         let mut this = Self {
             files: Vec::new(),
+            folders: Vec::new(),
             columns: Vec::new(),
             rows: Vec::new(),
             len: 0,
@@ -117,9 +121,10 @@ impl ParquetTable {
         let mut hash = Xxh3::new();
         let options = ParquetConfig { cache_mb: 0, ..config.clone() };
         hash.update(vlhub_sdk::serde_json::to_string(&options).unwrap_or_default().as_bytes());
-        for path in paths.iter().map(AsRef::as_ref) {
-            let name = path.strip_prefix(cx.folder).unwrap_or(path).display().to_string();
-            this.add(TableFile::open(path, name)?, config, only, &mut hash)?;
+        for file in files {
+            this.problems.extend(file.damage.clone());
+            this.folders.push(file.folder.clone().unwrap_or_else(|| cx.folder.to_owned()));
+            this.add(TableFile::open(&file.path, file.name.clone())?, config, only, &mut hash)?;
             if cx.extent == Extent::Glance && this.len > 0 {
                 break;
             }
@@ -319,7 +324,7 @@ impl ParquetTable {
         let bytes = match (bytes, path.filter(|path| !path.trim().is_empty())) {
             (Some(bytes), _) => Some(bytes),
             (None, Some(path)) => {
-                let folder = self.files[file].path.parent().unwrap_or(Path::new(""));
+                let folder = &self.folders[file];
                 Some(picture_file::read_named_by(&folder.join(path.trim()), &key)?)
             }
             (None, None) => None,

@@ -1,6 +1,6 @@
 //! The source `xlsx`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::sources::{ClassNames, ColumnKeys, LabelColumn, PictureTable, TableHeader};
@@ -16,7 +16,8 @@ use crate::sheet::{SheetCell, SheetRow, rows};
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub struct XlsxConfig {
-    /// The workbook. Pictures' paths start at its folder unless they are absolute.
+    /// The workbook, which may be elsewhere (`https://…`, `s3://…`). Pictures' paths start at its folder unless they are absolute; of a workbook that
+    /// is elsewhere, at the run file's.
     pub path: String,
     /// The sheet's name. Empty: the first.
     pub sheet: String,
@@ -86,10 +87,12 @@ impl SheetTable {
         if config.path.is_empty() {
             return Err(Error::invalid("`path` is missing: a workbook with a sheet of pictures and captions"));
         }
-        let path = cx.folder.join(&config.path);
+        let local = cx.host.local(std::slice::from_ref(&config.path), cx)?.pop().ok_or_else(|| Error::invalid("no file"))?;
+        // For people.
+        let path = local.folder.as_ref().map_or_else(|| PathBuf::from(&local.name), |folder| folder.join(&local.name));
         let most = if cx.extent == Extent::Glance { GLANCE } else { usize::MAX };
-        let (sheet, rows) = rows(&path, &config.sheet, most)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (sheet, rows) = rows(&local.path, &config.sheet, most)?;
+        let name = local.name;
         let mut rows = rows.into_iter();
         let head = rows.next().ok_or_else(|| Error::invalid(format!("sheet `{sheet}` of {} is empty", path.display())))?;
         let (mut places, mut header) = (Vec::new(), Vec::new());
@@ -101,7 +104,7 @@ impl SheetTable {
                 header.push(text.trim().to_owned());
             }
         }
-        let mut problems = Vec::new();
+        let mut problems: Vec<Bad> = local.damage.into_iter().collect();
         let columns = TableHeader {
             names: &header,
             keys: ColumnKeys { image: &config.img_key, caption: &config.caption_key, label: &config.label_key },
@@ -115,7 +118,7 @@ impl SheetTable {
         let mut labels = LabelColumn::new(&classes);
         let mut hash = Xxh3::new();
         hash.update(vlhub_sdk::serde_json::to_string(config).unwrap_or_default().as_bytes());
-        let folder = path.parent().map_or_else(|| cx.folder.to_owned(), Path::to_owned);
+        let folder = local.folder.unwrap_or_else(|| cx.folder.to_owned());
         let table = PictureTable { header, columns, folder, classes, wants: cx.wants };
         let mut this = Self { name, table, places, rows: Vec::new(), problems, fingerprint: String::new() };
         for row in rows {

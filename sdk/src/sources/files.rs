@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vlhub_core::{Error, Result};
+use vlhub_core::{Error, LocalFile, Result, SourceCx};
 
 use super::brace;
 
@@ -27,44 +27,53 @@ impl Default for Files {
     }
 }
 
-/// The local files that patterns name, in the order of the patterns; those of one pattern or folder by the bytes of their paths. Braces are
+/// The files that patterns name, in the order of the patterns; those of one pattern or folder by the bytes of their paths. Braces are
 /// expanded as by a shell, then `*`, `?`, `[…]` and `**`; a folder stands for the files in it and below whose names end in `suffix` (such as
-/// `.parquet`). Hidden files are passed over in folders. Relative patterns start at `folder`; `option` is the option's name, for messages.
+/// `.parquet`). Hidden files are passed over in folders. Relative patterns start at `cx.folder`, and names of files too; `option` is the
+/// option's name, for messages. Addresses (`s3://…`, where `*` is the one pattern) and commands become local files by way of the host.
 ///
 /// # Errors
-/// No file, a pattern that does not parse or that matches nothing, or a place that is not a local file.
-pub fn find_files(files: &Files, folder: &Path, suffix: &str, option: &str) -> Result<Vec<PathBuf>> {
+/// No file, a pattern that does not parse or that matches nothing, or a place that the host cannot bring; of a
+/// [glance](vlhub_core::Extent::Glance), [`Error::Elsewhere`].
+pub fn find_files(files: &Files, cx: &SourceCx<'_>, suffix: &str, option: &str) -> Result<Vec<LocalFile>> {
     let patterns: Vec<&str> = match files {
         Files::One(text) => text.split("::").collect(),
         Files::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
     };
-    let mut paths = Vec::new();
+    let mut found = Vec::new();
     for pattern in patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()) {
-        if let Some((scheme, _)) = pattern.split_once("://").filter(|(scheme, _)| *scheme != "file") {
-            return Err(Error::invalid(format!(
-                "`{option}`: `{pattern}`: `{scheme}` is not read here; copy the files to a local folder first"
-            )));
-        }
-        for name in brace::expand(pattern.strip_prefix("file://").unwrap_or(pattern))? {
-            let path = folder.join(&name);
+        let pattern = pattern.strip_prefix("file://").unwrap_or(pattern);
+        for name in brace::expand(pattern)? {
+            if name.contains("://") || name.starts_with("pipe:") {
+                found.append(&mut cx.host.local(&cx.host.names(&name, cx)?, cx)?);
+                continue;
+            }
+            let path = cx.folder.join(&name);
+            let mut paths = Vec::new();
             if path.is_dir() {
-                let before = paths.len();
                 below(&path, suffix, 0, &mut paths)?;
-                if paths.len() == before {
+                if paths.is_empty() {
                     return Err(Error::invalid(format!("`{option}`: {} holds no file that ends in {suffix}", path.display())));
                 }
-                paths[before..].sort();
+                paths.sort();
             } else if name.contains(['*', '?', '[']) && !path.exists() {
                 paths.append(&mut matching(&path, &name, option)?);
             } else {
                 paths.push(path);
             }
+            found.extend(paths.into_iter().map(|path| named_file(path, cx.folder)));
         }
     }
-    if paths.is_empty() {
+    if found.is_empty() {
         return Err(Error::invalid(format!("`{option}` names no file; write, for example, {option} = \"data/train-*{suffix}\"")));
     }
-    Ok(paths)
+    Ok(found)
+}
+
+/// A file of this machine, called by its path from `folder` on.
+pub fn named_file(path: PathBuf, folder: &Path) -> LocalFile {
+    let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+    LocalFile { name, ..LocalFile::of(path) }
 }
 
 fn matching(path: &Path, name: &str, option: &str) -> Result<Vec<PathBuf>> {
@@ -110,10 +119,8 @@ mod tests {
             std::fs::write(path, "x").expect("room");
         }
         let find = |files: Files| {
-            find_files(&files, folder.path(), ".pq", "path").map_err(|error| error.to_string()).map(|paths| {
-                let inner = |path: &PathBuf| path.strip_prefix(folder.path()).expect("inside").display().to_string();
-                paths.iter().map(inner).collect::<Vec<_>>().join(" ")
-            })
+            let found = find_files(&files, &SourceCx::new(folder.path()), ".pq", "path").map_err(|error| error.to_string());
+            found.map(|files| files.into_iter().map(|file| file.name).collect::<Vec<_>>().join(" "))
         };
         for (pattern, expected) in [
             ("b", "b/1.pq b/2.pq b/deep/0.pq"),
@@ -128,7 +135,8 @@ mod tests {
             ("", "names no file"),
             ("c-*.pq", "no file matches"),
             ("{a", "do not balance"),
-            ("s3://a/b.pq", "`s3` is not read here"),
+            // Without a host there is nobody to ask.
+            ("s3://a/b.pq", "b.pq"),
             ("b/deep/../../b/deep", "b/deep/0.pq"),
         ] {
             let told = find(Files::One(pattern.into())).unwrap_or_else(|error| error);

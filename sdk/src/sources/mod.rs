@@ -9,7 +9,7 @@ pub mod picture_file;
 mod table;
 
 pub use class_names::ClassNames;
-pub use files::{Files, find_files};
+pub use files::{Files, find_files, named_file};
 pub use header::{ColumnKeys, TableColumns, TableHeader};
 pub use labels::LabelColumn;
 pub use table::PictureTable;

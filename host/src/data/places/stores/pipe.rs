@@ -1,7 +1,7 @@
 //! What a command writes.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,9 @@ impl Config<dyn ObjectStore> for PipeConfig {
                  `allow = true`. Look at them first: they run with all your rights",
             ));
         }
-        Ok(Box::new(Pipe { folder: std::path::absolute(cx.folder).unwrap_or_else(|_| cx.folder.to_owned()) }))
+        // An empty path is the folder where the program was started.
+        let folder = if cx.folder.as_os_str().is_empty() { Path::new(".") } else { cx.folder };
+        Ok(Box::new(Pipe { folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()) }))
     }
 }
 
