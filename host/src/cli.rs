@@ -1,8 +1,12 @@
 //! The command line: types only.
 
+mod pictures;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use pictures::PictureArgs;
 
 use crate::formats::WeightSet;
 
@@ -165,9 +169,9 @@ pub struct EmbedArgs {
     /// Pictures, or folders of pictures. Those that cannot be read are left out and listed; exit status 3 when there is no other.
     #[arg(long, num_args = 1..)]
     pub images: Vec<PathBuf>,
-    /// Most pixels of a picture; the run file's `max_pixels` by default, 178956970 without one.
-    #[arg(long)]
-    pub max_pixels: Option<u64>,
+    /// How pictures are decoded.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
     /// A text file with one text a line.
     #[arg(long)]
     pub texts: Option<PathBuf>,
@@ -194,9 +198,9 @@ pub struct CaptionArgs {
     /// Pictures, or folders of pictures. Those that cannot be read are left out and listed; exit status 3 when there is no other.
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
-    /// Most pixels of a picture; the run file's `max_pixels` by default, 178956970 without one.
-    #[arg(long)]
-    pub max_pixels: Option<u64>,
+    /// How pictures are decoded.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
     /// A model that writes captions (`vlhub models list coca`), `hf-hub:…`, `local-dir:…`, a model config (`.json`) or a run file (`.toml`); not
     /// needed with weights that describe their model, as those of a run do.
     #[arg(long, required_unless_present = "checkpoint")]
@@ -436,9 +440,9 @@ pub struct DataCheckArgs {
     /// Options of the data source.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// Most pixels of a picture; the run file's `max_pixels` by default, 178956970 without one.
-    #[arg(long)]
-    pub max_pixels: Option<u64>,
+    /// How pictures are decoded.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -473,9 +477,9 @@ pub struct PackArgs {
     /// Lay transparent pictures on this colour: `white`, `black` or `#rrggbb`. Without it pictures are packed as they are.
     #[arg(long)]
     pub background: Option<String>,
-    /// Most pixels of a picture that is laid on a colour; 178956970 by default.
-    #[arg(long)]
-    pub max_pixels: Option<u64>,
+    /// How pictures are decoded.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -57,8 +57,8 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
         seed: args.seed,
     };
     let mut captions = Vec::new();
-    let max_pixels = args.max_pixels.unwrap_or(chosen.config.top.max_pixels);
-    let mut pictures = NamedPictures::find(&args.images, session.towers.pictures, max_pixels)?;
+    let pictures = args.pictures.over(chosen.config.top.pictures());
+    let mut pictures = NamedPictures::find(&args.images, session.towers.pictures, pictures)?;
     while let Some(read) = pictures.next_batch(usize::from(args.batch))? {
         let (files, images): (Vec<_>, Vec<_>) = read.into_iter().unzip();
         for (file, caption) in files.iter().zip(model.captions(&images, &how)?) {

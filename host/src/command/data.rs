@@ -88,12 +88,12 @@ fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
         })?;
         Ok(std::sync::Arc::from(source))
     };
-    let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);
+    let pictures = args.pictures.over(config.top.pictures());
     // A run says what it reads; without one, every need is looked at.
     let summary = if config.objectives.is_empty() {
-        data::check::survey(&open, max_pixels)
+        data::check::survey(&open, pictures)
     } else {
-        data::check::check(&open, session::wants::on_paper(&config)?, max_pixels)
+        data::check::check(&open, session::wants::on_paper(&config)?, pictures)
     };
     let summary = summary.map_err(|error| Failure::usage(error.to_string()))?;
     if args.json {
@@ -147,8 +147,8 @@ fn pack(shared: &Shared, args: &PackArgs) -> Outcome {
     let cx = SourceCx { folder: &config.folder, wants, extent: Extent::Whole, host: &data::Opener(&config.registry) };
     let source = data::open(chosen.config.as_ref(), &cx).map_err(|error| Failure::usage(error.to_string()))?;
     let background = args.background.as_deref().map(colour).transpose()?;
-    let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);
-    let options = data::pack::PackOptions { shard_size: args.shard_size, background, max_pixels };
+    let pictures = args.pictures.over(config.top.pictures());
+    let options = data::pack::PackOptions { shard_size: args.shard_size, background, pictures };
     let packed = data::pack::pack(source.as_ref(), &args.out, &options)?;
     if args.json {
         return print_json(&packed);

@@ -38,8 +38,8 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
     let logit_scale = session.logit_scale().map(Tensor::shallow_clone);
     let model = EvalModel::of_session(&session, &[]);
     let mut out: Vec<(String, Tensor)> = Vec::new();
-    let max_pixels = args.max_pixels.unwrap_or(config.top.max_pixels);
-    let mut pictures = NamedPictures::find(&args.images, session.towers.pictures, max_pixels)?;
+    let pictures = args.pictures.over(config.top.pictures());
+    let mut pictures = NamedPictures::find(&args.images, session.towers.pictures, pictures)?;
     let (mut rows, mut names) = (Vec::new(), Vec::new());
     while let Some(read) = pictures.next_batch(usize::from(args.batch))? {
         let (files, images): (Vec<_>, Vec<_>) = read.into_iter().unzip();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use image::RgbImage;
 use vlhub_core::Bad;
 
+use crate::data::decode::PictureOptions;
 use crate::data::pictures::{self, Pictures};
 use crate::data::views::ImageInput;
 use crate::failure::{Failure, Outcome};
@@ -15,7 +16,7 @@ pub struct NamedPictures {
     files: std::vec::IntoIter<PathBuf>,
     skipped: Vec<Bad>,
     input: Option<ImageInput>,
-    max_pixels: u64,
+    options: PictureOptions,
     used: usize,
 }
 
@@ -24,13 +25,13 @@ impl NamedPictures {
     ///
     /// # Errors
     /// Exit status 2: a path at which there is nothing, folders without pictures, or a model without an image tower.
-    pub fn find(paths: &[PathBuf], input: Option<ImageInput>, max_pixels: u64) -> Outcome<Self> {
+    pub fn find(paths: &[PathBuf], input: Option<ImageInput>, options: PictureOptions) -> Outcome<Self> {
         let found = if paths.is_empty() { Ok(Pictures::default()) } else { pictures::find(paths) };
         let Pictures { files, skipped } = found.map_err(|error| Failure::usage(error.to_string()))?;
         if input.is_none() && !files.is_empty() {
             return Err(Failure::usage("the model has no image tower, so it reads no pictures"));
         }
-        Ok(Self { files: files.into_iter(), skipped, input, max_pixels, used: 0 })
+        Ok(Self { files: files.into_iter(), skipped, input, options, used: 0 })
     }
 
     /// The next pictures that can be used, at most `most`, each with its file; `None` at the end, where what was left
@@ -43,7 +44,7 @@ impl NamedPictures {
         while batch.len() < most
             && let (Some(file), Some(input)) = (self.files.next(), &self.input)
         {
-            match pictures::read(&file, input, self.max_pixels) {
+            match pictures::read(&file, input, self.options) {
                 Ok(image) => batch.push((file, image)),
                 Err(bad) => self.skipped.push(bad),
             }

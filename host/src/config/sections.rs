@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit};
 
-use crate::data::decode::MAX_PIXELS;
+use crate::data::decode::{MAX_PIXELS, PictureOptions};
 use crate::data::tokens::{Clean, Mode};
 use crate::engine::batch_norm::FreezeStatistics;
 use crate::engine::lora::LoraConfig;
@@ -69,6 +69,13 @@ impl Default for TopConfig {
             tokenizer: TokenizerConfig::default(),
             max_pixels: MAX_PIXELS,
         }
+    }
+}
+
+impl TopConfig {
+    /// How the run decodes pictures.
+    pub fn pictures(&self) -> PictureOptions {
+        PictureOptions { max_pixels: self.max_pixels }
     }
 }
 

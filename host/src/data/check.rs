@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::decode::pixels;
+use super::decode::{PictureOptions, pixels};
 use super::views::guarded;
 use vlhub_core::{Bad, Picture, Raw, Source, Want, Wants};
 
@@ -164,15 +164,15 @@ pub type Open<'a> = dyn Fn(Wants) -> vlhub_core::Result<Arc<dyn Source>> + 'a;
 ///
 /// # Errors
 /// The source cannot be opened, or has no usable sample.
-pub fn check(open: &Open<'_>, wants: Wants, max_pixels: u64) -> vlhub_core::Result<Summary> {
-    Ok(check_source(open(wants)?.as_ref(), &wants.to_string(), max_pixels, &Known::default()))
+pub fn check(open: &Open<'_>, wants: Wants, options: PictureOptions) -> vlhub_core::Result<Summary> {
+    Ok(check_source(open(wants)?.as_ref(), &wants.to_string(), options, &Known::default()))
 }
 
 /// [`check`] for each of the [`NEEDS`]: what the most demanding one finds that finds anything, and how many samples the others find.
 ///
 /// # Errors
 /// No need finds a sample.
-pub fn survey(open: &Open<'_>, max_pixels: u64) -> vlhub_core::Result<Summary> {
+pub fn survey(open: &Open<'_>, options: PictureOptions) -> vlhub_core::Result<Summary> {
     let known = Known::default();
     let mut found: Option<Summary> = None;
     let (mut usable, mut first_error) = (Vec::new(), None);
@@ -181,7 +181,7 @@ pub fn survey(open: &Open<'_>, max_pixels: u64) -> vlhub_core::Result<Summary> {
             continue;
         }
         let summary = match open(wants) {
-            Ok(source) => check_source(source.as_ref(), &wants.to_string(), max_pixels, &known),
+            Ok(source) => check_source(source.as_ref(), &wants.to_string(), options, &known),
             Err(error) => {
                 usable.push(Usable { need, samples: 0, why: Some(error.to_string()) });
                 first_error.get_or_insert(error);
@@ -201,7 +201,7 @@ pub fn survey(open: &Open<'_>, max_pixels: u64) -> vlhub_core::Result<Summary> {
     }
 }
 
-fn check_source(source: &dyn Source, reads: &str, max_pixels: u64, known: &Known) -> Summary {
+fn check_source(source: &dyn Source, reads: &str, options: PictureOptions, known: &Known) -> Summary {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(source.len().max(1));
     let next = AtomicUsize::new(0);
     let all: Mutex<Vec<(usize, Result<Seen, Bad>)>> = Mutex::new(Vec::with_capacity(source.len()));
@@ -213,7 +213,7 @@ fn check_source(source: &dyn Source, reads: &str, max_pixels: u64, known: &Known
                     if index >= source.len() {
                         return;
                     }
-                    let seen = guarded(source, index, || look(source, index, max_pixels, known));
+                    let seen = guarded(source, index, || look(source, index, options, known));
                     all.lock().unwrap_or_else(PoisonError::into_inner).push((index, seen));
                 }
             });
@@ -224,23 +224,23 @@ fn check_source(source: &dyn Source, reads: &str, max_pixels: u64, known: &Known
     Summary { reads: reads.to_owned(), ..summary(source, all) }
 }
 
-fn look(source: &dyn Source, index: usize, max_pixels: u64, known: &Known) -> Result<Seen, Bad> {
+fn look(source: &dyn Source, index: usize, options: PictureOptions, known: &Known) -> Result<Seen, Bad> {
     let raw = source.read(index)?;
     let content = raw.picture.as_ref().map(|picture| match picture {
         Picture::Encoded(bytes) => xxh3_128(bytes),
         Picture::Decoded(image) => xxh3_128(image.as_raw()),
     });
-    let size = content.map(|content| size_of(&raw, content, max_pixels, known)).transpose()?;
+    let size = content.map(|content| size_of(&raw, content, options, known)).transpose()?;
     let captions = raw.caption.texts.iter().map(|text| text.chars().count() as u64).collect();
     Ok(Seen { size, content, captions, label: raw.caption.labels.first().copied() })
 }
 
 /// Width and height of a picture that can be decoded.
-fn size_of(raw: &Raw, content: u128, max_pixels: u64, known: &Known) -> Result<(u32, u32), Bad> {
+fn size_of(raw: &Raw, content: u128, options: PictureOptions, known: &Known) -> Result<(u32, u32), Bad> {
     let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
     let before = lock().get(&content).cloned();
     let size = before.unwrap_or_else(|| {
-        let size = pixels(raw, max_pixels).map(|decoded| decoded.image().dimensions()).map_err(|bad| (bad.reason, bad.detail));
+        let size = pixels(raw, options).map(|decoded| decoded.image().dimensions()).map_err(|bad| (bad.reason, bad.detail));
         lock().insert(content, size.clone());
         size
     });
@@ -301,14 +301,13 @@ fn summary(source: &dyn Source, all: Vec<(usize, Result<Seen, Bad>)>) -> Summary
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::decode::MAX_PIXELS;
     use crate::data::testing::Memory;
 
     #[test]
     fn everything_is_counted() {
         let mut source = Memory::new(300).broken(3).broken(5).panics(8);
         source.problems.push(Bad { key: "k".into(), place: "t:1".into(), reason: "ragged row", detail: String::new() });
-        let summary = check_source(&source, "pictures", MAX_PIXELS, &Known::default());
+        let summary = check_source(&source, "pictures", PictureOptions::default(), &Known::default());
         assert_eq!((summary.samples, summary.good, summary.bad()), (301, 297, 4));
         let reasons: Vec<_> = summary.reasons.iter().map(|(reason, count)| (*reason, *count)).collect();
         assert_eq!(reasons, [("broken", 2), ("panic", 1), ("ragged row", 1)]);
@@ -337,7 +336,7 @@ mod tests {
         std::fs::write(folder.path().join("b/2.jpg"), "<html>").expect("room");
         let source = crate::data::testing::open(&serde_json::json!({"use": "imagefolder", "path": folder.path()}), folder.path())
             .expect("it is whole");
-        let summary = check_source(&*source, "pictures", MAX_PIXELS, &Known::default());
+        let summary = check_source(&*source, "pictures", PictureOptions::default(), &Known::default());
         assert_eq!((summary.duplicates, summary.duplicated.as_slice()), (1, &[("b/1.png".to_owned(), "a/1.png".to_owned())][..]));
         assert_eq!((summary.bad(), summary.problems[0].reason, summary.classes["b"]), (1, "not an image", 1));
     }

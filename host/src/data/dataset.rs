@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vlhub_core::{Bad, Dataset, Datasets, Error, Extent, Registry, Result, Sample, Source, SourceCx, Want, Wants};
 
-use super::decode::{MAX_PIXELS, pixels};
+use super::decode::{PictureOptions, pixels};
 use super::ordered::ordered;
 use super::views::{ImageInput, guarded};
 
@@ -14,16 +14,16 @@ use super::views::{ImageInput, guarded};
 pub struct SampleReading {
     /// Threads that read and decode.
     pub threads: usize,
-    /// Most pixels of a picture.
-    pub max_pixels: u64,
+    /// How pictures are decoded.
+    pub pictures: PictureOptions,
     /// What the image tower reads.
     pub image: Option<ImageInput>,
 }
 
 impl SampleReading {
-    /// With so many threads, and Pillow's limit on pictures.
+    /// With so many threads, and pictures decoded as they are by default.
     pub fn new(threads: usize) -> Self {
-        Self { threads, max_pixels: MAX_PIXELS, image: None }
+        Self { threads, pictures: PictureOptions::default(), image: None }
     }
 }
 
@@ -46,7 +46,7 @@ impl SourceDataset {
 fn sample(source: &dyn Source, index: usize, reading: &SampleReading) -> Result<Sample, Bad> {
     guarded(source, index, || {
         let raw = source.read(index)?;
-        let (mut image, memory) = pixels(&raw, reading.max_pixels)?.into_parts();
+        let (mut image, memory) = pixels(&raw, reading.pictures)?.into_parts();
         if let Some(input) = &reading.image {
             image = input.bounded(image);
         }

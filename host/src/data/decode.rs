@@ -6,6 +6,7 @@
 
 mod jpeg;
 pub mod memory;
+mod options;
 mod tiff_palette;
 
 use std::io::Cursor;
@@ -18,6 +19,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use vlhub_core::{Bad, Picture, Raw};
 
 use memory::Taken;
+pub use options::PictureOptions;
 
 /// Most pixels of a picture, unless one says otherwise: Pillow's limit, twice its `MAX_IMAGE_PIXELS`.
 pub const MAX_PIXELS: u64 = 178_956_970;
@@ -50,12 +52,12 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Decodes a picture of at most `max_pixels` pixels.
+/// Decodes a picture as the options say.
 ///
 /// # Errors
 /// The class of reason and the particular case.
-pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Flaw> {
-    decode_held(bytes, max_pixels).map(Decoded::into_image)
+pub fn decode(bytes: &[u8], options: PictureOptions) -> Result<RgbImage, Flaw> {
+    decode_held(bytes, options).map(Decoded::into_image)
 }
 
 /// Pixels, and their part of the memory that decoded pictures may take.
@@ -86,9 +88,9 @@ impl Decoded {
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_held(bytes: &[u8], max_pixels: u64) -> Result<Decoded, Flaw> {
+pub fn decode_held(bytes: &[u8], options: PictureOptions) -> Result<Decoded, Flaw> {
     guarded(|| {
-        let (image, mut memory) = dynamic(bytes, max_pixels)?;
+        let (image, mut memory) = dynamic(bytes, options)?;
         let image = image.into_rgb8();
         if image.width() == 0 || image.height() == 0 {
             return Err(flaw("empty image", "it has no pixels"));
@@ -102,9 +104,9 @@ pub fn decode_held(bytes: &[u8], max_pixels: u64) -> Result<Decoded, Flaw> {
 ///
 /// # Errors
 /// As [`decode`].
-pub fn flatten(bytes: &[u8], max_pixels: u64, colour: [u8; 3]) -> Result<Option<RgbImage>, Flaw> {
+pub fn flatten(bytes: &[u8], options: PictureOptions, colour: [u8; 3]) -> Result<Option<RgbImage>, Flaw> {
     guarded(|| {
-        let (image, _memory) = dynamic(bytes, max_pixels)?;
+        let (image, _memory) = dynamic(bytes, options)?;
         if !image.color().has_alpha() {
             return Ok(None);
         }
@@ -124,9 +126,9 @@ pub fn flatten(bytes: &[u8], max_pixels: u64, colour: [u8; 3]) -> Result<Option<
 ///
 /// # Errors
 /// Names the sample.
-pub fn pixels(raw: &Raw, max_pixels: u64) -> Result<Decoded, Bad> {
+pub fn pixels(raw: &Raw, options: PictureOptions) -> Result<Decoded, Bad> {
     let image = match &raw.picture {
-        Some(Picture::Encoded(bytes)) => decode_held(bytes, max_pixels),
+        Some(Picture::Encoded(bytes)) => decode_held(bytes, options),
         Some(Picture::Decoded(image)) if image.width() == 0 || image.height() == 0 => Err(flaw("empty image", "it has no pixels")),
         Some(Picture::Decoded(image)) => Ok(Decoded { image: image.clone(), memory: None }),
         None => Err(flaw("no image", "")),
@@ -145,7 +147,8 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.and_then(|text| text.lines().next()).unwrap_or("without a message").to_owned()
 }
 
-fn dynamic(bytes: &[u8], max_pixels: u64) -> Result<(DynamicImage, Taken<'static>), Flaw> {
+fn dynamic(bytes: &[u8], options: PictureOptions) -> Result<(DynamicImage, Taken<'static>), Flaw> {
+    let PictureOptions { max_pixels } = options;
     if bytes.is_empty() {
         return Err(flaw("empty file", "it has no bytes"));
     }

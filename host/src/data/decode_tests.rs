@@ -16,17 +16,17 @@ const FORMATS: [ImageFormat; 6] =
     [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff];
 
 fn reason(bytes: &[u8]) -> &'static str {
-    decode(bytes, MAX_PIXELS).map_or_else(|flaw| flaw.reason, |_| "none")
+    decode(bytes, PictureOptions::default()).map_or_else(|flaw| flaw.reason, |_| "none")
 }
 
 #[test]
 fn every_format_is_known_by_its_content() {
     for format in FORMATS {
-        let image = decode(&encoded(format), MAX_PIXELS).expect("it is whole");
+        let image = decode(&encoded(format), PictureOptions::default()).expect("it is whole");
         assert_eq!(image.dimensions(), (40, 30), "{format:?}");
     }
     for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff] {
-        assert_eq!(decode(&encoded(format), MAX_PIXELS).expect("it is whole"), picture(), "{format:?} is lossless");
+        assert_eq!(decode(&encoded(format), PictureOptions::default()).expect("it is whole"), picture(), "{format:?} is lossless");
     }
 }
 
@@ -40,7 +40,7 @@ fn pixels_are_those_of_pillow() {
     assert!(cases.len() > 20, "the golden file was cut");
     let mut differences = Vec::new();
     for (name, case) in cases {
-        let image = decode(&bytes(&case["file"]).expect("base64"), MAX_PIXELS);
+        let image = decode(&bytes(&case["file"]).expect("base64"), PictureOptions::default());
         match (image, bytes(&case["pixels"])) {
             (Ok(image), Some(expected)) => {
                 assert_eq!(serde_json::json!(image.dimensions()), case["size"], "{name}");
@@ -69,7 +69,7 @@ fn pixels_of_jpg_are_those_of_pillow() {
     for case in cases {
         let text = |key: &str| case[key].as_str().expect("a text");
         let bytes = base64::prelude::BASE64_STANDARD.decode(text("file")).expect("base64");
-        let image = decode(&bytes, MAX_PIXELS).unwrap_or_else(|flaw| panic!("{}: {flaw:?}", text("name")));
+        let image = decode(&bytes, PictureOptions::default()).unwrap_or_else(|flaw| panic!("{}: {flaw:?}", text("name")));
         assert_eq!(serde_json::json!(image.dimensions()), case["size"], "{}", text("name"));
         let digest: String = sha2::Sha256::digest(image.as_raw()).iter().map(|byte| format!("{byte:02x}")).collect();
         if digest != text("sha256") {
@@ -105,7 +105,7 @@ fn the_table_of_picture_modes_is_what_is_so() {
     for case in golden["cases"].as_array().expect("a list") {
         let name = case["name"].as_str().expect("a name");
         let bytes = |key: &str| base64::prelude::BASE64_STANDARD.decode(case[key].as_str().expect("a text")).expect("base64");
-        let image = decode(&bytes("file"), MAX_PIXELS).unwrap_or_else(|flaw| panic!("{name}: {flaw:?}"));
+        let image = decode(&bytes("file"), PictureOptions::default()).unwrap_or_else(|flaw| panic!("{name}: {flaw:?}"));
         let ours = vlhub_sdk::pixels::eval_transform(&image, (size, size)).into_raw();
         let (opened, converted) = (bytes("opened"), bytes("converted"));
         let cell = |(mean, most): (f64, u8)| format!("{mean:.2}, {most}");
@@ -128,7 +128,7 @@ fn no_prefix_passes_for_the_whole_or_panics() {
         let bytes = encoded(format);
         let steps = (0..bytes.len()).step_by(37).chain([bytes.len() - 1]);
         for length in steps {
-            match decode(&bytes[..length], MAX_PIXELS) {
+            match decode(&bytes[..length], PictureOptions::default()) {
                 Err(flaw) => assert_ne!(flaw.reason, "panic", "{format:?}, {length} of {}: {}", bytes.len(), flaw.detail),
                 // The last bytes of a file may be a trailer without pixels.
                 Ok(image) => {
@@ -157,7 +157,7 @@ fn a_jpg_of_thousands_of_scans_is_refused() {
     let jpeg = encoded(ImageFormat::Jpeg);
     let (head, end) = jpeg.split_at(jpeg.len() - 2);
     let bytes = [head, &[0xFF, 0xDA].repeat(300), end].concat();
-    let flaw = decode(&bytes, MAX_PIXELS).expect_err("it costs too much");
+    let flaw = decode(&bytes, PictureOptions::default()).expect_err("it costs too much");
     assert!(flaw.detail.contains("more than 200 scans"), "{flaw:?}");
 }
 
@@ -188,7 +188,7 @@ fn what_is_no_picture_says_what_it_looks_like() {
         (b"\0\0\0\0\0\0\0\0\0", "not an image", "first bytes"),
         (b"\x89PNG\r\n\x1a\n", "truncated image", ""),
     ] {
-        let flaw = decode(bytes, MAX_PIXELS).expect_err("it is no picture");
+        let flaw = decode(bytes, PictureOptions::default()).expect_err("it is no picture");
         assert_eq!(flaw.reason, wanted, "{flaw:?}");
         assert!(flaw.detail.contains(detail), "{flaw:?}");
     }
@@ -214,7 +214,10 @@ fn a_bomb_is_refused_by_its_header() {
         assert_eq!(reason(&bytes), "too many pixels", "{why}");
         assert!(start.elapsed().as_millis() < 500, "{why}: {:?}", start.elapsed());
     }
-    assert_eq!(decode(&encoded(ImageFormat::Png), 1199).expect_err("one pixel too many").reason, "too many pixels");
+    assert_eq!(
+        decode(&encoded(ImageFormat::Png), PictureOptions { max_pixels: 1199 }).expect_err("one pixel too many").reason,
+        "too many pixels"
+    );
 }
 
 fn crc(bytes: &[u8]) -> u32 {
@@ -228,7 +231,7 @@ fn alpha_is_dropped_and_sixteen_bits_are_scaled() {
     let png = |data: &[u8], color| {
         let mut bytes = Cursor::new(Vec::new());
         image::write_buffer_with_format(&mut bytes, data, 1, 1, color, ImageFormat::Png).expect("memory does not fail");
-        decode(&bytes.into_inner(), MAX_PIXELS).expect("it is whole").into_raw()
+        decode(&bytes.into_inner(), PictureOptions::default()).expect("it is whole").into_raw()
     };
     assert_eq!(png(&[10, 20, 30, 0], ExtendedColorType::Rgba8), [10, 20, 30], "a transparent pixel keeps its colour");
     assert_eq!(png(&[7, 0], ExtendedColorType::La8), [7, 7, 7], "grey with alpha");
@@ -241,9 +244,9 @@ fn a_transparent_picture_can_be_laid_on_a_colour() {
     let mut bytes = Cursor::new(Vec::new());
     let image = image::RgbaImage::from_raw(3, 1, vec![10, 20, 30, 0, 10, 20, 30, 255, 0, 0, 0, 128]).expect("the length is right");
     image.write_to(&mut bytes, ImageFormat::Png).expect("memory does not fail");
-    let flat = flatten(&bytes.into_inner(), MAX_PIXELS, [255; 3]).expect("it is whole").expect("it has alpha");
+    let flat = flatten(&bytes.into_inner(), PictureOptions::default(), [255; 3]).expect("it is whole").expect("it has alpha");
     assert_eq!(flat.into_raw(), [255, 255, 255, 10, 20, 30, 127, 127, 127]);
-    assert_eq!(flatten(&encoded(ImageFormat::Png), MAX_PIXELS, [0; 3]).expect("it is whole"), None, "nothing to lay");
+    assert_eq!(flatten(&encoded(ImageFormat::Png), PictureOptions::default(), [0; 3]).expect("it is whole"), None, "nothing to lay");
 }
 
 #[test]

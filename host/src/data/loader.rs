@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vlhub_core::{Bad, Batch, Error, Result, Source};
 
 use super::batch::{self, PixelRows, TokenRows};
-use super::decode::MAX_PIXELS;
+use super::decode::PictureOptions;
 use super::order::SampleOrder;
 use super::skipped::SkipLog;
 use super::tokens::Tokenizer;
@@ -36,8 +36,8 @@ pub struct LoaderConfig {
     pub order: Order,
     /// Samples of an epoch; 0 takes as many as the source lists.
     pub epoch_samples: u64,
-    /// Most pixels of a picture.
-    pub max_pixels: u64,
+    /// How pictures are decoded.
+    pub pictures: PictureOptions,
 }
 
 impl Default for LoaderConfig {
@@ -52,7 +52,7 @@ impl Default for LoaderConfig {
             max_bad_run: 1000,
             order: Order::Shuffled,
             epoch_samples: 0,
-            max_pixels: MAX_PIXELS,
+            pictures: PictureOptions::default(),
         }
     }
 }
@@ -110,7 +110,7 @@ impl Loader {
         skipped.indexed(source.problems());
         let pixels = config.image.map(PixelRows::new);
         let steps_per_epoch = order.epoch_samples() / config.batch as u64;
-        let maker = RowMaker { source, views, tokenizer, image: config.image, max_pixels: config.max_pixels };
+        let maker = RowMaker { source, views, tokenizer, image: config.image, pictures: config.pictures };
         Ok(Self { shared: Arc::new(SharedLoader { maker, config, steps_per_epoch, order, pixels }), skipped })
     }
 

@@ -158,7 +158,7 @@ fn tensors_hold_the_right_numbers() {
             let image = loaded.batch.image("main").expect("it is there");
             assert_eq!(image.size(), [6, 3, 8, 10]);
             let raw = source.read(2).expect("it is whole");
-            let raw = crate::data::decode::pixels(&raw, 1000).expect("it is whole").into_image();
+            let raw = crate::data::decode::pixels(&raw, Default::default()).expect("it is whole").into_image();
             let pixels = vlhub_sdk::pixels::eval_transform(&raw, (8, 10));
             for (channel, mean, std) in [(0, 0.5, 0.2), (1, 0.4, 0.25), (2, 0.3, 0.5)] {
                 let expected = (f64::from(pixels.get_pixel(7, 5).0[channel]) / 255.0 - mean) / std;

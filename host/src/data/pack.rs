@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use vlhub_core::{Bad, Caption, Error, Picture, Result, Source};
 
-use super::decode::{self, MAX_PIXELS};
+use super::decode::{self, PictureOptions};
 use super::views::guarded;
 
 /// Largest shard: 1 GiB, whatever its number of samples.
@@ -26,13 +26,13 @@ pub struct PackOptions {
     pub shard_size: usize,
     /// Lay pictures that have an alpha channel on this colour, and write them as PNG; else pictures stay as they are.
     pub background: Option<[u8; 3]>,
-    /// Most pixels of a picture that is laid on a colour.
-    pub max_pixels: u64,
+    /// How pictures that are laid on a colour are decoded.
+    pub pictures: PictureOptions,
 }
 
 impl Default for PackOptions {
     fn default() -> Self {
-        Self { shard_size: 10_000, background: None, max_pixels: MAX_PIXELS }
+        Self { shard_size: 10_000, background: None, pictures: PictureOptions::default() }
     }
 }
 
@@ -158,7 +158,7 @@ fn members(source: &dyn Source, index: usize, options: &PackOptions) -> Result<V
             let suffix = decode::extension(bytes).ok_or_else(|| bad("not an image", String::new()))?;
             match options
                 .background
-                .map(|colour| decode::flatten(bytes, options.max_pixels, colour))
+                .map(|colour| decode::flatten(bytes, options.pictures, colour))
                 .transpose()
                 .map_err(from_flaw)?
                 .flatten()
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!((back.len(), back.problems().len(), back.classes()), (23, 0, source.classes()));
         let (was, is) = (source.read(4).expect("it is whole"), back.read(3).expect("it is whole"));
         assert_eq!((was.caption.texts.clone(), was.caption.labels.clone()), (is.caption.texts.clone(), is.caption.labels.clone()));
-        let pixels = |raw| decode::pixels(raw, MAX_PIXELS).map(decode::Decoded::into_image);
+        let pixels = |raw| decode::pixels(raw, PictureOptions::default()).map(decode::Decoded::into_image);
         assert_eq!(pixels(&was), pixels(&is));
         let bytes: u64 = packed.shards.keys().map(|name| out.join(name).metadata().expect("it is there").len()).sum();
         assert_eq!(bytes, packed.bytes);

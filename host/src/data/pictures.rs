@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use vlhub_core::{Bad, Error, Result};
 
-use super::decode::decode_held;
+use super::decode::{PictureOptions, decode_held};
 use super::sources::{folder, picture_file};
 use super::views::ImageInput;
 
@@ -48,11 +48,10 @@ pub fn find(paths: &[PathBuf]) -> Result<Pictures> {
 ///
 /// # Errors
 /// Why the file is no picture that can be used.
-pub fn read(path: &Path, input: &ImageInput, max_pixels: u64) -> Result<RgbImage, Bad> {
+pub fn read(path: &Path, input: &ImageInput, options: PictureOptions) -> Result<RgbImage, Bad> {
     let key = path.display().to_string();
     let bytes = picture_file::read(path, &key)?;
-    let decoded =
-        decode_held(&bytes, max_pixels).map_err(|flaw| Bad { place: key.clone(), key, reason: flaw.reason, detail: flaw.detail })?;
+    let decoded = decode_held(&bytes, options).map_err(|flaw| Bad { place: key.clone(), key, reason: flaw.reason, detail: flaw.detail })?;
     let (image, _memory) = decoded.into_parts();
     Ok(input.bounded(image))
 }

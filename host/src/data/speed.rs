@@ -50,7 +50,7 @@ pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
     }
     let shows = !maker.views.images.is_empty();
     let pictures: Vec<RgbImage> = if shows {
-        raws.iter().filter_map(|raw| decode::pixels(raw, maker.max_pixels).ok()).map(decode::Decoded::into_image).collect()
+        raws.iter().filter_map(|raw| decode::pixels(raw, maker.pictures).ok()).map(decode::Decoded::into_image).collect()
     } else {
         Vec::new()
     };
@@ -60,7 +60,7 @@ pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
     let each = Duration::from_secs_f64(seconds / (5 * ROUNDS) as f64);
     let place = |number: usize| RowPlace { seed: 0, epoch: 0, position: number as u64, attempt: 0 };
     let read = |number: usize| maker.source.read(number % maker.source.len()).is_ok();
-    let decoded = |number: usize| decode::pixels(&raws[number % raws.len()], maker.max_pixels).is_ok();
+    let decoded = |number: usize| decode::pixels(&raws[number % raws.len()], maker.pictures).is_ok();
     let augment = |number: usize| {
         let (raw, picture) = (&raws[number % raws.len()], pictures[number % pictures.len()].clone());
         maker.pictures(raw, picture, place(number)).is_ok()

@@ -8,7 +8,7 @@ use vlhub_core::{Augmentation, Bad, Caption, CaptionTransform, Error, Raw, Sourc
 use vlhub_sdk::pixels::{Filter, Fit};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::decode::{panic_text, pixels};
+use super::decode::{PictureOptions, panic_text, pixels};
 use super::philox::Philox;
 use super::tokens::Tokenizer;
 
@@ -141,7 +141,7 @@ pub(crate) struct RowMaker {
     pub views: Views,
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
     pub image: Option<ImageInput>,
-    pub max_pixels: u64,
+    pub pictures: PictureOptions,
 }
 
 impl RowMaker {
@@ -157,7 +157,7 @@ impl RowMaker {
         self.texts(&raw, place, &mut row)?;
         if self.image.is_some() && !self.views.images.is_empty() {
             // What the picture takes counts until its views are small.
-            let (image, _memory) = pixels(&raw, self.max_pixels).map_err(Unused::Bad)?.into_parts();
+            let (image, _memory) = pixels(&raw, self.pictures).map_err(Unused::Bad)?.into_parts();
             row.images = self.pictures(&raw, image, place)?;
         }
         Ok(row)

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 /// # Errors
 /// Exit status 2 with what it refuses.
 pub fn build(config: &RunConfig, suite: &SuiteConfig, image: Option<ImageInput>) -> Outcome<Box<dyn EvalSuite>> {
-    let reading = SampleReading { threads: config.train.workers, max_pixels: config.top.max_pixels, image };
+    let reading = SampleReading { threads: config.train.workers, pictures: config.top.pictures(), image };
     let datasets = HostDatasets::new(Arc::clone(&config.registry), &config.folder, reading);
     let built = suite.chosen.config.build(&EvalCx { datasets: &datasets });
     built.map_err(|error| Failure::usage(error.within(format!("eval.{}", suite.key)).to_string()))

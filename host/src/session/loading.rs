@@ -29,7 +29,7 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
         max_bad_run: train.max_bad_run,
         order: if train.resampled { Order::Resampled } else { Order::Shuffled },
         epoch_samples: train.samples,
-        max_pixels: config.top.max_pixels,
+        pictures: config.top.pictures(),
     }
 }
 
