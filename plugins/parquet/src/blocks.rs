@@ -1,9 +1,9 @@
 //! Blocks of rows in memory: a bounded number of bytes, shared by the threads that read.
 //!
-//! Parquet is made to be read in order. A row alone costs the pages that it lies in, one for each column that is read: 1 MiB a column as most
-//! programs write them, more where one row is larger or where a program wrote larger pages. So rows are read in blocks of about 1 MiB, and blocks
-//! are kept while they fit: reading in order, and any order of a set that fits, decodes every page about once. A shuffled pass over a larger set
-//! decodes a page or two for every row.
+//! Parquet is made to be read in order. A row alone costs the pages that it lies in, one for each column that is read: 0.6 to 1 MiB of pictures as
+//! `datasets` 5 writes them; but pandas and pyarrow look at the size of a page only after each 1024 rows, so 1024 pictures are one page of theirs, or
+//! one dictionary. So rows are read in blocks of about 1 MiB, or of a page where pages are larger, and blocks are kept while they fit: reading in
+//! order, and any order of a set that fits, decodes every page about once. A shuffled pass over a larger set decodes a page or two for every row.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

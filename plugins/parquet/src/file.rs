@@ -94,20 +94,27 @@ impl TableFile {
         (0..group.num_columns()).filter(is_read).map(|leaf| group.column(leaf).uncompressed_size().max(0) as u64).sum()
     }
 
-    /// Bytes that are decoded at the least when one row is read, as a mean: the pages that hold it. `None` where the footer does not tell.
+    /// Bytes that are decoded when one row is read, as a mean over the row groups. `None` where the footer does not tell.
     pub fn cost(&self, columns: &[usize]) -> Option<u64> {
+        let groups = self.about.metadata().row_groups();
+        let all = groups.iter().map(|group| self.pages(group, columns)).sum::<Option<u64>>()?;
+        all.checked_div(groups.len() as u64)
+    }
+
+    /// Bytes of the pages that one row lies in: of each column its dictionary, and a page of data.
+    fn pages(&self, group: &RowGroupMetaData, columns: &[usize]) -> Option<u64> {
         let schema = self.about.parquet_schema();
-        let (mut bytes, mut groups) = (0, 0);
-        for group in self.about.metadata().row_groups() {
-            for leaf in (0..group.num_columns()).filter(|leaf| columns.contains(&schema.get_column_root_idx(*leaf))) {
-                let column = group.column(leaf);
-                let pages = column.page_encoding_stats()?.iter();
-                let pages: i32 = pages.filter(|pages| matches!(pages.page_type, PageType::DATA_PAGE | PageType::DATA_PAGE_V2)).map(|pages| pages.count).sum();
-                bytes += column.uncompressed_size().max(0) as u64 / pages.max(1) as u64;
-            }
-            groups += 1;
+        let mut bytes = 0;
+        for leaf in (0..group.num_columns()).filter(|leaf| columns.contains(&schema.get_column_root_idx(*leaf))) {
+            let column = group.column(leaf);
+            let data = column.page_encoding_stats()?.iter();
+            let data = data.filter(|pages| matches!(pages.page_type, PageType::DATA_PAGE | PageType::DATA_PAGE_V2));
+            let count: u64 = data.map(|pages| pages.count.max(0) as u64).sum();
+            let all = column.uncompressed_size().max(0) as u64;
+            let dictionary = column.dictionary_page_offset().map_or(0, |start| (column.data_page_offset() - start).max(0) as u64).min(all);
+            bytes += dictionary + (all - dictionary) / count.max(1);
         }
-        (groups > 0).then(|| bytes / groups)
+        Some(bytes)
     }
 
     /// Uncompressed bytes of columns.
@@ -163,7 +170,9 @@ impl TableFile {
         let about = self.about.metadata().row_group(group);
         let all = about.num_rows().max(1) as u64;
         let each = (self.bytes(about, columns) / all).max(1);
-        let rows = (BLOCK_BYTES / each).clamp(1, BLOCK_ROWS);
+        // Large pages are decoded whole, so what they hold is kept together.
+        let bytes = self.pages(about, columns).unwrap_or_default().max(BLOCK_BYTES);
+        let rows = (bytes / each).clamp(1, BLOCK_ROWS);
         let start = row / rows * rows;
         Block { group: group as u32, start: start as u32, rows: rows.min(all.saturating_sub(start)) as u32 }
     }

@@ -14,9 +14,10 @@ use crate::file::{Block, TableFile};
 
 /// A Parquet table, such as an export of Hugging Face `datasets`: pictures in the table or in files of their own, captions, labels.
 ///
-/// Only the footers are read at the start. Rows are read at random as they are needed: the pages that they lie in, about 1 MiB for each column as
-/// most programs write them, are decoded for a row of a shuffled pass (a warning says so where they are larger than 8 MiB), and each once where
-/// rows are read in order or all of it fits `cache_mb`. Over a table that is much larger, tar shards are faster: `vlhub data pack` writes them.
+/// Only the footers are read at the start. Rows are read at random as they are needed: for a row of a shuffled pass the pages that it lies in are
+/// decoded, about 1 MiB as `datasets` writes them, far more as pandas and pyarrow do, who put 1024 rows into one page unless `write_batch_size`
+/// says otherwise (a warning tells, above 8 MiB). Each page is decoded about once where rows are read in order, or all of it fits `cache_mb`. For a
+/// table that is much larger, tar shards are faster: `vlhub data pack` writes them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
