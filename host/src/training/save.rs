@@ -64,7 +64,7 @@ pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
     TopConfig::NEVER_DECIDE.iter().for_each(|key| drop(tree.remove(*key)));
     // Runs that are older than these choices decoded pictures so; a smaller limit of pixels, within which nothing has changed, aside.
     if let Ok(Value::Object(usual)) = serde_json::to_value(PictureOptions::default()) {
-        tree.retain(|key, value| usual.get(key) != Some(value));
+        tree.retain(|key, value| usual.get(key) != Some(&*value));
     }
     if let Some(train) = tree.get_mut(TrainConfig::NAME).and_then(Value::as_object_mut) {
         TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));

@@ -16,7 +16,8 @@ fn an_export_of_datasets_reads_as_datasets_reads_it() {
     let golden: Value = vlhub_sdk::serde_json::from_slice(&std::fs::read(folder.join("tables.json")).expect("it is there")).expect("JSON");
     let rows = golden["parquet"].as_array().expect("a list");
     for caption_key in ["text", "captions"] {
-        let config = ParquetConfig { path: Files::One("tables.parquet".into()), caption_key: caption_key.into(), ..ParquetConfig::default() };
+        let config =
+            ParquetConfig { path: Files::One("tables.parquet".into()), caption_key: caption_key.into(), ..ParquetConfig::default() };
         let source = config.build(&SourceCx::new(folder)).expect("it is whole");
         assert_eq!((source.len(), rows.len()), (12, 12));
         assert_eq!(source.classes(), ["cat", "dog", "sea horse"]);
@@ -34,7 +35,10 @@ fn an_export_of_datasets_reads_as_datasets_reads_it() {
             let labels: Vec<i64> = row["label"].as_i64().into_iter().filter(|label| *label >= 0).collect();
             assert_eq!(raw.caption.labels, labels, "row {index}");
             let meta = &raw.caption.meta;
-            assert_eq!((meta.get("image").map(String::as_str), meta["count"].clone()), (row["image"]["path"].as_str(), row["count"].to_string()));
+            assert_eq!(
+                (meta.get("image").map(String::as_str), meta["count"].clone()),
+                (row["image"]["path"].as_str(), row["count"].to_string())
+            );
             let score = meta.get("score").map(|score| score.parse::<f32>().expect("a number"));
             assert_eq!(score, row["score"].as_f64().map(|score| score as f32), "row {index}: null is not there");
         }

@@ -255,7 +255,8 @@ fn files_that_number_classes_otherwise_are_not_one_table() {
     assert!(error.contains("b.parquet numbers its classes otherwise than a.parquet"), "{error}");
     assert_eq!(open(&config("a.parquet::c.parquet"), folder.path(), labelled).expect("the same").classes(), ["cat", "dog"]);
     assert_eq!(open(&config("a.parquet::b.parquet"), folder.path(), PICTURES).expect("nobody reads them").len(), 6);
-    let given = ParquetConfig { classes: Some(ClassNames::List(vec!["x".into(), "y".into(), "z".into()])), ..config("a.parquet::b.parquet") };
+    let given =
+        ParquetConfig { classes: Some(ClassNames::List(vec!["x".into(), "y".into(), "z".into()])), ..config("a.parquet::b.parquet") };
     assert_eq!(open(&given, folder.path(), labelled).expect("the user says").classes(), ["x", "y", "z"]);
 }
 

@@ -25,7 +25,9 @@ fn a_sheet_of_pandas_reads_as_pandas_reads_it() {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
             // A sheet knows no whole numbers; what has no fraction is written as one.
-            Value::Number(number) => number.as_f64().filter(|number| number.fract() == 0.0).map_or(number.to_string(), |number| (number as i64).to_string()),
+            Value::Number(number) => {
+                number.as_f64().filter(|number| number.fract() == 0.0).map_or(number.to_string(), |number| (number as i64).to_string())
+            }
             other => other.to_string(),
         };
         assert_eq!(raw.caption.texts.first().cloned().unwrap_or_default(), plain(&row["title"]), "row {index}");
