@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use std::fs::File;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use rust_xlsxwriter::{Formula, Workbook};
 use vlhub_sdk::testkit::source::every_law;
