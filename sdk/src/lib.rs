@@ -2,7 +2,7 @@
 //!
 //! The [`prelude`] has the traits and what they exchange; [`register!`] gives a plugin its name, [`export!`] makes its crate loadable at
 //! run time, and `conformance!` (feature `testkit`) holds every plugin of a crate to the laws of its kind. What plugins share is in [`nn`],
-//! [`ops`], [`options`], [`pairs`], [`pixels`] and [`random`]. The guide follows.
+//! [`ops`], [`options`], [`pairs`], [`pixels`], [`random`] and [`sources`]. The guide follows.
 //!
 #![doc = include_str!("../GUIDE.md")]
 #![deny(missing_docs)]
@@ -17,6 +17,7 @@ pub mod options;
 pub mod pairs;
 pub mod pixels;
 pub mod random;
+pub mod sources;
 pub mod suites;
 #[cfg(feature = "testkit")]
 pub mod testkit;

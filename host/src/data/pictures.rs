@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use vlhub_core::{Bad, Error, Result};
+use vlhub_sdk::sources::picture_file;
 
 use super::decode::{PictureOptions, decode_held};
-use super::sources::{folder, picture_file};
+use super::sources::folder;
 use super::views::ImageInput;
 
 /// Pictures that were found, and what was not.

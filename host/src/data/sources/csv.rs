@@ -2,24 +2,18 @@
 //!
 //! The table is not held in memory. One pass checks it and remembers where each good row begins.
 
-mod header;
-mod labels;
-
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use vlhub_core::{Bad, Caption, Config, Error, Extent, Picture, Raw, Result, Source, SourceCx, Want, Wants};
+use vlhub_core::{Bad, Config, Error, Extent, Raw, Result, Source, SourceCx};
 use vlhub_sdk::register;
 use vlhub_sdk::schemars::JsonSchema;
+use vlhub_sdk::sources::{ClassNames, ColumnKeys, LabelColumn, PictureTable, TableHeader};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::class_names::ClassNames;
-use super::picture_file;
 use super::records::Records;
 use super::tar_index::read_full;
-use header::{CsvColumns, HeaderLine};
-use labels::LabelColumn;
 
 /// A table with a column of picture files and a column of captions.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -45,13 +39,16 @@ impl Default for CsvConfig {
         Self {
             path: String::new(),
             separator: String::new(),
-            img_key: "filepath".into(),
-            caption_key: "title".into(),
+            img_key: DEFAULTS.image.into(),
+            caption_key: DEFAULTS.caption.into(),
             label_key: String::new(),
             classes: None,
         }
     }
 }
+
+/// What open_clip calls these columns.
+const DEFAULTS: ColumnKeys<'static> = ColumnKeys { image: "filepath", caption: "title", label: "" };
 
 register!(dyn Source, "csv", CsvConfig);
 
@@ -79,15 +76,11 @@ pub struct CsvSource {
     file: File,
     /// For people.
     name: String,
-    folder: PathBuf,
     separator: u8,
-    header: Vec<String>,
-    columns: CsvColumns,
+    table: PictureTable,
     rows: Vec<CsvRow>,
-    classes: Vec<String>,
     problems: Vec<Bad>,
     fingerprint: String,
-    wants: Wants,
 }
 
 impl CsvSource {
@@ -111,23 +104,35 @@ impl CsvSource {
         let header = header.into_iter().map(|name| String::from_utf8(name).ok()).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
         let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let mut problems = Vec::new();
-        let columns = HeaderLine { config, names: &header, path: &path, file: &name, separator }.columns(cx.wants, &mut problems)?;
+        let other = if separator == b'\t' { "," } else { "\\t" };
+        let hint = if header.len() == 1 { format!("; is another `separator` right, such as \"{other}\"?") } else { String::new() };
+        let columns = TableHeader {
+            names: &header,
+            keys: ColumnKeys { image: &config.img_key, caption: &config.caption_key, label: &config.label_key },
+            defaults: DEFAULTS,
+            place: &format!("{}:1", path.display()),
+            short: &format!("{name}:1"),
+            hint: &hint,
+        }
+        .columns(cx.wants, &mut problems)?;
         let mut this = Self {
             file,
             name,
-            folder: path.parent().map_or_else(|| cx.folder.to_owned(), Path::to_owned),
             separator,
-            header,
-            columns,
+            table: PictureTable {
+                header,
+                columns,
+                folder: path.parent().map_or_else(|| cx.folder.to_owned(), Path::to_owned),
+                classes: config.classes.as_ref().map(|names| names.read(cx.folder)).transpose()?.unwrap_or_default(),
+                wants: cx.wants,
+            },
             rows: Vec::new(),
-            classes: config.classes.as_ref().map(|names| names.read(cx.folder)).transpose()?.unwrap_or_default(),
             problems,
             fingerprint: String::new(),
-            wants: cx.wants,
         };
         let mut hash = Xxh3::new();
         hash.update(serde_json::to_string(config).unwrap_or_default().as_bytes());
-        let mut labels = LabelColumn::new(&this.classes);
+        let mut labels = LabelColumn::new(&this.table.classes);
         let most = if cx.extent == Extent::Glance { GLANCE } else { usize::MAX };
         while let Some(record) = records.read().map_err(io)?.filter(|_| this.rows.len() < most) {
             let row =
@@ -146,43 +151,21 @@ impl CsvSource {
             let first = this.problems.first().map(|bad| format!("; the first problem is {bad}")).unwrap_or_default();
             return Err(Error::invalid(format!("{} holds no usable row{first}", path.display())));
         }
-        this.classes = labels.finish(this.classes);
+        this.table.classes = labels.finish(this.table.classes);
         this.fingerprint = format!("csv:{}:{:032x}", this.rows.len(), hash.digest128());
         Ok(this)
     }
 
     /// Whether a row can be used, and its label.
     fn check(&self, bytes: &[u8], labels: &mut LabelColumn) -> Result<Option<u32>, (&'static str, String)> {
-        let row = self.cells(bytes).ok_or(("not UTF-8", String::new()))?;
-        if row.len() != self.header.len() {
-            return Err(("ragged row", format!("it has {} columns, the header {}", row.len(), self.header.len())));
-        }
-        let Wants { picture, text, label, .. } = self.wants;
-        let is_blank = |column: Option<usize>| column.is_some_and(|column| row[column].trim().is_empty());
-        if picture == Want::Required && is_blank(self.columns.image) {
-            return Err(("no image", "its path is empty".into()));
-        }
-        if text == Want::Required && is_blank(self.columns.caption) {
-            return Err(("empty caption", String::new()));
-        }
-        let Some(column) = self.columns.label else { return Ok(None) };
-        let class_is_caption = text.is_read() && self.columns.caption.is_none();
-        if label == Want::Optional && !class_is_caption && row[column].trim().is_empty() {
-            // As a sample of a shard without a label.
-            return Ok(None);
-        }
-        let found = labels.of(&row[column]).map_err(|detail| ("bad label", detail))?;
-        if text == Want::Required && class_is_caption && !labels.has_name(found) {
-            return Err(("no caption", format!("class {found} has no name, which would be the caption")));
-        }
-        Ok(Some(found))
+        let cells = self.cells(bytes).ok_or(("not UTF-8", String::new()))?;
+        self.table.check(&cells, labels)
     }
 
     /// The cells of a record: text where they are read, empty where they are not. `None` if one that is read is not UTF-8.
     fn cells(&self, bytes: &[u8]) -> Option<Vec<String>> {
-        let CsvColumns { image, caption, label } = self.columns;
-        let is_read = |column: usize| self.wants.meta.is_read() || [image, caption, label].contains(&Some(column));
-        let cell = |(column, cell): (usize, Vec<u8>)| if is_read(column) { String::from_utf8(cell).ok() } else { Some(String::new()) };
+        let cell =
+            |(column, cell): (usize, Vec<u8>)| if self.table.reads(column) { String::from_utf8(cell).ok() } else { Some(String::new()) };
         fields(bytes, self.separator)?.into_iter().enumerate().map(cell).collect()
     }
 
@@ -223,43 +206,17 @@ impl Source for CsvSource {
         let row = self.rows[index];
         let mut bytes = vec![0; row.length as usize];
         let count = read_full(&self.file, row.offset, &mut bytes).map_err(|error| self.bad(&row, "unreadable file", error.to_string()))?;
-        let cells = self.cells(&bytes[..count]).filter(|cells| cells.len() == self.header.len());
-        let mut cells = cells.ok_or_else(|| self.bad(&row, "table changed", "the row is no longer what was indexed; start again"))?;
-        let mut caption = Caption::default();
-        match self.columns.caption {
-            Some(column) => caption.texts.push(std::mem::take(&mut cells[column])),
-            None if self.wants.text.is_read() => {
-                caption.texts.extend(row.label.and_then(|label| self.classes.get(label as usize)).cloned());
-            }
-            None => {}
-        }
-        caption.texts.retain(|text| !text.trim().is_empty());
-        if self.wants.label.is_read() {
-            caption.labels.extend(row.label.map(i64::from));
-        }
-        let mut picture = None;
-        if let Some(column) = self.columns.image.filter(|column| !cells[*column].trim().is_empty()) {
-            let path = self.folder.join(cells[column].trim());
-            let bytes = picture_file::read(&path, &self.key(index)).map_err(|bad| Bad {
-                detail: format!("{} {}", path.display(), bad.detail).trim_end().to_owned(),
-                place: self.key(index),
-                ..bad
-            })?;
-            picture = Some(Picture::Encoded(bytes));
-        }
-        if self.wants.meta.is_read() {
-            let others = self.header.iter().zip(cells).enumerate().filter(|(column, _)| Some(*column) != self.columns.caption);
-            caption.meta.extend(others.map(|(_, (name, cell))| (name.clone(), cell)));
-        }
-        Ok(Raw { key: self.key(index), picture, caption })
+        let cells = self.cells(&bytes[..count]).filter(|cells| cells.len() == self.table.header.len());
+        let cells = cells.ok_or_else(|| self.bad(&row, "table changed", "the row is no longer what was indexed; start again"))?;
+        self.table.sample(self.key(index), cells, row.label)
     }
 
     fn classes(&self) -> &[String] {
-        &self.classes
+        &self.table.classes
     }
 
     fn labelled(&self) -> bool {
-        self.columns.label.is_some()
+        self.table.columns.label.is_some()
     }
 
     fn fingerprint(&self) -> String {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::data::testing::{CAPTIONED, PICTURES, open_for};
 use serde_json::json;
+use vlhub_core::{Picture, Want, Wants};
 use vlhub_sdk::testkit::source::every_law;
 
 fn open(name: &str, table: &[u8], options: serde_json::Value) -> (tempfile::TempDir, Result<Arc<dyn Source>>) {

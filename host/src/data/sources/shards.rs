@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Error, Result};
 use vlhub_sdk::schemars::JsonSchema;
-
-use super::brace;
+use vlhub_sdk::sources::brace;
 
 /// One pattern or several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

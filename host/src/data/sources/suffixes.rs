@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::group::Group;
-use super::picture_file;
+use vlhub_sdk::sources::picture_file;
 
 /// Most suffixes that a message lists.
 const LISTED: usize = 6;

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use vlhub_core::{Bad, Caption, Config, Error, Extent, Picture, Raw, Result, Source, SourceCx, Want, Wants};
 use vlhub_sdk::register;
 use vlhub_sdk::schemars::JsonSchema;
+use vlhub_sdk::sources::ClassNames;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::class_names::ClassNames;
 use super::python_json;
 use super::shards::{Shards, shard_paths};
 use super::tar_index::read_full;

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Error, Result};
-use vlhub_sdk::schemars::JsonSchema;
 
 /// Class names in the order of labels: a list in the run file, or a file with one a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-#[schemars(crate = "vlhub_sdk::schemars")]
 pub enum ClassNames {
     /// The names themselves.
     List(Vec<String>),

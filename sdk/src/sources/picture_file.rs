@@ -4,7 +4,8 @@ use std::path::Path;
 
 use vlhub_core::Bad;
 
-use super::tar_index::MAX_MEMBER;
+/// Largest file of a picture that is read: 256 MiB.
+const LARGEST: u64 = 256 << 20;
 
 /// Suffixes of files that are read as pictures, in lower case. What a file holds is decided by its content.
 pub const SUFFIXES: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
@@ -29,8 +30,20 @@ pub fn read(path: &Path, key: &str) -> Result<Vec<u8>, Bad> {
         // A pipe would make a reader wait for ever.
         return Err(bad("not a file", if about.is_dir() { "it is a folder".into() } else { "it is a device or a pipe".into() }));
     }
-    if about.len() > MAX_MEMBER {
-        return Err(bad("file too large", format!("{} bytes; {MAX_MEMBER} are allowed", about.len())));
+    if about.len() > LARGEST {
+        return Err(bad("file too large", format!("{} bytes; {LARGEST} are allowed", about.len())));
     }
     std::fs::read(path).map_err(|error| bad("unreadable file", error.to_string()))
+}
+
+/// [`read`] for a picture whose path stands in the row of a table: `key` is the row, and the place of what is wrong.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_named_by(path: &Path, key: &str) -> Result<Vec<u8>, Bad> {
+    read(path, key).map_err(|bad| Bad {
+        detail: format!("{} {}", path.display(), bad.detail).trim_end().to_owned(),
+        place: key.to_owned(),
+        ..bad
+    })
 }
