@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit};
 
-use crate::data::decode::{MAX_PIXELS, PictureOptions};
+use crate::data::decode::{AlphaPolicy, ExifPolicy, MAX_PIXELS, PictureOptions, SixteenBitPolicy};
 use crate::data::tokens::{Clean, Mode};
 use crate::engine::batch_norm::FreezeStatistics;
 use crate::engine::lora::LoraConfig;
@@ -48,6 +48,12 @@ pub struct TopConfig {
     pub tokenizer: TokenizerConfig,
     /// Most pixels of a picture; one with more is not used. Pillow's limit by default, against files of few bytes that would fill the memory.
     pub max_pixels: u64,
+    /// Orientation tags of pictures: `ignore`, as open_clip does, or `apply`, which turns them upright.
+    pub exif: ExifPolicy,
+    /// Transparency of pictures: `drop`, as Pillow does, or what they are laid on: `white` or `black`.
+    pub alpha: AlphaPolicy,
+    /// Channels of 16 bits: `scale` to 8, or `pil`, which makes of grey pictures all above 255 white, as Pillow does.
+    pub sixteen_bit: SixteenBitPolicy,
 }
 
 impl Default for TopConfig {
@@ -68,6 +74,9 @@ impl Default for TopConfig {
             device: "auto".into(),
             tokenizer: TokenizerConfig::default(),
             max_pixels: MAX_PIXELS,
+            exif: ExifPolicy::default(),
+            alpha: AlphaPolicy::default(),
+            sixteen_bit: SixteenBitPolicy::default(),
         }
     }
 }
@@ -75,7 +84,8 @@ impl Default for TopConfig {
 impl TopConfig {
     /// How the run decodes pictures.
     pub fn pictures(&self) -> PictureOptions {
-        PictureOptions { max_pixels: self.max_pixels }
+        let Self { max_pixels, exif, alpha, sixteen_bit, .. } = *self;
+        PictureOptions { max_pixels, exif, alpha, sixteen_bit }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Encoded bytes to pixels, as Pillow's `convert("RGB")` gives them: alpha is dropped, not composited; an orientation tag is ignored; of an
-//! animation the first frame counts. 16-bit channels are scaled to 8 bits (Pillow takes the upper byte or clamps, by mode).
+//! animation the first frame counts, and the others are not decoded. 16-bit channels are scaled to 8 bits (Pillow takes the upper byte or clamps, by
+//! mode). Each of these is one of the [`PictureOptions`].
 //!
 //! The format is read from the bytes, never from a name. The header is looked at before anything is allocated, and threads together decode
 //! no more than [`memory::DECODED`] at a time. A decoder that panics makes one bad sample. Of a TIFF file with several pages the first counts.
@@ -7,6 +8,7 @@
 mod jpeg;
 pub mod memory;
 mod options;
+mod orientation;
 mod tiff_palette;
 
 use std::io::Cursor;
@@ -19,7 +21,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use vlhub_core::{Bad, Picture, Raw};
 
 use memory::Taken;
-pub use options::PictureOptions;
+pub use options::{AlphaPolicy, ExifPolicy, PictureOptions, SixteenBitPolicy};
 
 /// Most pixels of a picture, unless one says otherwise: Pillow's limit, twice its `MAX_IMAGE_PIXELS`.
 pub const MAX_PIXELS: u64 = 178_956_970;
@@ -91,7 +93,7 @@ impl Decoded {
 pub fn decode_held(bytes: &[u8], options: PictureOptions) -> Result<Decoded, Flaw> {
     guarded(|| {
         let (image, mut memory) = dynamic(bytes, options)?;
-        let image = image.into_rgb8();
+        let image = turned(options.rgb(image), bytes, options);
         if image.width() == 0 || image.height() == 0 {
             return Err(flaw("empty image", "it has no pixels"));
         }
@@ -110,16 +112,16 @@ pub fn flatten(bytes: &[u8], options: PictureOptions, colour: [u8; 3]) -> Result
         if !image.color().has_alpha() {
             return Ok(None);
         }
-        let image = image.into_rgba8();
-        Ok(Some(RgbImage::from_fn(image.width(), image.height(), |x, y| {
-            let [red, green, blue, alpha] = image.get_pixel(x, y).0;
-            let mix = |over: u8, under: u8| {
-                let alpha = u32::from(alpha);
-                ((u32::from(over) * alpha + u32::from(under) * (255 - alpha) + 127) / 255) as u8
-            };
-            image::Rgb([mix(red, colour[0]), mix(green, colour[1]), mix(blue, colour[2])])
-        })))
+        Ok(Some(turned(options::over(image, colour), bytes, options)))
     })
+}
+
+/// The pixels upright, where that is asked for.
+fn turned(image: RgbImage, bytes: &[u8], options: PictureOptions) -> RgbImage {
+    match (options.exif, image::guess_format(bytes)) {
+        (ExifPolicy::Apply, Ok(format)) => orientation::upright(image, bytes, format),
+        _ => image,
+    }
 }
 
 /// The pixels of a sample's picture.
@@ -148,7 +150,7 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 fn dynamic(bytes: &[u8], options: PictureOptions) -> Result<(DynamicImage, Taken<'static>), Flaw> {
-    let PictureOptions { max_pixels } = options;
+    let PictureOptions { max_pixels, .. } = options;
     if bytes.is_empty() {
         return Err(flaw("empty file", "it has no bytes"));
     }

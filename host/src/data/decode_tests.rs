@@ -58,6 +58,63 @@ fn pixels_are_those_of_pillow() {
 }
 
 #[test]
+fn what_a_run_chooses_is_what_pillow_does_then() {
+    use base64::Engine as _;
+    // `tests/golden/picture_policy.py` wrote the file and says with which Pillow.
+    let golden = golden("picture_policy");
+    let cases = golden["cases"].as_array().expect("a list");
+    assert!(cases.len() > 60, "the golden file was cut");
+    let mut differences = Vec::new();
+    for case in cases {
+        let bytes = |key: &str| base64::prelude::BASE64_STANDARD.decode(case[key].as_str().expect("a text")).expect("base64");
+        let mut options = serde_json::to_value(PictureOptions::default()).expect("a table");
+        options.as_object_mut().expect("a table").extend(case["options"].as_object().expect("a table").clone());
+        let options = serde_json::from_value(options).expect("options");
+        let image = decode(&bytes("file"), options).unwrap_or_else(|flaw| panic!("{}: {flaw:?}", case["name"]));
+        let size = serde_json::json!(image.dimensions());
+        if size != case["size"] || *image.as_raw() != bytes("pixels") {
+            differences.push(format!("{}: {size}", case["name"]));
+        }
+    }
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[test]
+fn of_an_animation_one_frame_is_decoded() {
+    let mut bytes = Vec::new();
+    {
+        let mut encoder = image::codecs::gif::GifEncoder::new_with_speed(&mut bytes, 30);
+        let frame = |level: u8| image::Frame::new(image::RgbaImage::from_pixel(32, 32, image::Rgba([level, 0, 0, 255])));
+        encoder.encode_frames((0..400u32).map(|number| frame(if number == 0 { 200 } else { 10 }))).expect("memory does not fail");
+    }
+    let time = |bytes: &[u8]| {
+        let start = std::time::Instant::now();
+        let image = decode(bytes, PictureOptions::default()).expect("it is whole");
+        assert_eq!((image.dimensions(), image.get_pixel(5, 5).0), ((32, 32), [200, 0, 0]));
+        start.elapsed()
+    };
+    let best = (0..5).map(|_| time(&bytes)).min().expect("five");
+    // One frame takes far less than a millisecond, all of them together some hundred times as long.
+    assert!(best.as_millis() < 20, "{best:?}");
+    // What is behind the first frame is not even looked at.
+    let cut = bytes.len() / 2;
+    time(&bytes[..cut]);
+}
+
+#[test]
+fn many_scans_of_a_large_jpg_are_refused_before_they_cost() {
+    let mut jpeg = encoded(ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).expect("a baseline frame");
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0x10, 0x00, 0x10, 0x00]);
+    let (head, end) = jpeg.split_at(jpeg.len() - 2);
+    let bytes = [head, &[0xFF, 0xDA].repeat(150), end].concat();
+    let start = std::time::Instant::now();
+    let flaw = decode(&bytes, PictureOptions::default()).expect_err("it costs too much");
+    assert!(flaw.detail.contains("151 scans of 16777216 pixels"), "{flaw:?}");
+    assert!(start.elapsed().as_millis() < 500, "{:?}", start.elapsed());
+}
+
+#[test]
 fn pixels_of_jpg_are_those_of_pillow() {
     use base64::Engine as _;
     use sha2::Digest as _;
@@ -215,7 +272,9 @@ fn a_bomb_is_refused_by_its_header() {
         assert!(start.elapsed().as_millis() < 500, "{why}: {:?}", start.elapsed());
     }
     assert_eq!(
-        decode(&encoded(ImageFormat::Png), PictureOptions { max_pixels: 1199 }).expect_err("one pixel too many").reason,
+        decode(&encoded(ImageFormat::Png), PictureOptions { max_pixels: 1199, ..PictureOptions::default() })
+            .expect_err("one pixel too many")
+            .reason,
         "too many pixels"
     );
 }

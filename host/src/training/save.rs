@@ -7,7 +7,7 @@ use crate::checkpoint::{Progress as Place, State, Store};
 use crate::config::document::{FOLDER, to_toml};
 use crate::config::sections::TopConfig;
 use crate::config::train::TrainConfig;
-use crate::data::decode::MAX_PIXELS;
+use crate::data::decode::PictureOptions;
 use crate::engine::ema::Ema;
 use crate::engine::precision::Precision;
 use crate::evaluation::class_names;
@@ -62,9 +62,9 @@ pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
         tree.remove(key);
     }
     TopConfig::NEVER_DECIDE.iter().for_each(|key| drop(tree.remove(*key)));
-    // Runs that are older than the choice had a smaller limit, within which nothing has changed.
-    if tree.get("max_pixels").and_then(Value::as_u64) == Some(MAX_PIXELS) {
-        tree.remove("max_pixels");
+    // Runs that are older than these choices decoded pictures so; a smaller limit of pixels, within which nothing has changed, aside.
+    if let Ok(Value::Object(usual)) = serde_json::to_value(PictureOptions::default()) {
+        tree.retain(|key, value| usual.get(key) != Some(&*value));
     }
     if let Some(train) = tree.get_mut(TrainConfig::NAME).and_then(Value::as_object_mut) {
         TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));

@@ -13,6 +13,10 @@ use super::{Flaw, flaw};
 
 /// More scans than this are an attack: a progressive picture has about ten, and each costs as much as the picture.
 const MOST_SCANS: usize = 200;
+/// More than [`PLAIN_SCANS`] scans of together more pixels than this are one too: some seconds of work in a file of a few kilobytes.
+const MOST_SCANNED: u64 = 200_000_000;
+/// As many scans may have any size: more than encoders write (libjpeg 10, mozjpeg up to 16).
+const PLAIN_SCANS: usize = 32;
 
 /// Decodes a JPEG. `allowed` hears its width and height before its pixels take memory, and may refuse. `None` when this decoder would give
 /// other pixels than libjpeg, or none, where it reads the file at all.
@@ -21,7 +25,7 @@ const MOST_SCANS: usize = 200;
 /// What is wrong with the file, or what `allowed` says.
 pub(super) fn decode(bytes: &[u8], allowed: impl FnOnce(u32, u32) -> Result<(), Flaw>) -> Result<Option<DynamicImage>, Flaw> {
     let head = Head::of(bytes);
-    whole(&bytes[head.scan..])?;
+    whole(&bytes[head.scan..], head.pixels)?;
     if !head.exact() {
         return Ok(None);
     }
@@ -83,7 +87,7 @@ fn rgb_of_cmyk(data: &[u8]) -> Vec<u8> {
 
 /// Marks cannot occur inside the coded data, which stuff every 0xFF. A decoder fills the rest of a cut JPEG and says nothing; the end mark says
 /// whether it was cut.
-fn whole(scans: &[u8]) -> Result<(), Flaw> {
+fn whole(scans: &[u8], pixels: u64) -> Result<(), Flaw> {
     let (mut starts, mut ends) = (0, 0);
     for at in memchr::memchr_iter(0xFF, scans) {
         match scans.get(at + 1) {
@@ -94,6 +98,9 @@ fn whole(scans: &[u8]) -> Result<(), Flaw> {
     }
     if starts > MOST_SCANS {
         return Err(flaw("corrupt image", format!("a jpg with more than {MOST_SCANS} scans")));
+    }
+    if starts > PLAIN_SCANS && pixels.saturating_mul(starts as u64) > MOST_SCANNED {
+        return Err(flaw("corrupt image", format!("a jpg with {starts} scans of {pixels} pixels, which would take long")));
     }
     if ends == 0 { Err(flaw("truncated image", "a jpg without an end mark")) } else { Ok(()) }
 }
@@ -112,6 +119,8 @@ struct Head {
     /// judge. What looks like a mark before it may belong to a thumbnail.
     scan: usize,
     components: Vec<Component>,
+    /// Width times height.
+    pixels: u64,
     jfif: bool,
     /// The transform that Adobe's segment names.
     adobe: Option<u8>,
@@ -150,6 +159,8 @@ impl Head {
             // Frames; the others of this range are tables.
             0xC0..=0xCF if !matches!(kind, 0xC4 | 0xC8 | 0xCC) => {
                 let components = segment.get(6..).unwrap_or_default().as_chunks::<3>().0;
+                let side = |at: usize| segment.get(at..at + 2).map_or(0, |side| u64::from(side[0]) << 8 | u64::from(side[1]));
+                self.pixels = side(1) * side(3);
                 self.components = components.iter().map(|&[id, sampling, _]| Component { id, sampling }).collect();
             }
             _ => (),
