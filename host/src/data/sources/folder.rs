@@ -1,5 +1,6 @@
 //! Pictures in a folder: with a sub-folder for each class, or without classes.
 
+mod choice;
 mod classes;
 
 use std::path::{Path, PathBuf};
@@ -8,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use vlhub_core::{Bad, Caption, Config, Error, Extent, Picture, Raw, Result, Source, SourceCx, Want, Wants};
 use vlhub_sdk::register;
 use vlhub_sdk::schemars::JsonSchema;
+use vlhub_sdk::sources::ClassNames;
+use vlhub_sdk::sources::picture_file::{self, SUFFIXES, is_named_like_a_picture};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::class_names::ClassNames;
-use super::picture_file::{self, SUFFIXES, is_named_like_a_picture};
+use choice::Choice;
 use classes::Classes;
 
 /// A folder of pictures, with a sub-folder for each class; without sub-folders where neither captions nor labels are read.
@@ -29,6 +31,13 @@ pub struct FolderConfig {
     /// class of its name. If the sub-folders are numbers from 0, as in ImageNetV2, sub-folder `n` is the class of line `n`, from 0. Else there are
     /// as many as sub-folders, and they name those in the order of their bytes. Without them the sub-folders' names.
     pub classes: Option<ClassNames>,
+    /// Most classes: so many sub-folders are chosen, and the others are as if they were not there (labels are those of a folder with the chosen
+    /// alone). 0: all of them. With the next option, VL Hub's `--size-controlled`, which moves the others away.
+    pub max_classes: usize,
+    /// Most pictures of a class, or of the whole folder where it has no classes: so many are chosen. 0: all of them.
+    pub max_samples_per_class: usize,
+    /// Which are chosen: the same for the same seed and the same names, whatever else is there. More of them contain fewer of them.
+    pub choice_seed: u64,
 }
 
 register!(dyn Source, "imagefolder", FolderConfig);
@@ -88,7 +97,11 @@ impl ImageFolder {
                 Err(_) => Classes::of(folders, None, &root)?,
             }
         };
-        let mut listing = Listing { root: &root, hash: Xxh3::new(), files: Vec::new(), problems: Vec::new() };
+        let choice = Choice { seed: config.choice_seed };
+        let all = classes.folders.iter().flatten().count();
+        let classes = if config.max_classes == 0 { classes } else { classes.chosen(config.max_classes, choice) };
+        let most = Some(config.max_samples_per_class).filter(|most| *most > 0);
+        let mut listing = Listing { root: &root, hash: Xxh3::new(), files: Vec::new(), problems: Vec::new(), most, choice, left_out: 0 };
         let mut empty = Vec::new();
         for (label, folder) in classes.folders.iter().enumerate().filter_map(|(label, folder)| Some((label, folder.as_ref()?))) {
             let before = listing.files.len();
@@ -100,20 +113,31 @@ impl ImageFolder {
                 break;
             }
         }
+        let mut plain = Vec::new();
         for name in &files {
             if !is_named_like_a_picture(name) {
                 listing.problems.push(stray(&root, name, "not an image file"));
             } else if is_read && !classes.folders.is_empty() {
                 listing.problems.push(stray(&root, name, "not in a class folder"));
             } else {
-                listing.file(name.clone(), None);
+                plain.push(name.clone());
             }
         }
-        let Listing { files, mut hash, problems, .. } = listing;
+        listing.all_of(plain, None);
+        let Listing { files, mut hash, problems, left_out, .. } = listing;
         if files.is_empty() {
             return Err(Error::invalid(format!("{} holds no picture ({})", root.display(), SUFFIXES.join(", "))));
         }
         let mut notes = classes.notes;
+        let chosen = classes.folders.iter().flatten().count();
+        if chosen < all || left_out > 0 {
+            let pictures = files.len() + left_out;
+            notes.push(format!(
+                "{chosen} of {all} class folders of {}, and {} of their {pictures} pictures, were chosen",
+                root.display(),
+                files.len()
+            ));
+        }
         if !empty.is_empty() {
             let more = if empty.len() > LISTED { ", …" } else { "" };
             let named = empty[..empty.len().min(LISTED)].join(", ");
@@ -132,6 +156,10 @@ struct Listing<'a> {
     hash: Xxh3,
     files: Vec<(Option<u32>, Box<Path>)>,
     problems: Vec<Bad>,
+    /// Most pictures of a folder, which are chosen so, and how many were not.
+    most: Option<usize>,
+    choice: Choice,
+    left_out: usize,
 }
 
 impl Listing<'_> {
@@ -140,8 +168,18 @@ impl Listing<'_> {
         let mut paths = Vec::new();
         walk(self.root, folder, 0, &mut paths, &mut self.problems)?;
         paths.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
-        paths.into_iter().for_each(|path| self.file(path, label));
+        self.all_of(paths, label);
         Ok(())
+    }
+
+    /// The pictures of one class, as many of them as are wanted.
+    fn all_of(&mut self, mut paths: Vec<PathBuf>, label: Option<u32>) {
+        if let Some(most) = self.most {
+            let before = paths.len();
+            self.choice.keep(&mut paths, most, |path| path.as_os_str().as_encoded_bytes());
+            self.left_out += before - paths.len();
+        }
+        paths.into_iter().for_each(|path| self.file(path, label));
     }
 
     fn file(&mut self, path: PathBuf, label: Option<u32>) {

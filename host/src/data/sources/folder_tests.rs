@@ -112,7 +112,7 @@ fn numbered_folders_are_matched_by_number() {
 #[test]
 fn the_laws_of_sources_hold() {
     let folder = tree(&["b/2.jpg", "b/10.jpg", "a/1.webp", "c/notes.txt", "stray.jpg"]);
-    let config = FolderConfig { path: folder.path().display().to_string(), classes: None };
+    let config = FolderConfig { path: folder.path().display().to_string(), ..FolderConfig::default() };
     every_law(&config, Path::new("/")).expect("every law");
 }
 
@@ -126,4 +126,40 @@ fn a_loop_of_links_ends_and_a_folder_named_like_a_picture_is_no_picture() {
     assert_eq!(source.read(0).expect_err("it is gone").reason, "missing file");
     std::fs::create_dir(folder.path().join("a/1.jpg")).expect("room");
     assert_eq!(source.read(0).expect_err("it is a folder").reason, "not a file");
+}
+
+#[test]
+fn a_part_of_a_folder_is_chosen_without_moving_any_file() {
+    let names: Vec<String> = (0..8).flat_map(|class| (0..10).map(move |number| format!("c{class}/{number}.jpg"))).collect();
+    let folder = tree(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let open = |options: serde_json::Value| {
+        let mut table = json!({"use": "imagefolder", "path": folder.path()});
+        table.as_object_mut().expect("a table").extend(options.as_object().expect("a table").clone());
+        open_for(&table, Path::new("/"), CAPTIONED).expect("it is whole")
+    };
+    let all = open(json!({}));
+    let part = open(json!({"max_classes": 3, "max_samples_per_class": 4}));
+    assert_eq!((all.len(), part.len(), part.classes().len(), part.problems().len()), (80, 12, 3, 0));
+    assert!(part.notes()[0].contains("3 of 8 class folders") && part.notes()[0].contains("12 of their 30 pictures"), "{:?}", part.notes());
+    assert!(keys(&*part).is_sorted() && keys(&*part) == keys(&*open(json!({"max_classes": 3, "max_samples_per_class": 4}))));
+    for at in 0..12 {
+        let raw = part.read(at).expect("it is there");
+        let class = &part.classes()[raw.caption.labels[0] as usize];
+        assert!(raw.key.starts_with(class.as_str()) && raw.caption.texts == [class.clone()], "labels are those of the chosen: {}", raw.key);
+    }
+    let more = open(json!({"max_classes": 5, "max_samples_per_class": 6}));
+    assert!(keys(&*part).iter().all(|key| keys(&*more).contains(key)), "fewer are among more");
+    let other = open(json!({"max_classes": 3, "max_samples_per_class": 4, "choice_seed": 1}));
+    assert!(keys(&*other) != keys(&*part) && other.fingerprint() != part.fingerprint());
+    assert_eq!(open(json!({"max_classes": 99, "max_samples_per_class": 99})).fingerprint(), all.fingerprint(), "no more than there is");
+    assert!(all.notes().is_empty());
+    let named = open(json!({"classes": ["h", "g", "f", "e", "d", "c", "b", "a"], "max_classes": 2}));
+    assert!(
+        named.classes().iter().all(|name| name.len() == 1) && named.len() == 20,
+        "given names stay with their folders: {:?}",
+        named.classes()
+    );
+    let flat = tree(&["1.jpg", "2.jpg", "3.jpg"]);
+    let table = json!({"use": "imagefolder", "path": flat.path(), "max_samples_per_class": 2});
+    assert_eq!(open_for(&table, Path::new("/"), PICTURES).expect("it is whole").len(), 2, "a folder without classes");
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use vlhub_core::{Error, Result, suggest};
 
+use super::choice::Choice;
 use crate::data::natural::natural;
 
 /// Classes in the order of labels.
@@ -46,6 +47,15 @@ impl Classes {
             ));
         }
         Ok(Self { names, folders: folders.into_iter().map(Some).collect(), notes })
+    }
+
+    /// So many of the classes that have a sub-folder, in their order; labels are numbered anew.
+    pub fn chosen(self, most: usize, choice: Choice) -> Self {
+        let pairs = self.names.into_iter().zip(self.folders);
+        let mut pairs: Vec<(String, String)> = pairs.filter_map(|(name, folder)| Some((name, folder?))).collect();
+        choice.keep(&mut pairs, most, |(_, folder)| folder.as_bytes());
+        let (names, folders) = pairs.into_iter().map(|(name, folder)| (name, Some(folder))).unzip();
+        Self { names, folders, notes: self.notes }
     }
 
     /// Each sub-folder is the class of its name.
