@@ -435,7 +435,7 @@ pub struct BenchDataArgs {
 /// usable as pictures with captions, as pictures with labels and as pictures alone. Exit status 3 when a sample cannot be used.
 #[derive(Debug, Args)]
 pub struct DataCheckArgs {
-    /// A run file (its `[data.train]`), a folder, a CSV or TSV, or shards.
+    /// A run file (its `[data.train]`), a folder, a CSV, TSV, Parquet table or `.xlsx`, or shards.
     pub data: String,
     /// Options of the data source.
     #[arg(value_name = "KEY=VALUE")]
@@ -451,7 +451,7 @@ pub struct DataCheckArgs {
 /// `vlhub data pack`.
 #[derive(Debug, Args)]
 pub struct PackArgs {
-    /// A folder of pictures, with a sub-folder for each class if there are classes, a CSV or a TSV.
+    /// A folder of pictures, with a sub-folder for each class if there are classes; a CSV, TSV, Parquet table (or a folder of such) or `.xlsx`.
     pub input: PathBuf,
     /// The folder to write; must not hold shards yet.
     #[arg(long)]
@@ -459,13 +459,13 @@ pub struct PackArgs {
     /// Samples in a shard.
     #[arg(long, default_value_t = 10_000)]
     pub shard_size: usize,
-    /// Column of the picture's path.
-    #[arg(long, default_value = "filepath")]
-    pub img_key: String,
-    /// Column of the caption. Empty: pictures without captions.
-    #[arg(long, default_value = "title")]
-    pub caption_key: String,
-    /// Column of the class index.
+    /// Column of the picture; `filepath` by default, `image` of a Parquet table.
+    #[arg(long)]
+    pub img_key: Option<String>,
+    /// Column of the caption; `title` by default, `text` of a Parquet table. Empty: pictures without captions.
+    #[arg(long)]
+    pub caption_key: Option<String>,
+    /// Column of the class label; none by default, `label` of a Parquet table.
     #[arg(long)]
     pub label_key: Option<String>,
     /// File of class names, one a line.

@@ -52,6 +52,7 @@ mod tests {
     use vlhub_plugin_filip as _;
     use vlhub_plugin_hf_text as _;
     use vlhub_plugin_hybrid as _;
+    use vlhub_plugin_parquet as _;
     use vlhub_plugin_probe as _;
     use vlhub_plugin_quasimetric as _;
     use vlhub_plugin_resnet as _;
@@ -60,6 +61,7 @@ mod tests {
     use vlhub_plugin_swin as _;
     use vlhub_plugin_timm_vit as _;
     use vlhub_plugin_vit as _;
+    use vlhub_plugin_xlsx as _;
     use vlhub_plugin_zeroshot as _;
 
     use super::*;

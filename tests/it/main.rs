@@ -16,5 +16,6 @@ mod names;
 mod objectives;
 mod program;
 mod rooms;
+mod tables;
 mod third_party;
 mod train;

@@ -27,6 +27,8 @@ use vlhub_plugin_filip as _;
 use vlhub_plugin_hf_text as _;
 #[cfg(feature = "hybrid")]
 use vlhub_plugin_hybrid as _;
+#[cfg(feature = "parquet")]
+use vlhub_plugin_parquet as _;
 #[cfg(feature = "probe")]
 use vlhub_plugin_probe as _;
 #[cfg(feature = "quasimetric")]
@@ -43,6 +45,8 @@ use vlhub_plugin_swin as _;
 use vlhub_plugin_timm_vit as _;
 #[cfg(feature = "vit")]
 use vlhub_plugin_vit as _;
+#[cfg(feature = "xlsx")]
+use vlhub_plugin_xlsx as _;
 #[cfg(feature = "zeroshot")]
 use vlhub_plugin_zeroshot as _;
 

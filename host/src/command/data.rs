@@ -33,12 +33,16 @@ fn document(name: &str, overrides: &[String]) -> Outcome<Document> {
             let (source, key) = match extension {
                 Some("csv" | "tsv") => ("csv", "path"),
                 Some("tar") => ("webdataset", "shards"),
-                _ if holds_shards(path) => ("webdataset", "shards"),
+                Some("parquet") => ("parquet", "path"),
+                Some("xlsx" | "xlsm") => ("xlsx", "path"),
+                _ if holds(path, "_stats.json") => ("img2dataset", "path"),
+                _ if holds(path, ".tar") => ("webdataset", "shards"),
+                _ if holds(path, ".parquet") => ("parquet", "path"),
                 _ if path.is_dir() => ("imagefolder", "path"),
                 _ if name == "shapes" => ("shapes", ""),
                 _ => {
                     return Err(Failure::usage(format!(
-                        "`{name}` is no run file (.toml), folder, CSV (.csv, .tsv), shard (.tar), or `shapes`"
+                        "`{name}` is no run file (.toml), folder, table (.csv, .tsv, .parquet, .xlsx), shard (.tar), or `shapes`"
                     )));
                 }
             };
@@ -71,10 +75,10 @@ fn source_of(shared: &Shared, document: &Document) -> Outcome<(RunConfig, Chosen
     Ok((config, chosen))
 }
 
-/// Whether a folder is one that `vlhub data pack` wrote, or the like.
-fn holds_shards(path: &Path) -> bool {
-    let names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    path.is_dir() && names.filter_map(|path| path.extension().map(ToOwned::to_owned)).any(|extension| extension == "tar")
+/// Whether a name in a folder ends so: in that of one that `vlhub data pack` wrote, `.tar`.
+fn holds(folder: &Path, end: &str) -> bool {
+    let mut names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    folder.is_dir() && names.any(|name| name.to_string_lossy().ends_with(end))
 }
 
 fn check(shared: &Shared, args: &DataCheckArgs) -> Outcome {
@@ -123,16 +127,20 @@ fn pack(shared: &Shared, args: &PackArgs) -> Outcome {
     let mut table = Map::new();
     let mut put = |key: &str, value: Value| table.insert(key.to_owned(), value);
     let input = args.input.display().to_string();
-    if args.input.is_dir() {
-        put("use", "imagefolder".into());
-        put("path", input.into());
-    } else {
-        put("use", "csv".into());
-        put("path", input.into());
-        put("img_key", args.img_key.clone().into());
-        put("caption_key", args.caption_key.clone().into());
-        if let Some(key) = &args.label_key {
-            put("label_key", key.clone().into());
+    let source = match args.input.extension().and_then(|extension| extension.to_str()) {
+        _ if args.input.is_dir() && !holds(&args.input, ".parquet") => "imagefolder",
+        _ if args.input.is_dir() => "parquet",
+        Some("parquet") => "parquet",
+        Some("xlsx" | "xlsm") => "xlsx",
+        _ => "csv",
+    };
+    put("use", source.into());
+    put("path", input.into());
+    if source != "imagefolder" {
+        for (option, column) in [("img_key", &args.img_key), ("caption_key", &args.caption_key), ("label_key", &args.label_key)] {
+            if let Some(column) = column {
+                put(option, column.clone().into());
+            }
         }
         if let Some(separator) = &args.csv_separator {
             put("separator", separator.replace("\\t", "\t").into());

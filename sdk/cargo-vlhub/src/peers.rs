@@ -24,6 +24,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("transformers", "5.23.0"),
     ("sentencepiece", "0.2.3"),
     ("pandas", "3.1.1"),
+    // Tables as data; img2dataset has an environment of its own (tests/peers/tables.py).
+    ("datasets", "5.2.0"),
+    ("openpyxl", "3.1.5"),
     // Other implementations of the objectives.
     ("x-clip", "0.14.4"),
     ("coca-pytorch", "0.1.0"),
