@@ -19,16 +19,16 @@ pub enum Shards {
     Many(Vec<String>),
 }
 
-/// The shards that patterns name, in their order.
+/// The shards that patterns name, in their order: one list for each pattern.
 ///
 /// # Errors
 /// No shard, a pattern that does not parse, or a place that is not a local file.
-pub(super) fn shard_paths(shards: &Shards, folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn shard_paths(shards: &Shards, folder: &Path) -> Result<Vec<Vec<PathBuf>>> {
     let patterns: Vec<&str> = match shards {
         Shards::One(text) => text.split("::").collect(),
         Shards::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
     };
-    let mut paths = Vec::new();
+    let mut parts = Vec::new();
     for pattern in patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()) {
         if pattern.starts_with("pipe:") {
             return Err(Error::invalid(format!(
@@ -38,6 +38,7 @@ pub(super) fn shard_paths(shards: &Shards, folder: &Path) -> Result<Vec<PathBuf>
         if let Some((scheme, _)) = pattern.split_once("://").filter(|(scheme, _)| *scheme != "file") {
             return Err(Error::invalid(format!("`{pattern}`: `{scheme}` is not read; copy the shards to a local folder first")));
         }
+        let mut paths = Vec::new();
         for name in brace::expand(pattern.strip_prefix("file://").or(pattern.strip_prefix("file:")).unwrap_or(pattern))? {
             let path = folder.join(&name);
             if name.contains(['*', '?']) && !path.exists() {
@@ -53,9 +54,10 @@ pub(super) fn shard_paths(shards: &Shards, folder: &Path) -> Result<Vec<PathBuf>
                 paths.push(path);
             }
         }
+        parts.push(paths);
     }
-    if paths.is_empty() {
+    if parts.iter().all(Vec::is_empty) {
         return Err(Error::invalid("`shards` names no shard; write, for example, shards = \"cc3m/{00000..00331}.tar\""));
     }
-    Ok(paths)
+    Ok(parts)
 }
