@@ -27,7 +27,8 @@ pub fn data(shared: &Shared, command: DataCommand) -> Outcome {
 
 fn index(shared: &Shared, args: &IndexArgs) -> Outcome {
     let (config, chosen) = source_of(shared, &document(&args.data, &args.overrides)?)?;
-    let options = erased_serde::serialize(chosen.config.as_ref(), serde_json::value::Serializer).map_err(|error| Failure::usage(error.to_string()))?;
+    let options = erased_serde::serialize(chosen.config.as_ref(), serde_json::value::Serializer)
+        .map_err(|error| Failure::usage(error.to_string()))?;
     if chosen.plugin != "webdataset" {
         return Err(Failure::usage(format!("{} is `{}`; only tar shards (`webdataset`) are indexed", args.data, chosen.plugin)));
     }
@@ -54,7 +55,13 @@ fn index(shared: &Shared, args: &IndexArgs) -> Outcome {
             say!("{} × lost in {}: {}", shard.lost, shard.shard.display(), shard.first_lost.as_deref().unwrap_or_default());
         }
         let of = |count: fn(&crate::data::sources::webdataset::ShardSummary) -> u64| shards.iter().map(count).sum::<u64>();
-        say!("{} shards indexed: {} samples, {} members, {} lost", shards.len(), of(|it| it.samples), of(|it| it.members), of(|it| it.lost));
+        say!(
+            "{} shards indexed: {} samples, {} members, {} lost",
+            shards.len(),
+            of(|it| it.samples),
+            of(|it| it.members),
+            of(|it| it.lost)
+        );
         if let Some(first) = shards.first().and_then(|shard| shard.index.as_ref()) {
             say!("the first index file is {}", first.display());
         }

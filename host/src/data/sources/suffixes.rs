@@ -58,7 +58,8 @@ impl Suffixes {
 
     /// The option that reads the suffix that was probably meant, or where dots in names come from.
     fn hint(&self, option: &str, group: &Group, fits: impl Fn(&str) -> bool) -> String {
-        let near: Vec<(&str, usize)> = self.0.iter().filter(|(suffix, _)| fits(suffix)).map(|(suffix, count)| (suffix.as_str(), *count)).collect();
+        let near: Vec<(&str, usize)> =
+            self.0.iter().filter(|(suffix, _)| fits(suffix)).map(|(suffix, count)| (suffix.as_str(), *count)).collect();
         let Some((likely, count)) = near.iter().max_by_key(|(_, count)| *count) else { return String::new() };
         if near.len() == 1 || *count > 1 {
             return format!("; did you mean {option} = \"{likely}\"?");

@@ -399,7 +399,11 @@ fn strict_refuses_what_is_otherwise_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let cases: [(&str, &[(&str, &[u8])], Option<&str>); 4] = [
         ("lacks.tar", &[("0.jpg", b"J"), ("0.txt", b"a"), ("1.jpg", b"J"), ("README", b"")], None),
-        ("mixed.tar", &[("0.jpg", b"J"), ("1.jpg", b"J"), ("0.txt", b"a"), ("1.txt", b"b"), ("2.jpg", b"J"), ("2.txt", b"c")], Some("mixed")),
+        (
+            "mixed.tar",
+            &[("0.jpg", b"J"), ("1.jpg", b"J"), ("0.txt", b"a"), ("1.txt", b"b"), ("2.jpg", b"J"), ("2.txt", b"c")],
+            Some("mixed"),
+        ),
         ("twice.tar", &[("0.jpg", b"J"), ("0.txt", b"a"), ("0.jpg", b"J"), ("0.txt", b"b")], Some("repeated suffix")),
         ("cut.tar", &[("0.jpg", b"J"), ("0.txt", b"a"), ("1.jpg", b"J"), ("1.txt", b"b")], Some("truncated shard")),
     ];

@@ -158,8 +158,7 @@ impl Records {
         let (modified, rest) = rest.split_first_chunk().ok_or("it is cut")?;
         let (ends, rest) = rest.split_first_chunk().ok_or("it is cut")?;
         let (length, records) = rest.split_first_chunk().ok_or("it is cut")?;
-        let was =
-            Stamp { size: u64::from_le_bytes(*size), modified: i128::from_le_bytes(*modified), ends: u64::from_le_bytes(*ends) };
+        let was = Stamp { size: u64::from_le_bytes(*size), modified: i128::from_le_bytes(*modified), ends: u64::from_le_bytes(*ends) };
         if was != *stamp {
             return Err("the shard has changed since");
         }
