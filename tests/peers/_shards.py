@@ -20,23 +20,31 @@ def tar(members, **options):
     return out.getvalue()
 
 
-def ours(program, folder, shards):
-    """Samples, and what VL Hub says was lost: (shard, offset, reason)."""
+def listed(program, folder, shards):
+    """What VL Hub finds in each shard: {shard: (samples, [(offset, reason) of what was lost])}."""
     ran = subprocess.run([program, "data", "index", shards, "--list"], cwd=folder, capture_output=True, text=True)
     if ran.returncode != 0:
-        return [], [(shards, 0, ran.stderr.strip())]
-    samples, lost = [], []
+        return {shards: ([], [(0, ran.stderr.strip())])}
+    found, read = {}, {}
     for line in ran.stdout.splitlines():
         entry = json.loads(line)
+        name = entry["shard"]
+        samples, lost = found.setdefault(name, ([], []))
         if "key" not in entry:
-            lost.append((entry["shard"], entry["offset"], entry["reason"]))
+            lost.append((entry["offset"], entry["reason"]))
             continue
-        data = (Path(folder) / entry["shard"]).read_bytes()
-        members = {suffix: data[offset : offset + size] for suffix, (offset, size) in entry["members"].items()}
-        samples.append((entry["key"], members))
+        if name not in read:
+            read = {name: (Path(folder) / name).read_bytes()}
+        samples.append((entry["key"], {suffix: read[name][offset : offset + size] for suffix, (offset, size) in entry["members"].items()}))
         if "odd" in entry:
-            lost.append((entry["shard"], 0, entry["odd"]))
-    return samples, lost
+            lost.append((0, entry["odd"]))
+    return found
+
+
+def ours(program, folder, shards):
+    """Samples of all shards, and all that was lost."""
+    found = listed(program, folder, shards).values()
+    return [sample for samples, _ in found for sample in samples], [one for _, lost in found for one in lost]
 
 
 def shown(name):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy
 import webdataset
-from _shards import ours, tar, webdatasets
+from _shards import listed, tar, webdatasets
 from PIL import Image
 
 CAPTIONS = ["a cat", "two dogs, one ball", "caf\u00e9 \U0001f600", "tab and \"quotes\"", "x" * 300] * 5
@@ -48,7 +48,7 @@ def names(folder, generator):
         # A hidden file in a folder belongs to no sample here; webdataset makes one of the folder's name (findings/webdataset_hidden_members.sh).
         stems = [stem for stem in stems if not stem.rsplit("/", 1)[-1].startswith(".") and not stem.endswith("/")]
         cases[f"random {number}"] = [f"{stem}.{suffix}" for stem in sorted(stems) for suffix in generator.sample(["jpg", "txt", "JPG", "a.b", "cls"], 2)]
-    wrong, count = [], 0
+    expected = {}
     for case, members in cases.items():
         data = [(name, f"{index} {case}".encode() * generator.randint(1, 90)) for index, name in enumerate(members)]
         for format in [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]:
@@ -56,14 +56,17 @@ def names(folder, generator):
                 bytes_of = tar(data, format=format)
             except ValueError:
                 continue  # ustar has no room for this name
-            (folder / "one.tar").write_bytes(bytes_of)
+            shard = f"{len(expected):03}.tar"
+            (folder / shard).write_bytes(bytes_of)
             repeats = case == "suffix again" or case.startswith("random")
-            theirs, _ = webdatasets([folder / "one.tar"], nothrow if repeats else None)
-            mine, _ = ours(VLHUB, folder, "one.tar")
-            count += len(theirs)
-            if mine != theirs:
-                wrong.append(f"{case}, format {format}: {[(key, sorted(parts)) for key, parts in mine]} instead of {[(key, sorted(parts)) for key, parts in theirs]}")
-    return wrong, count
+            expected[shard] = (f"{case}, format {format}", webdatasets([folder / shard], nothrow if repeats else None)[0])
+    found = listed(VLHUB, folder, "*.tar")
+    wrong = []
+    for shard, (case, theirs) in expected.items():
+        mine, _ = found.get(shard, ([], []))
+        if mine != theirs:
+            wrong.append(f"{case}: {[(key, sorted(parts)) for key, parts in mine]} instead of {[(key, sorted(parts)) for key, parts in theirs]}")
+    return wrong, sum(len(theirs) for _, theirs in expected.values())
 
 
 def written_by_others(folder):
@@ -78,9 +81,10 @@ def written_by_others(folder):
         (folder / f"files/{index:03}.txt").write_text(f"caption {index}")
     for format in ["ustar", "gnu", "pax", "v7"]:
         subprocess.run(["tar", f"--format={format}", "--sort=name", "-cf", folder / f"{format}.tar", "-C", folder, "files"], check=True)
+    found = listed(VLHUB, folder, "*.tar")
     for name in ["writer", "ustar", "gnu", "pax", "v7"]:
         theirs, _ = webdatasets([folder / f"{name}.tar"], None)
-        mine, lost = ours(VLHUB, folder, f"{name}.tar")
+        mine, lost = found[f"{name}.tar"]
         if mine != theirs or lost or len(theirs) < 12:
             wrong.append(f"{name}: {len(mine)} samples instead of {len(theirs)}; lost {lost}")
     return wrong
@@ -117,6 +121,7 @@ with tempfile.TemporaryDirectory() as folder:
     problems = packed(Path(folder))
 with tempfile.TemporaryDirectory() as folder:
     problems += written_by_others(Path(folder))
+with tempfile.TemporaryDirectory() as folder:
     different, count = names(Path(folder), random.Random(0))
     problems += different
 print("\n".join(problems) or f"ok: {count} samples of {len(NAMES) + 60} lists of names, the same to the byte")

@@ -75,18 +75,20 @@ impl Grouper {
 
 /// `a/b.c.jpg` is key `a/b`, suffix `c.jpg`.
 fn split(name: &[u8]) -> Option<(&[u8], String)> {
-    let slash = name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-    let dot = slash + name[slash..].iter().position(|byte| *byte == b'.')?;
+    let slash = memchr::memrchr(b'/', name).map_or(0, |at| at + 1);
+    let dot = slash + memchr::memchr(b'.', &name[slash..])?;
     // WebDataset keeps such names for remarks on the whole set.
     let remark = slash == 0 && name.starts_with(b"__") && name.ends_with(b"__");
     // A hidden file (`.DS_Store`, `._0001.jpg`) has nothing before its dot.
-    (dot > slash && !remark).then(|| {
-        let mut suffix = String::from_utf8_lossy(&name[dot + 1..]).into_owned();
-        if suffix.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-            suffix = suffix.to_lowercase();
-        }
-        (&name[..dot], suffix)
-    })
+    (dot > slash && !remark).then(|| (&name[..dot], lower_case(&name[dot + 1..])))
+}
+
+/// Most suffixes are lower case already.
+fn lower_case(suffix: &[u8]) -> String {
+    match suffix.iter().all(|byte| byte.is_ascii_lowercase()).then(|| std::str::from_utf8(suffix)) {
+        Some(Ok(suffix)) => suffix.to_owned(),
+        _ => String::from_utf8_lossy(suffix).to_lowercase(),
+    }
 }
 
 #[cfg(test)]

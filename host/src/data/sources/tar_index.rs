@@ -11,9 +11,9 @@ mod read;
 use std::io;
 use std::ops::ControlFlow;
 
-pub(crate) use header::Header;
+pub(crate) use header::TarHeader;
 use header::{decimal, pax};
-use read::Window;
+use read::HeaderWindow;
 pub use read::{ReadAt, read_full};
 
 /// Headers are this long, and data are filled up to a multiple of it, in bytes.
@@ -60,7 +60,7 @@ pub struct Damage {
 
 /// What a walk over a shard meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found<'a> {
+pub enum TarEvent<'a> {
     /// A plain file.
     Member(Member<'a>),
     /// Something was lost.
@@ -74,8 +74,8 @@ pub enum Found<'a> {
     },
 }
 
-/// What is told of each [`Found`]; it may end the walk.
-pub type Visit<'v> = dyn FnMut(Found<'_>) -> ControlFlow<()> + 'v;
+/// What is told of each [`TarEvent`]; it may end the walk.
+pub type Visit<'v> = dyn FnMut(TarEvent<'_>) -> ControlFlow<()> + 'v;
 
 /// Walks over the headers of a shard of `length` bytes, in order.
 ///
@@ -84,7 +84,7 @@ pub type Visit<'v> = dyn FnMut(Found<'_>) -> ControlFlow<()> + 'v;
 pub fn walk(file: &(impl ReadAt + ?Sized), length: u64, visit: &mut Visit<'_>) -> io::Result<()> {
     let mut name = Vec::new();
     let walk = Walk {
-        window: Window::new(file),
+        window: HeaderWindow::new(file),
         length,
         visit,
         at: 0,
@@ -92,22 +92,22 @@ pub fn walk(file: &(impl ReadAt + ?Sized), length: u64, visit: &mut Visit<'_>) -
         pending: Pending::default(),
         held: None,
         spare: Vec::new(),
-        loss: Loss::default(),
+        loss: LastLoss::default(),
     };
     match walk.run(&mut name) {
-        Err(Stop::Io(error)) => Err(error),
-        Ok(()) | Err(Stop::Enough) => Ok(()),
+        Err(WalkEnd::Io(error)) => Err(error),
+        Ok(()) | Err(WalkEnd::Enough) => Ok(()),
     }
 }
 
 /// Why a walk ends early.
-enum Stop {
+enum WalkEnd {
     Io(io::Error),
     /// Whoever asked has enough.
     Enough,
 }
 
-impl From<io::Error> for Stop {
+impl From<io::Error> for WalkEnd {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
@@ -136,14 +136,14 @@ struct Held {
 
 /// What was lost last.
 #[derive(Default)]
-struct Loss {
+struct LastLoss {
     truncated: bool,
     /// It reaches to the end, and the end mark is there.
     ended: bool,
 }
 
 struct Walk<'a, 'v, F: ReadAt + ?Sized> {
-    window: Window<'a, F>,
+    window: HeaderWindow<'a, F>,
     length: u64,
     visit: &'a mut Visit<'v>,
     at: u64,
@@ -153,11 +153,11 @@ struct Walk<'a, 'v, F: ReadAt + ?Sized> {
     held: Option<Held>,
     /// A buffer for the next name.
     spare: Vec<u8>,
-    loss: Loss,
+    loss: LastLoss,
 }
 
 impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
-    fn run(mut self, name: &mut Vec<u8>) -> Result<(), Stop> {
+    fn run(mut self, name: &mut Vec<u8>) -> Result<(), WalkEnd> {
         let mut block = [0; BLOCK as usize];
         loop {
             let there = self.window.read(self.at, &mut block)?;
@@ -177,7 +177,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
                 }
                 continue;
             }
-            let header = Header(&block);
+            let header = TarHeader(&block);
             if !header.checksum_agrees() {
                 self.resync(self.at, DAMAGED_HEADER, "its checksum is wrong")?;
                 continue;
@@ -188,28 +188,28 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
         }
     }
 
-    fn tell(&mut self, found: Found<'_>) -> Result<(), Stop> {
+    fn tell(&mut self, found: TarEvent<'_>) -> Result<(), WalkEnd> {
         match (self.visit)(found) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Stop::Enough),
+            ControlFlow::Break(()) => Err(WalkEnd::Enough),
         }
     }
 
-    fn damage(&mut self, offset: u64, reason: &'static str, detail: impl Into<String>) -> Result<(), Stop> {
-        self.loss = Loss { truncated: reason == TRUNCATED, ended: false };
-        self.tell(Found::Damage(Damage { offset, reason, detail: detail.into() }))
+    fn damage(&mut self, offset: u64, reason: &'static str, detail: impl Into<String>) -> Result<(), WalkEnd> {
+        self.loss = LastLoss { truncated: reason == TRUNCATED, ended: false };
+        self.tell(TarEvent::Damage(Damage { offset, reason, detail: detail.into() }))
     }
 
     /// Tells the plain file that was held back: nothing speaks against it.
-    fn release(&mut self) -> Result<(), Stop> {
+    fn release(&mut self) -> Result<(), WalkEnd> {
         let Some(held) = self.held.take() else { return Ok(()) };
-        self.tell(Found::Member(Member { name: &held.name, offset: held.offset, size: held.size }))?;
+        self.tell(TarEvent::Member(Member { name: &held.name, offset: held.offset, size: held.size }))?;
         self.spare = held.name;
         Ok(())
     }
 
     /// At a block of zeros: whether the shard ends here.
-    fn zeros(&mut self) -> Result<bool, Stop> {
+    fn zeros(&mut self) -> Result<bool, WalkEnd> {
         let start = self.at;
         let mut buffer = vec![0; 1 << 16];
         let mut at = start;
@@ -239,7 +239,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
         Ok(false)
     }
 
-    fn member(&mut self, header: &Header<'_>, name: &mut Vec<u8>) -> Result<(), Stop> {
+    fn member(&mut self, header: &TarHeader<'_>, name: &mut Vec<u8>) -> Result<(), WalkEnd> {
         let start = self.at;
         let kind = header.kind();
         let data = start + BLOCK;
@@ -278,7 +278,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
                 b'5' | 0 => "folder",
                 _ => "special file",
             };
-            return self.tell(Found::Other { kind, name });
+            return self.tell(TarEvent::Other { kind, name });
         }
         if pending.refused {
             return self.damage(start, BAD_PAX, "the member after it is refused, because its size is not known");
@@ -303,7 +303,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
         }
     }
 
-    fn extended(&mut self, kind: u8, data: u64, size: u64) -> Result<(), Stop> {
+    fn extended(&mut self, kind: u8, data: u64, size: u64) -> Result<(), WalkEnd> {
         let start = self.at;
         let end = data.checked_add(size).filter(|end| *end <= self.length);
         if size > MAX_EXTENDED || end.is_none() {
@@ -342,7 +342,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
     }
 
     /// A sparse file of GNU tar may continue its map in further blocks before its data.
-    fn skip_sparse_headers(&mut self, header: &Header<'_>, data: u64, size: u64) -> io::Result<()> {
+    fn skip_sparse_headers(&mut self, header: &TarHeader<'_>, data: u64, size: u64) -> io::Result<()> {
         let (mut more, mut blocks) = (header.0[482] != 0, 0);
         let mut block = [0; BLOCK as usize];
         while more && self.window.read(data + blocks * BLOCK, &mut block)? == block.len() {

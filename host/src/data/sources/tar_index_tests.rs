@@ -55,9 +55,9 @@ fn found(bytes: &[u8]) -> Index {
     let mut index = Index::default();
     walk(bytes, bytes.len() as u64, &mut |found| {
         match found {
-            Found::Member(member) => index.members.push((member.name.to_vec(), member.offset, member.size)),
-            Found::Damage(damage) => index.damage.push(damage),
-            Found::Other { kind, .. } => index.others.push(kind),
+            TarEvent::Member(member) => index.members.push((member.name.to_vec(), member.offset, member.size)),
+            TarEvent::Damage(damage) => index.damage.push(damage),
+            TarEvent::Other { kind, .. } => index.others.push(kind),
         }
         ControlFlow::Continue(())
     })

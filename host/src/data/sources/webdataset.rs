@@ -26,7 +26,7 @@ use super::tar_index::MAX_MEMBER;
 use crate::data::ordered::ordered;
 use index::{LACKS, ShardFile, key_of};
 pub use list::{ListedEntry, ShardSummary, list, write_index};
-use reading::Place;
+use reading::SampleAt;
 use samples::{PackedSamples, SampleEntry};
 
 /// Tar shards in the layout of WebDataset.
@@ -259,7 +259,7 @@ impl Source for WebDataset {
 
     fn read(&self, index: usize) -> Result<Raw, Bad> {
         let (shard, entry) = self.entry(index);
-        let at = Place { shard, name: self.shards[shard as usize].file.name.clone(), entry };
+        let at = SampleAt { shard, name: self.shards[shard as usize].file.name.clone(), entry };
         let caption = self.caption(&at)?;
         let picture = if self.wants.picture.is_read() { self.bytes(&at, at.entry.image)? } else { None };
         Ok(Raw { key: key_of(&at.name, &at.entry.key), picture: picture.map(Picture::Encoded), caption })
@@ -278,10 +278,7 @@ impl Source for WebDataset {
     }
 
     fn shares(&self) -> Vec<Share> {
-        match self.shares.is_empty() {
-            true => vec![Share { samples: self.len(), weight: 1.0 }],
-            false => self.shares.clone(),
-        }
+        if self.shares.is_empty() { vec![Share { samples: self.len(), weight: 1.0 }] } else { self.shares.clone() }
     }
 
     fn problems(&self) -> &[Bad] {

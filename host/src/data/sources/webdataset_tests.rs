@@ -321,12 +321,16 @@ fn an_index_file_stands_for_the_headers_and_only_while_it_fits() {
     // What is in the file is believed: an index of no members gives no samples.
     let file = File::open(&path).expect("it is there");
     let stamp = index_file::Stamp::of(&file).expect("it reads");
-    std::fs::write(&beside, index_file::Recorder::default().finish(&stamp)).expect("room");
+    std::fs::write(&beside, index_file::IndexRecorder::default().finish(&stamp)).expect("room");
     assert!(open(folder.path(), json!({})).expect_err("it is used").to_string().contains("no usable sample"));
     // Where there is no header of that size, nothing is read.
-    let mut forged = index_file::Recorder::default();
+    let mut forged = index_file::IndexRecorder::default();
     for (name, offset) in [(&b"0.jpg"[..], 600), (b"0.txt", 1536)] {
-        forged.record(&crate::data::sources::tar_index::Found::Member(crate::data::sources::tar_index::Member { name, offset, size: 1 }));
+        forged.record(&crate::data::sources::tar_index::TarEvent::Member(crate::data::sources::tar_index::Member {
+            name,
+            offset,
+            size: 1,
+        }));
     }
     std::fs::write(&beside, forged.finish(&stamp)).expect("room");
     let bad = open(folder.path(), json!({})).expect("it lists one").read(0).expect_err("no header stands there");

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use super::header::Header;
+use super::header::TarHeader;
 use super::read::{ReadAt, read_full};
-use super::{BLOCK, DAMAGED_MEMBER, Held, Pending, Stop, Walk, shown};
+use super::{BLOCK, DAMAGED_MEMBER, Held, Pending, Walk, WalkEnd, shown};
 
 impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
     /// Goes to the next valid header after `from`, where none is, and reports what lies between as damaged.
-    pub(super) fn resync(&mut self, from: u64, reason: &'static str, detail: impl Into<String>) -> Result<(), Stop> {
+    pub(super) fn resync(&mut self, from: u64, reason: &'static str, detail: impl Into<String>) -> Result<(), WalkEnd> {
         self.pending = Pending::default();
         if self.goes_back(from)? {
             return Ok(());
@@ -30,7 +30,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
     }
 
     /// Where bytes are missing within a member, the next header stands within what should be its data, before `from`: goes there, and says whether.
-    pub(super) fn goes_back(&mut self, from: u64) -> Result<bool, Stop> {
+    pub(super) fn goes_back(&mut self, from: u64) -> Result<bool, WalkEnd> {
         let Some(next) = self.header_within(from)? else { return Ok(false) };
         let held = self.held.take();
         let what = held.as_ref().map_or("an extended header".into(), |held| format!("`{}`", shown(&held.name)));
@@ -47,7 +47,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
         while at < until {
             let mut block = [0; BLOCK as usize];
             read_full(self.window.file, at, &mut block)?;
-            let header = Header(&block);
+            let header = TarHeader(&block);
             let size = header.size().filter(|_| header.checksum_agrees() && block[0] != 0);
             // What ends before the next member does is an archive; what goes on behind its beginning is our own.
             let Some(next) = size.and_then(|size| at.checked_add(BLOCK)?.checked_add(size.checked_next_multiple_of(BLOCK)?)) else {
@@ -92,7 +92,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
                 let mut block = [0; BLOCK as usize];
                 // A checksum is a sum: it agrees as well where zeros before a name are taken for its beginning.
                 let there = read_full(file, start, &mut block)? == block.len();
-                if there && block[0] != 0 && Header(&block).checksum_agrees() {
+                if there && block[0] != 0 && TarHeader(&block).checksum_agrees() {
                     return Ok(Some(start));
                 }
             }
@@ -105,7 +105,7 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
     }
 
     /// [`Walk::release`], or reports a member whose data are not as long as its header says. No header stands at `until`, its end.
-    pub(super) fn release_unless_it_runs_over(&mut self, until: u64, next: Option<u64>) -> Result<(), Stop> {
+    pub(super) fn release_unless_it_runs_over(&mut self, until: u64, next: Option<u64>) -> Result<(), WalkEnd> {
         if let Some(held) = self.held.take() {
             if self.runs_over(&held, until, next)? {
                 let why = format!("`{}`: data stand behind its end, so bytes were put in or are missing", shown(&held.name));

@@ -3,20 +3,20 @@
 use super::BLOCK;
 
 /// The 512 bytes before a member's data.
-pub(crate) struct Header<'a>(pub &'a [u8; BLOCK as usize]);
+pub(crate) struct TarHeader<'a>(pub &'a [u8; BLOCK as usize]);
 
-impl Header<'_> {
+impl TarHeader<'_> {
     pub fn checksum_agrees(&self) -> bool {
         // The field itself counts as spaces, eight of which are 256. Less, or an empty field, stands only in what is no header.
         let Some(written) = octal(&self.0[148..156]).filter(|written| *written >= 256) else { return false };
         let (all, field) = (self.0.iter(), self.0[148..156].iter());
         let unsigned = |bytes: std::slice::Iter<'_, u8>| bytes.map(|byte| u32::from(*byte)).sum::<u32>();
-        if written == u64::from(unsigned(all.clone()) + 8 * u32::from(b' ') - unsigned(field.clone())) {
+        if written == u64::from(unsigned(all.clone()) + 256 - unsigned(field.clone())) {
             return true;
         }
         // Some old writers added the bytes up as signed numbers.
         let signed = |bytes: std::slice::Iter<'_, u8>| bytes.map(|byte| i64::from(*byte as i8)).sum::<i64>();
-        written as i64 == signed(all) + 8 * i64::from(b' ') - signed(field)
+        written as i64 == signed(all) + 256 - signed(field)
     }
 
     pub fn kind(&self) -> u8 {
@@ -64,18 +64,24 @@ impl Header<'_> {
 }
 
 fn until_zero(field: &[u8]) -> &[u8] {
-    &field[..field.iter().position(|byte| *byte == 0).unwrap_or(field.len())]
+    &field[..memchr::memchr(0, field).unwrap_or(field.len())]
 }
 
 /// An octal number with spaces before and a space or zero byte after it; an empty field is 0.
 fn octal(field: &[u8]) -> Option<u64> {
-    let start = field.iter().position(|byte| *byte != b' ').unwrap_or(field.len());
-    let digits = &field[start..];
-    let end = digits.iter().position(|byte| matches!(byte, b' ' | 0)).unwrap_or(digits.len());
-    digits[..end].iter().try_fold(0u64, |value, byte| match byte {
-        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
-        _ => None,
-    })
+    let (mut value, mut at) = (0u64, 0);
+    while at < field.len() && field[at] == b' ' {
+        at += 1;
+    }
+    while at < field.len() && field[at] != b' ' && field[at] != 0 {
+        let digit = field[at].wrapping_sub(b'0');
+        if digit > 7 || value >> 61 != 0 {
+            return None;
+        }
+        value = value << 3 | u64::from(digit);
+        at += 1;
+    }
+    Some(value)
 }
 
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {

@@ -48,14 +48,14 @@ pub fn read_full(file: &(impl ReadAt + ?Sized), offset: u64, buffer: &mut [u8]) 
 }
 
 /// What was read last, kept for the next header: it grows while headers are near each other and shrinks where large members lie between them.
-pub(super) struct Window<'a, F: ReadAt + ?Sized> {
+pub(super) struct HeaderWindow<'a, F: ReadAt + ?Sized> {
     pub file: &'a F,
     start: u64,
     bytes: Vec<u8>,
     reach: usize,
 }
 
-impl<'a, F: ReadAt + ?Sized> Window<'a, F> {
+impl<'a, F: ReadAt + ?Sized> HeaderWindow<'a, F> {
     pub fn new(file: &'a F) -> Self {
         Self { file, start: 0, bytes: Vec::new(), reach: LEAST }
     }

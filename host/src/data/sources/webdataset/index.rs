@@ -10,18 +10,18 @@ use vlhub_core::{Bad, Error, Extent, Result, Want, Wants};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::WebDatasetConfig;
-use super::index_file::{Records, Stamp, places};
+use super::index_file::{IndexRecords, Stamp, places};
 use super::samples::{PackedSamples, SampleEntry};
 use crate::data::sources::group::{Group, Grouper};
 use crate::data::sources::suffixes::Suffixes;
-use crate::data::sources::tar_index::{self, Damage, Found, Visit, read_full};
+use crate::data::sources::tar_index::{self, Damage, TarEvent, Visit, read_full};
 
 /// Members that a glance at a shard reads.
 const GLANCE: usize = 1024;
 /// Most bytes of an index file.
 const MAX_INDEX: u64 = 4 << 30;
 
-/// What has to be so of every shard, whatever is read of it: with `strict` a shard with another problem is used, one with these is not.
+/// Reasons that samples lack something, or that members are no samples: the shards themselves are in order, so `strict` lets these pass.
 pub(super) const LACKS: [&str; 4] = ["no image", "no caption", "no label", "no suffix"];
 
 /// A shard file as it was when it was indexed.
@@ -69,7 +69,7 @@ impl ShardFile {
         for place in places(&self.path) {
             let about = std::fs::metadata(&place).ok().filter(|about| about.is_file() && about.len() <= MAX_INDEX);
             let Some(bytes) = about.and_then(|_| std::fs::read(&place).ok()) else { continue };
-            match Records::parse(bytes, &Stamp::of(file).map_err(io)?) {
+            match IndexRecords::parse(bytes, &Stamp::of(file).map_err(io)?) {
                 Ok(records) => {
                     records.walk(visit);
                     return Ok(None);
@@ -118,7 +118,7 @@ pub(super) struct Indexer {
 }
 
 /// A sample that is faulty, and how.
-type Fault = (Group, &'static str);
+type FaultyGroup = (Group, &'static str);
 
 /// What is known so far of a shard.
 #[derive(Default)]
@@ -128,7 +128,7 @@ struct Sorted {
     labelled: bool,
     full: bool,
     suffixes: Suffixes,
-    faults: Vec<Fault>,
+    faults: Vec<FaultyGroup>,
 }
 
 impl Indexer {
@@ -145,11 +145,11 @@ impl Indexer {
         let most = if self.extent == Extent::Glance { GLANCE } else { usize::MAX };
         let note = shard.walk(&file, &mut |found| {
             match found {
-                Found::Damage(damage) => problems.push(shard.bad(&damage)),
-                Found::Other { kind, name } => {
+                TarEvent::Damage(damage) => problems.push(shard.bad(&damage)),
+                TarEvent::Other { kind, name } => {
                     others.entry(kind).or_insert_with(|| (0, String::from_utf8_lossy(name).into_owned())).0 += 1;
                 }
-                Found::Member(member) => {
+                TarEvent::Member(member) => {
                     hash.update(member.name);
                     hash.update(&member.offset.to_le_bytes());
                     hash.update(&u64::from(member.size).to_le_bytes());

@@ -19,8 +19,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::samples::{put, take};
-use crate::data::sources::tar_index::{Damage, Found, KINDS, MAX_EXTENDED, MAX_MEMBER, Member, REASONS, Visit, read_full};
+use super::samples::{put, shared, take};
+use crate::data::sources::tar_index::{Damage, KINDS, MAX_EXTENDED, MAX_MEMBER, Member, REASONS, TarEvent, Visit, read_full};
 
 const MAGIC: &[u8; 8] = b"VLHUBIDX";
 const VERSION: u32 = 1;
@@ -75,18 +75,18 @@ pub(super) fn places(shard: &Path) -> Vec<PathBuf> {
 
 /// Writes down what a walk finds.
 #[derive(Debug, Default)]
-pub(super) struct Recorder {
+pub(super) struct IndexRecorder {
     records: Vec<u8>,
     name: Vec<u8>,
     end: u64,
 }
 
-impl Recorder {
-    pub fn record(&mut self, found: &Found<'_>) {
+impl IndexRecorder {
+    pub fn record(&mut self, found: &TarEvent<'_>) {
         let records = &mut self.records;
         match found {
-            Found::Member(Member { name, offset, size }) => {
-                let shared = self.name.iter().zip(*name).take_while(|(a, b)| a == b).count();
+            TarEvent::Member(Member { name, offset, size }) => {
+                let shared = shared(&self.name, name);
                 records.push(0);
                 put(records, shared as u64);
                 put(records, (name.len() - shared) as u64);
@@ -97,14 +97,14 @@ impl Recorder {
                 self.name.extend_from_slice(&name[shared..]);
                 self.end = offset + u64::from(*size);
             }
-            Found::Damage(Damage { offset, reason, detail }) => {
+            TarEvent::Damage(Damage { offset, reason, detail }) => {
                 records.push(1);
                 put(records, *offset);
                 put(records, REASONS.iter().position(|known| known == reason).unwrap_or_default() as u64);
                 put(records, detail.len() as u64);
                 records.extend_from_slice(detail.as_bytes());
             }
-            Found::Other { kind, name } => {
+            TarEvent::Other { kind, name } => {
                 records.push(2);
                 put(records, KINDS.iter().position(|known| known == kind).unwrap_or_default() as u64);
                 put(records, name.len() as u64);
@@ -131,12 +131,12 @@ impl Recorder {
 
 /// The records of an index file that fits the shard as it is now.
 #[derive(Debug)]
-pub(super) struct Records {
+pub(super) struct IndexRecords {
     bytes: Vec<u8>,
     size: u64,
 }
 
-impl Records {
+impl IndexRecords {
     /// Looks at a file's bytes.
     ///
     /// # Errors
@@ -189,17 +189,17 @@ impl Records {
                     if name.is_empty() || name.len() as u64 > MAX_EXTENDED {
                         return None;
                     }
-                    visit(Found::Member(Member { name: &name, offset, size: size as u32 }))
+                    visit(TarEvent::Member(Member { name: &name, offset, size: size as u32 }))
                 }
                 1 => {
                     let offset = take(rest).filter(|offset| *offset <= self.size)?;
                     let reason = REASONS.get(usize::try_from(take(rest)?).ok()?)?;
                     let detail = std::str::from_utf8(bytes(rest)?).ok()?.to_owned();
-                    visit(Found::Damage(Damage { offset, reason, detail }))
+                    visit(TarEvent::Damage(Damage { offset, reason, detail }))
                 }
                 2 => {
                     let kind = KINDS.get(usize::try_from(take(rest)?).ok()?)?;
-                    visit(Found::Other { kind, name: bytes(rest)? })
+                    visit(TarEvent::Other { kind, name: bytes(rest)? })
                 }
                 _ => return None,
             };

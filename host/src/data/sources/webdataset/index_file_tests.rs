@@ -15,20 +15,20 @@ fn told(walk: impl FnOnce(&mut Visit<'_>)) -> Vec<String> {
 
 fn example() -> (Stamp, Vec<u8>, Vec<String>) {
     let stamp = Stamp { size: 1 << 20, modified: 5, ends: 6 };
-    let mut recorder = Recorder::default();
+    let mut recorder = IndexRecorder::default();
     let mut all = Vec::new();
-    let mut add = |found: Found<'_>| {
+    let mut add = |found: TarEvent<'_>| {
         recorder.record(&found);
         all.push(format!("{found:?}"));
     };
-    add(Found::Other { kind: "folder", name: b"a/" });
+    add(TarEvent::Other { kind: "folder", name: b"a/" });
     for at in 0..300u64 {
-        add(Found::Member(Member { name: format!("a/{:05}.jpg", at / 2).as_bytes(), offset: 512 + at * 3000, size: 1 + at as u32 * 7 }));
+        add(TarEvent::Member(Member { name: format!("a/{:05}.jpg", at / 2).as_bytes(), offset: 512 + at * 3000, size: 1 + at as u32 * 7 }));
         if at % 100 == 3 {
-            add(Found::Damage(Damage { offset: at * 3000 + 2800, reason: "bad size", detail: "é \u{0}".into() }));
+            add(TarEvent::Damage(Damage { offset: at * 3000 + 2800, reason: "bad size", detail: "é \u{0}".into() }));
         }
     }
-    add(Found::Member(Member { name: b"\xFF\xFE", offset: (1 << 20) - 1, size: 1 }));
+    add(TarEvent::Member(Member { name: b"\xFF\xFE", offset: (1 << 20) - 1, size: 1 }));
     (stamp, recorder.finish(&stamp), all)
 }
 
@@ -37,7 +37,7 @@ fn what_is_recorded_is_told_again() {
     let (stamp, bytes, all) = example();
     let each = bytes.len() / 300;
     assert!(each < 12, "{each} bytes a member");
-    let records = Records::parse(bytes, &stamp).expect("it fits");
+    let records = IndexRecords::parse(bytes, &stamp).expect("it fits");
     assert_eq!(told(|visit| records.walk(visit).expect("it was looked at")), all);
 }
 
@@ -49,12 +49,12 @@ fn an_index_of_another_state_of_the_shard_is_refused() {
         (Stamp { modified: 6, ..stamp }, "time"),
         (Stamp { ends: 7, ..stamp }, "content"),
     ] {
-        assert_eq!(Records::parse(bytes.clone(), &other).expect_err(why), "the shard has changed since", "{why}");
+        assert_eq!(IndexRecords::parse(bytes.clone(), &other).expect_err(why), "the shard has changed since", "{why}");
     }
     let mut newer = bytes.clone();
     newer[8] = 2;
-    assert_eq!(Records::parse(newer, &stamp).expect_err("version 2"), "it is of another version");
-    assert_eq!(Records::parse(b"GIF89a and more than sixteen bytes".to_vec(), &stamp).expect_err("a picture"), "it is no index file");
+    assert_eq!(IndexRecords::parse(newer, &stamp).expect_err("version 2"), "it is of another version");
+    assert_eq!(IndexRecords::parse(b"GIF89a and more than sixteen bytes".to_vec(), &stamp).expect_err("a picture"), "it is no index file");
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn damage_of_any_byte_and_any_cut_is_seen() {
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
-        assert!(Records::parse(damaged, &stamp).is_err(), "byte {at}");
-        assert!(Records::parse(bytes[..at].to_vec(), &stamp).is_err(), "{at} bytes of it");
+        assert!(IndexRecords::parse(damaged, &stamp).is_err(), "byte {at}");
+        assert!(IndexRecords::parse(bytes[..at].to_vec(), &stamp).is_err(), "{at} bytes of it");
     }
 }
 
@@ -81,11 +81,11 @@ fn hostile_records_with_a_right_checksum_stay_within_the_shard() {
         }
         let checksum = xxh3_128(&forged);
         forged.extend_from_slice(&checksum.to_le_bytes());
-        let Ok(records) = Records::parse(forged, &stamp) else { continue };
+        let Ok(records) = IndexRecords::parse(forged, &stamp) else { continue };
         accepted += 1;
         let mut end = 0;
         records.walk(&mut |found| {
-            if let Found::Member(Member { offset, size, name }) = found {
+            if let TarEvent::Member(Member { offset, size, name }) = found {
                 assert!(offset >= end && offset + u64::from(size) <= stamp.size && !name.is_empty(), "seed {seed}");
                 end = offset + u64::from(size);
             }

@@ -11,11 +11,11 @@ use vlhub_core::{Error, Result};
 
 use super::WebDatasetConfig;
 use super::index::ShardFile;
-use super::index_file::{Recorder, Stamp, places};
+use super::index_file::{IndexRecorder, Stamp, places};
 use crate::data::ordered::{Ordered, ordered};
 use crate::data::sources::group::{Group, Grouper};
 use crate::data::sources::shards::shard_paths;
-use crate::data::sources::tar_index::{self, Damage, Found};
+use crate::data::sources::tar_index::{self, Damage, TarEvent};
 use crate::files::replace;
 
 /// What [`list`] tells.
@@ -79,19 +79,19 @@ fn write_one(path: &Path) -> Result<ShardSummary> {
     let (shard, file) = ShardFile::open(path)?;
     let io = |error| Error::io(path, error);
     let stamp = Stamp::of(&file).map_err(io)?;
-    let (mut summary, mut recorder, mut grouper) = (ShardSummary::default(), Recorder::default(), Grouper::default());
+    let (mut summary, mut recorder, mut grouper) = (ShardSummary::default(), IndexRecorder::default(), Grouper::default());
     tar_index::walk(&file, shard.size, &mut |found| {
         recorder.record(&found);
         match found {
-            Found::Member(member) => {
+            TarEvent::Member(member) => {
                 summary.members += 1;
                 summary.samples += u64::from(grouper.push(&member).is_some());
             }
-            Found::Damage(damage) => {
+            TarEvent::Damage(damage) => {
                 summary.lost += 1;
                 summary.first_lost.get_or_insert_with(|| shard.bad(&damage).to_string());
             }
-            Found::Other { .. } => {}
+            TarEvent::Other { .. } => {}
         }
         ControlFlow::Continue(())
     })
@@ -132,11 +132,11 @@ pub fn list(config: &WebDatasetConfig, folder: &Path, each: &mut dyn FnMut(Liste
         let mut failed = None;
         tar_index::walk(&file, shard.size, &mut |found| {
             let entry = match found {
-                Found::Member(member) => grouper.push(&member).map(|group| sample(&shard.name, group)),
-                Found::Damage(Damage { offset, reason, detail }) => {
+                TarEvent::Member(member) => grouper.push(&member).map(|group| sample(&shard.name, group)),
+                TarEvent::Damage(Damage { offset, reason, detail }) => {
                     Some(ListedEntry::Lost { shard: shard.name.clone(), offset, reason, detail })
                 }
-                Found::Other { .. } => None,
+                TarEvent::Other { .. } => None,
             };
             match entry.map_or(Ok(()), &mut *each) {
                 Ok(()) => ControlFlow::Continue(()),

@@ -10,20 +10,20 @@ use super::index::key_of;
 use super::samples::SampleEntry;
 use crate::data::sources::group::Span;
 use crate::data::sources::python_json;
-use crate::data::sources::tar_index::{BLOCK, Header, read_full};
+use crate::data::sources::tar_index::{BLOCK, TarHeader, read_full};
 
 /// How many shards are held open at a time.
 const OPEN_FILES: usize = 256;
 
 /// A sample that is being read.
-pub(super) struct Place {
+pub(super) struct SampleAt {
     pub shard: u32,
     /// The shard's name.
     pub name: String,
     pub entry: SampleEntry,
 }
 
-impl Place {
+impl SampleAt {
     fn bad(&self, span: impl Into<Option<Span>>, reason: &'static str, detail: impl Into<String>) -> Bad {
         let offset = span.into().map_or(0, |span| span.offset);
         Bad { key: key_of(&self.name, &self.entry.key), place: format!("{}:{offset}", self.name), reason, detail: detail.into() }
@@ -48,14 +48,14 @@ impl WebDataset {
         Ok(Arc::clone(files.entry(number).or_insert_with(|| Arc::new(file))))
     }
 
-    pub(super) fn bytes(&self, at: &Place, span: Option<Span>) -> Result<Option<Vec<u8>>, Bad> {
+    pub(super) fn bytes(&self, at: &SampleAt, span: Option<Span>) -> Result<Option<Vec<u8>>, Bad> {
         let Some(span) = span else { return Ok(None) };
         let file = self.file(at.shard).map_err(|error| at.bad(span, "shard changed", error))?;
         let io = |error: std::io::Error| at.bad(span, "unreadable file", error.to_string());
         // Whatever an index says, a header must stand before the data. This also sees a shard that is written to while it is read.
         let mut header = [0; BLOCK as usize];
         let before = span.offset.checked_sub(BLOCK).map(|offset| read_full(&*file, offset, &mut header)).transpose().map_err(io)?;
-        let header = Header(&header);
+        let header = TarHeader(&header);
         let fits = header.checksum_agrees() && header.is_regular() && header.size() == Some(u64::from(span.size));
         if before != Some(BLOCK as usize) || !fits {
             let detail = format!("no header of a file of {} bytes stands before its data", span.size);
@@ -68,7 +68,7 @@ impl WebDataset {
         }
     }
 
-    fn text(&self, at: &Place, span: Option<Span>) -> Result<Option<String>, Bad> {
+    fn text(&self, at: &SampleAt, span: Option<Span>) -> Result<Option<String>, Bad> {
         let Some(place) = span else { return Ok(None) };
         if place.size > self.max_text_bytes {
             let detail = format!("{} bytes; `max_text_bytes` allows {}", place.size, self.max_text_bytes);
@@ -79,7 +79,7 @@ impl WebDataset {
     }
 
     /// Columns of the `json` member, and the captions in it.
-    fn json(&self, at: &Place, caption: &mut Caption) -> Result<(), Bad> {
+    fn json(&self, at: &SampleAt, caption: &mut Caption) -> Result<(), Bad> {
         let Some((span, json)) = at.entry.json.zip(self.text(at, at.entry.json)?) else { return Ok(()) };
         let value = python_json::parse(&json).map_err(|error| at.bad(span, "bad json", error.to_string()))?;
         let object = value.as_object().ok_or_else(|| at.bad(span, "bad json", "it is no object"))?;
@@ -96,7 +96,7 @@ impl WebDataset {
         Ok(())
     }
 
-    fn label(&self, at: &Place) -> Result<Option<i64>, Bad> {
+    fn label(&self, at: &SampleAt) -> Result<Option<i64>, Bad> {
         let Some((span, text)) = at.entry.label.zip(self.text(at, at.entry.label)?) else { return Ok(None) };
         let text = text.trim();
         let label = text.parse().ok().or_else(|| self.classes.iter().position(|name| name == text).map(|at| at as i64));
@@ -108,7 +108,7 @@ impl WebDataset {
     }
 
     /// The words of a sample, as far as they are wanted.
-    pub(super) fn caption(&self, at: &Place) -> Result<Caption, Bad> {
+    pub(super) fn caption(&self, at: &SampleAt) -> Result<Caption, Bad> {
         let Wants { text, label, meta, .. } = self.wants;
         let mut caption = Caption::default();
         if meta.is_read() || (text.is_read() && !self.json_text_key.is_empty()) {

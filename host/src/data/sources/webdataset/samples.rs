@@ -40,7 +40,7 @@ impl PackedSamples {
             self.first_key.clone_from(&entry.key);
         }
         self.starts.push(start);
-        let shared = self.first_key.iter().zip(&entry.key).take_while(|(a, b)| a == b).count();
+        let shared = shared(&self.first_key, &entry.key);
         let bytes = &mut self.bytes;
         put(bytes, shared as u64);
         put(bytes, (entry.key.len() - shared) as u64);
@@ -79,6 +79,16 @@ impl PackedSamples {
         }
         entry
     }
+}
+
+/// How many bytes two names begin with alike.
+pub(super) fn shared(one: &[u8], other: &[u8]) -> usize {
+    let most = one.len().min(other.len());
+    let mut count = 0;
+    while count < most && one[count] == other[count] {
+        count += 1;
+    }
+    count
 }
 
 /// Appends a number: seven bits a byte, low ones first.
