@@ -16,19 +16,30 @@ pub enum Shards {
     Many(Vec<String>),
 }
 
-/// The shards that patterns name, in their order, as local files; of a glance the first alone.
+/// Shards as local files, each with the number of the pattern that names it.
+#[derive(Debug)]
+pub(super) struct ShardFiles {
+    /// How many patterns there are.
+    pub patterns: usize,
+    /// In the order of the patterns; of a glance the first alone.
+    pub files: Vec<(usize, LocalFile)>,
+}
+
+/// The shards that patterns name.
 ///
 /// # Errors
 /// No shard, a pattern that does not parse or that nothing fits, or a shard that cannot be brought.
-pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<Vec<LocalFile>> {
+pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<ShardFiles> {
     let patterns: Vec<&str> = match shards {
         Shards::One(text) => text.split("::").collect(),
         Shards::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
     };
-    let mut places = Vec::new();
-    for pattern in patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()) {
+    let patterns: Vec<&str> = patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()).collect();
+    let (mut places, mut numbers) = (Vec::new(), Vec::new());
+    for (number, pattern) in patterns.iter().enumerate() {
         for name in brace::expand(pattern)? {
             places.append(&mut cx.host.names(&name, cx)?);
+            numbers.resize(places.len(), number);
         }
     }
     if places.is_empty() {
@@ -37,5 +48,6 @@ pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<Vec<Loca
     if cx.extent == Extent::Glance {
         places.truncate(1);
     }
-    cx.host.local(&places, cx)
+    let files = cx.host.local(&places, cx)?;
+    Ok(ShardFiles { patterns: patterns.len(), files: numbers.into_iter().zip(files).collect() })
 }
