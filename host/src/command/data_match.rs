@@ -29,7 +29,7 @@ pub fn data_match(shared: &Shared, args: &DataMatchArgs) -> Outcome {
         set_transforms(&mut document, &args.transform)?;
     }
     let (config, chosen) = source_of(shared, &document)?;
-    let views = Views { texts: session::views::text_views(&config, None)?, labels: true, ..Views::default() };
+    let views = Views { texts: session::text_views(&config, None)?, labels: true, ..Views::default() };
     if views.texts.iter().all(|view| view.transform.is_empty()) {
         let hint = "name one with `--transform`, or in the run file's `[view.text.main]`; `vlhub plugins list` has them under `caption`";
         return Err(Failure::usage(format!("`{}` has no caption transform; {hint}", args.data)));
@@ -44,7 +44,7 @@ pub fn data_match(shared: &Shared, args: &DataMatchArgs) -> Outcome {
     let mut write = |sample: &Matched| match &mut out {
         Some((path, file)) => {
             let line = serde_json::to_string(sample).map_err(|error| Error::invalid(error.to_string()))?;
-            writeln!(file, "{line}").map_err(|error| Error::io(path, error))
+            writeln!(file, "{line}").map_err(|error| Error::io(path.as_path(), error))
         }
         None => Ok(()),
     };
