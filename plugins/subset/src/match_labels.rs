@@ -33,7 +33,7 @@ pub struct MatchLabelsConfig {
     /// Whether the longest name covers those within it: `tiger shark` is then no `tiger`.
     pub longest: bool,
     /// Likeness in percent above which a run of words counts as a name, as fuzzywuzzy's `fuzz.ratio`; 0 asks for equal names. It takes some
-    /// hundred times as long.
+    /// thirty times as long.
     pub fuzzy: u8,
     /// Keep samples whose captions name no class, without a label. `strict` then keeps those that name several, too.
     pub keep_unmatched: bool,
