@@ -58,7 +58,7 @@ pub enum Command {
     /// Named models: list, show.
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Data sets: pack into shards, check, preview; what was fetched.
+    /// Data sets: pack into shards, index, check, preview; what was fetched.
     #[command(subcommand)]
     Data(DataCommand),
     /// Measure the speed of parts of a run.
@@ -417,6 +417,27 @@ pub enum DataCommand {
     Cache(CacheArgs),
     /// Run the caption transforms over a whole data set without decoding a picture: what is kept, what is dropped, and the classes.
     Match(DataMatchArgs),
+    /// Write an index file for each shard, so that runs need not read its headers again, and say what of it is damaged.
+    Index(IndexArgs),
+}
+
+/// `vlhub data index`.
+///
+/// `00000.tar.vidx` goes beside `00000.tar`, or into `~/.cache/vlhub/index` where that place cannot be written. It is used while the shard has the same
+/// size, time of change and ends; a stale or damaged one is passed over with a note.
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    /// Shards (`"cc3m/{00000..00331}.tar"`), a folder of shards, or a run file whose `[data.train]` is `webdataset`.
+    pub data: String,
+    /// Options of the data source.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Print every sample and every loss as a line of JSON (shard, key, offset and size of each member), and write nothing.
+    #[arg(long)]
+    pub list: bool,
+    /// Print JSON: what each shard holds.
+    #[arg(long, conflicts_with = "list")]
+    pub json: bool,
 }
 
 /// `vlhub data stats`.

@@ -24,6 +24,7 @@ pub fn data(shared: &Shared, command: DataCommand) -> Outcome {
         DataCommand::Stats(args) => stats(shared, &args),
         DataCommand::Cache(args) => cache(&args),
         DataCommand::Match(args) => super::data_match::data_match(shared, &args),
+        DataCommand::Index(args) => super::data_index::data_index(shared, &args),
     }
 }
 

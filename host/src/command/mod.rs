@@ -14,6 +14,7 @@ pub mod check;
 pub mod compare;
 pub mod convert;
 pub mod data;
+mod data_index;
 mod data_match;
 pub mod embed;
 pub mod eval;

@@ -8,16 +8,22 @@ use vlhub_sdk::sources::picture_file;
 /// Most suffixes that a message lists.
 const LISTED: usize = 6;
 
-/// What the names of a shard's members end in, each with the number of its samples.
-pub(super) struct Suffixes<'a>(BTreeMap<&'a str, usize>);
+/// Most suffixes that are counted: names with dots have a suffix of their own for every sample.
+const COUNTED: usize = 4096;
 
-impl<'a> Suffixes<'a> {
-    pub fn of(groups: &'a [Group]) -> Self {
-        let mut counts = BTreeMap::new();
-        for (suffix, _) in groups.iter().flat_map(|group| &group.parts) {
-            *counts.entry(suffix.as_str()).or_default() += 1;
+/// What the names of a shard's members end in, each with the number of its samples.
+#[derive(Debug, Default)]
+pub(super) struct Suffixes(BTreeMap<String, usize>);
+
+impl Suffixes {
+    pub fn add(&mut self, group: &Group) {
+        for (suffix, _) in &group.parts {
+            if let Some(count) = self.0.get_mut(suffix) {
+                *count += 1;
+            } else if self.0.len() < COUNTED {
+                self.0.insert(suffix.clone(), 1);
+            }
         }
-        Self(counts)
     }
 
     /// Why `group` has no picture.
@@ -52,7 +58,8 @@ impl<'a> Suffixes<'a> {
 
     /// The option that reads the suffix that was probably meant, or where dots in names come from.
     fn hint(&self, option: &str, group: &Group, fits: impl Fn(&str) -> bool) -> String {
-        let near: Vec<(&str, usize)> = self.0.iter().filter(|(suffix, _)| fits(suffix)).map(|(suffix, count)| (*suffix, *count)).collect();
+        let near: Vec<(&str, usize)> =
+            self.0.iter().filter(|(suffix, _)| fits(suffix)).map(|(suffix, count)| (suffix.as_str(), *count)).collect();
         let Some((likely, count)) = near.iter().max_by_key(|(_, count)| *count) else { return String::new() };
         if near.len() == 1 || *count > 1 {
             return format!("; did you mean {option} = \"{likely}\"?");

@@ -4,64 +4,47 @@
 //! `tarfile` in stream mode does); this one looks for the next valid header and says what was lost between. Nothing is ever extracted: names are
 //! keys, and members that are no plain files are counted and left alone.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+mod damage;
+mod header;
+mod read;
 
-const BLOCK: u64 = 512;
+use std::io;
+use std::ops::ControlFlow;
+
+pub(crate) use header::TarHeader;
+use header::{decimal, pax};
+use read::HeaderWindow;
+pub use read::{ReadAt, read_full};
+
+/// Headers are this long, and data are filled up to a multiple of it, in bytes.
+pub const BLOCK: u64 = 512;
 /// Largest member: 256 MiB.
 pub const MAX_MEMBER: u64 = 256 << 20;
 /// Largest long name or PAX record: 1 MiB.
-const MAX_EXTENDED: u64 = 1 << 20;
+pub const MAX_EXTENDED: u64 = 1 << 20;
+
+const DAMAGED_HEADER: &str = "damaged header";
+const DAMAGED_MEMBER: &str = "damaged member";
+const ZEROED: &str = "zeroed blocks";
+const BAD_SIZE: &str = "bad size";
+const BAD_PAX: &str = "malformed pax header";
+const NO_NAME: &str = "no name";
+const TOO_LARGE: &str = "member too large";
 const TRUNCATED: &str = "truncated shard";
-
-/// Something that can be read at any offset.
-pub trait ReadAt {
-    /// Reads up to `buffer.len()` bytes from `offset`.
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
-}
-
-impl ReadAt for File {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match FileExt::read_at(self, buffer, offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
-        }
-    }
-}
-
-impl ReadAt for [u8] {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
-        let length = rest.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&rest[..length]);
-        Ok(length)
-    }
-}
-
-/// Fills the buffer, or says how much there was.
-pub fn read_full(file: &(impl ReadAt + ?Sized), offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match file.read_at(offset + done as u64, &mut buffer[done..])? {
-            0 => break,
-            count => done += count,
-        }
-    }
-    Ok(done)
-}
+/// Every class of reason: an index file holds their places in this list.
+pub const REASONS: [&str; 8] = [DAMAGED_HEADER, DAMAGED_MEMBER, ZEROED, BAD_SIZE, BAD_PAX, NO_NAME, TOO_LARGE, TRUNCATED];
+/// Members that are no plain files: an index file holds their places in this list.
+pub const KINDS: [&str; 5] = ["folder", "hard link", "symbolic link", "sparse file", "special file"];
 
 /// A plain file in a shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
     /// Its name, as bytes: tar does not promise UTF-8.
-    pub name: Vec<u8>,
+    pub name: &'a [u8],
     /// Where its data begin.
     pub offset: u64,
-    /// How many bytes they are.
-    pub size: u64,
+    /// How many bytes they are; at most [`MAX_MEMBER`].
+    pub size: u32,
 }
 
 /// A place where something was lost.
@@ -69,162 +52,199 @@ pub struct Member {
 pub struct Damage {
     /// Where, in bytes.
     pub offset: u64,
-    /// Class of reason.
+    /// Class of reason: one of [`REASONS`].
     pub reason: &'static str,
     /// The particular case.
     pub detail: String,
 }
 
-/// What a shard holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Index {
-    /// Plain files, in order.
-    pub members: Vec<Member>,
-    /// What is damaged.
-    pub damage: Vec<Damage>,
-    /// Members that are no plain files: folders, links, devices.
-    pub ignored: u64,
-    /// Bytes in which no header could be found.
-    pub lost_bytes: u64,
+/// What a walk over a shard meets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TarEvent<'a> {
+    /// A plain file.
+    Member(Member<'a>),
+    /// Something was lost.
+    Damage(Damage),
+    /// A member of a kind that holds no data of its own or is not read: one of [`KINDS`].
+    Other {
+        /// The kind.
+        kind: &'static str,
+        /// Its name.
+        name: &'a [u8],
+    },
 }
 
-/// Indexes a shard of `length` bytes, up to `most` plain files.
+/// What is told of each [`TarEvent`]; it may end the walk.
+pub type Visit<'v> = dyn FnMut(TarEvent<'_>) -> ControlFlow<()> + 'v;
+
+/// Walks over the headers of a shard of `length` bytes, in order.
 ///
 /// # Errors
-/// Only when the file cannot be read; damage is part of the result.
-pub fn index_members(file: &(impl ReadAt + ?Sized), length: u64, most: usize) -> io::Result<Index> {
-    Walk { file, length, most, at: 0, found: Index::default(), pending: Pending::default(), ended: false }.run()
+/// Only when the file cannot be read; damage is part of what is found.
+pub fn walk(file: &(impl ReadAt + ?Sized), length: u64, visit: &mut Visit<'_>) -> io::Result<()> {
+    let mut name = Vec::new();
+    let walk = Walk {
+        window: HeaderWindow::new(file),
+        length,
+        visit,
+        at: 0,
+        since: 0,
+        pending: Pending::default(),
+        held: None,
+        spare: Vec::new(),
+        loss: LastLoss::default(),
+    };
+    match walk.run(&mut name) {
+        Err(WalkEnd::Io(error)) => Err(error),
+        Ok(()) | Err(WalkEnd::Enough) => Ok(()),
+    }
+}
+
+/// Why a walk ends early.
+enum WalkEnd {
+    Io(io::Error),
+    /// Whoever asked has enough.
+    Enough,
+}
+
+impl From<io::Error> for WalkEnd {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// What extended headers say of the next member.
 #[derive(Default)]
 struct Pending {
     name: Option<Vec<u8>>,
+    /// The name is GNU's, whose first hundred bytes the header repeats.
+    gnu: bool,
     size: Option<u64>,
     /// Its PAX record could not be understood, so its size is not to be trusted.
     refused: bool,
     sparse: bool,
+    /// What stood before it was lost, and may have held its full name.
+    doubtful: bool,
 }
 
-struct Walk<'a, F: ReadAt + ?Sized> {
-    file: &'a F,
-    length: u64,
-    /// Plain files after which the walk ends.
-    most: usize,
-    at: u64,
-    found: Index,
-    pending: Pending,
-    /// What was lost last reaches to the end, and the end mark is there.
+/// The plain file before `at`. It is told only when what follows it stands where it should: bytes may be missing in it.
+struct Held {
+    name: Vec<u8>,
+    offset: u64,
+    size: u32,
+}
+
+/// What was lost last.
+#[derive(Default)]
+struct LastLoss {
+    truncated: bool,
+    /// It reaches to the end, and the end mark is there.
     ended: bool,
 }
 
-impl<F: ReadAt + ?Sized> Walk<'_, F> {
-    fn run(mut self) -> io::Result<Index> {
+struct Walk<'a, 'v, F: ReadAt + ?Sized> {
+    window: HeaderWindow<'a, F>,
+    length: u64,
+    visit: &'a mut Visit<'v>,
+    at: u64,
+    /// Where the data of the last valid header begin.
+    since: u64,
+    pending: Pending,
+    held: Option<Held>,
+    /// A buffer for the next name.
+    spare: Vec<u8>,
+    loss: LastLoss,
+}
+
+impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
+    fn run(mut self, name: &mut Vec<u8>) -> Result<(), WalkEnd> {
         let mut block = [0; BLOCK as usize];
         loop {
-            if self.found.members.len() >= self.most {
-                return Ok(self.found);
-            }
-            let there = read_full(self.file, self.at, &mut block)?;
+            let there = self.window.read(self.at, &mut block)?;
             if there < block.len() {
-                if !self.ended && self.found.damage.last().is_none_or(|last| last.reason != TRUNCATED) {
-                    self.damage(self.at, TRUNCATED, format!("it ends after {there} bytes of a header, without an end mark"));
+                if self.goes_back(self.at)? {
+                    continue;
                 }
-                return Ok(self.found);
+                self.release()?;
+                if !self.loss.ended && !self.loss.truncated {
+                    self.damage(self.at, TRUNCATED, format!("it ends after {there} bytes of a header, without an end mark"))?;
+                }
+                return Ok(());
             }
             if block == [0; BLOCK as usize] {
                 if self.zeros()? {
-                    return Ok(self.found);
+                    return Ok(());
                 }
                 continue;
             }
-            let header = Header(&block);
+            let header = TarHeader(&block);
             if !header.checksum_agrees() {
-                self.resync(self.at, "damaged header", "its checksum is wrong")?;
+                self.resync(self.at, DAMAGED_HEADER, "its checksum is wrong")?;
                 continue;
             }
-            self.member(&header)?;
+            self.release()?;
+            self.since = self.at + BLOCK;
+            self.member(&header, name)?;
         }
     }
 
-    fn damage(&mut self, offset: u64, reason: &'static str, detail: impl Into<String>) {
-        self.found.damage.push(Damage { offset, reason, detail: detail.into() });
+    fn tell(&mut self, found: TarEvent<'_>) -> Result<(), WalkEnd> {
+        match (self.visit)(found) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(WalkEnd::Enough),
+        }
+    }
+
+    fn damage(&mut self, offset: u64, reason: &'static str, detail: impl Into<String>) -> Result<(), WalkEnd> {
+        self.loss = LastLoss { truncated: reason == TRUNCATED, ended: false };
+        self.tell(TarEvent::Damage(Damage { offset, reason, detail: detail.into() }))
+    }
+
+    /// Tells the plain file that was held back: nothing speaks against it.
+    fn release(&mut self) -> Result<(), WalkEnd> {
+        let Some(held) = self.held.take() else { return Ok(()) };
+        self.tell(TarEvent::Member(Member { name: &held.name, offset: held.offset, size: held.size }))?;
+        self.spare = held.name;
+        Ok(())
     }
 
     /// At a block of zeros: whether the shard ends here.
-    fn zeros(&mut self) -> io::Result<bool> {
+    fn zeros(&mut self) -> Result<bool, WalkEnd> {
         let start = self.at;
         let mut buffer = vec![0; 1 << 16];
         let mut at = start;
         loop {
-            let count = read_full(self.file, at, &mut buffer)?;
+            let count = read_full(self.window.file, at, &mut buffer)?;
             if let Some(place) = buffer[..count].iter().position(|byte| *byte != 0) {
                 at += place as u64;
                 break;
             }
             at += count as u64;
             if count < buffer.len() {
+                if self.goes_back(start)? {
+                    return Ok(false);
+                }
+                self.release_unless_it_runs_over(start, None)?;
                 if at - start < 2 * BLOCK {
-                    self.damage(start, TRUNCATED, "only one block of zeros marks its end");
+                    self.damage(start, TRUNCATED, "only one block of zeros marks its end")?;
+                } else if start.is_multiple_of(BLOCK) && !at.is_multiple_of(BLOCK) {
+                    self.damage(start, TRUNCATED, format!("its length is no multiple of {BLOCK}: bytes are missing or were put in"))?;
                 }
                 return Ok(true);
             }
         }
         // Not the end: a header is missing, or somebody appended an archive to another.
         let blocks = (at - start) / BLOCK;
-        self.resync(start, "zeroed blocks", format!("{blocks} blocks of zeros are followed by data"))?;
+        self.resync(start, ZEROED, format!("{blocks} blocks of zeros are followed by data"))?;
         Ok(false)
     }
 
-    /// Goes to the next valid header after `from` and reports what lies between as damaged.
-    fn resync(&mut self, from: u64, reason: &'static str, detail: impl Into<String>) -> io::Result<()> {
-        self.pending = Pending::default();
-        let next = self.next_header(from + 1)?;
-        let lost = next.unwrap_or(self.length).saturating_sub(from);
-        self.found.lost_bytes += lost;
-        let tail = if next.is_some() { "" } else { "; no header follows" };
-        self.damage(from, reason, format!("{}; {lost} bytes lost{tail}", detail.into()));
-        self.at = next.unwrap_or(self.length);
-        if next.is_none() && self.length >= from + 2 * BLOCK {
-            let mut mark = [1; 2 * BLOCK as usize];
-            let count = read_full(self.file, self.length - 2 * BLOCK, &mut mark)?;
-            self.ended = count == mark.len() && mark.iter().all(|byte| *byte == 0);
-        }
-        Ok(())
-    }
-
-    /// The next offset from `from` at which a valid header stands. It need not be a multiple of 512: bytes may have been lost or inserted.
-    fn next_header(&self, from: u64) -> io::Result<Option<u64>> {
-        const MAGIC: &[u8] = b"ustar";
-        const MAGIC_AT: u64 = 257;
-        let mut buffer = vec![0; 1 << 16];
-        let mut at = from + MAGIC_AT;
-        loop {
-            let count = read_full(self.file, at, &mut buffer)?;
-            for place in 0..count.saturating_sub(MAGIC.len() - 1) {
-                if buffer[place] != b'u' || &buffer[place..place + MAGIC.len()] != MAGIC {
-                    continue;
-                }
-                let mut block = [0; BLOCK as usize];
-                let start = at + place as u64 - MAGIC_AT;
-                if read_full(self.file, start, &mut block)? == block.len() && Header(&block).checksum_agrees() {
-                    return Ok(Some(start));
-                }
-            }
-            if count < buffer.len() {
-                return Ok(None);
-            }
-            // The magic may lie across two buffers.
-            at += (count - (MAGIC.len() - 1)) as u64;
-        }
-    }
-
-    fn member(&mut self, header: &Header<'_>) -> io::Result<()> {
+    fn member(&mut self, header: &TarHeader<'_>, name: &mut Vec<u8>) -> Result<(), WalkEnd> {
         let start = self.at;
         let kind = header.kind();
         let data = start + BLOCK;
         let Some(own_size) = header.size() else {
-            return self.resync(start, "bad size", "the size field is no number");
+            return self.resync(start, BAD_SIZE, "the size field is no number");
         };
         if matches!(kind, b'x' | b'g' | b'L' | b'K') {
             return self.extended(kind, data, own_size);
@@ -236,54 +256,74 @@ impl<F: ReadAt + ?Sized> Walk<'_, F> {
         if end.is_none() {
             let rest = self.length.saturating_sub(data);
             // Either the size lies, and headers follow, or the shard was cut.
-            let reason = if self.next_header(data)?.is_some() { "bad size" } else { TRUNCATED };
+            let reason = if self.next_header(data, self.length)?.is_some() { BAD_SIZE } else { TRUNCATED };
             return self.resync(start, reason, format!("a member of {size} bytes, but only {rest} follow"));
         }
         // Blocks count from the header: after bytes were lost it need not stand at a multiple of 512.
         self.at = data + size.div_ceil(BLOCK) * BLOCK;
-        let regular = matches!(kind, b'0' | b'7' | 0) && !pending.sparse;
-        let name = pending.name.unwrap_or_else(|| header.name());
-        if !regular || (kind == 0 && name.ends_with(b"/")) {
+        let long = pending.name.is_some();
+        match pending.name {
+            Some(long) => *name = long,
+            None => header.name(name),
+        }
+        if !header.is_regular() || pending.sparse || (kind == 0 && name.ends_with(b"/")) {
             if kind == b'S' {
                 self.skip_sparse_headers(header, data, size)?;
             }
-            self.found.ignored += 1;
-        } else if pending.refused {
-            self.damage(start, "malformed pax header", "the member after it is refused, because its size is not known");
-        } else if name.is_empty() {
-            self.damage(start, "no name", "a member without a name");
-        } else if size > MAX_MEMBER {
-            self.damage(
-                start,
-                "member too large",
-                format!("`{}` has {size} bytes; {MAX_MEMBER} are allowed", String::from_utf8_lossy(&name)),
-            );
-        } else {
-            self.found.members.push(Member { name, offset: data, size });
+            let kind = match kind {
+                _ if pending.sparse => "sparse file",
+                b'S' => "sparse file",
+                b'1' => "hard link",
+                b'2' => "symbolic link",
+                b'5' | 0 => "folder",
+                _ => "special file",
+            };
+            return self.tell(TarEvent::Other { kind, name });
         }
-        Ok(())
+        if pending.refused {
+            return self.damage(start, BAD_PAX, "the member after it is refused, because its size is not known");
+        }
+        if name.is_empty() {
+            return self.damage(start, NO_NAME, "a member without a name");
+        }
+        if pending.gnu && !name.starts_with(header.name_field()) {
+            return self.damage(start, NO_NAME, format!("`{}`: its long name does not begin as its header says", shown(name)));
+        }
+        if pending.doubtful && !long && header.name_may_be_cut() {
+            return self.damage(start, NO_NAME, format!("`{}`: its full name may have stood in what is lost before it", shown(name)));
+        }
+        match u32::try_from(size) {
+            Ok(short) if size <= MAX_MEMBER => {
+                let mut kept = std::mem::take(&mut self.spare);
+                kept.clone_from(name);
+                self.held = Some(Held { name: kept, offset: data, size: short });
+                Ok(())
+            }
+            _ => self.damage(start, TOO_LARGE, format!("`{}` has {size} bytes; {MAX_MEMBER} are allowed", shown(name))),
+        }
     }
 
-    fn extended(&mut self, kind: u8, data: u64, size: u64) -> io::Result<()> {
+    fn extended(&mut self, kind: u8, data: u64, size: u64) -> Result<(), WalkEnd> {
         let start = self.at;
         let end = data.checked_add(size).filter(|end| *end <= self.length);
         if size > MAX_EXTENDED || end.is_none() {
-            return self.resync(start, "bad size", format!("an extended header of {size} bytes"));
+            return self.resync(start, BAD_SIZE, format!("an extended header of {size} bytes"));
         }
         let mut bytes = vec![0; size as usize];
-        read_full(self.file, data, &mut bytes)?;
+        self.window.read(data, &mut bytes)?;
         self.at = data + size.div_ceil(BLOCK) * BLOCK;
         match kind {
             b'L' => {
                 let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
                 bytes.truncate(length);
                 self.pending.name = Some(bytes);
+                self.pending.gnu = true;
             }
             b'x' => match pax(&bytes) {
                 Some(records) => {
                     for (key, value) in records {
                         match key {
-                            b"path" => self.pending.name = Some(value.to_vec()),
+                            b"path" => (self.pending.name, self.pending.gnu) = (Some(value.to_vec()), false),
                             b"size" => match decimal(value) {
                                 Some(size) => self.pending.size = Some(size),
                                 None => self.pending.refused = true,
@@ -302,10 +342,10 @@ impl<F: ReadAt + ?Sized> Walk<'_, F> {
     }
 
     /// A sparse file of GNU tar may continue its map in further blocks before its data.
-    fn skip_sparse_headers(&mut self, header: &Header<'_>, data: u64, size: u64) -> io::Result<()> {
+    fn skip_sparse_headers(&mut self, header: &TarHeader<'_>, data: u64, size: u64) -> io::Result<()> {
         let (mut more, mut blocks) = (header.0[482] != 0, 0);
         let mut block = [0; BLOCK as usize];
-        while more && read_full(self.file, data + blocks * BLOCK, &mut block)? == block.len() {
+        while more && self.window.read(data + blocks * BLOCK, &mut block)? == block.len() {
             more = block[504] != 0;
             blocks += 1;
         }
@@ -314,68 +354,9 @@ impl<F: ReadAt + ?Sized> Walk<'_, F> {
     }
 }
 
-struct Header<'a>(&'a [u8; BLOCK as usize]);
-
-impl Header<'_> {
-    fn checksum_agrees(&self) -> bool {
-        let Some(written) = octal(&self.0[148..156]) else { return false };
-        let bytes = || self.0.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
-        // Some old writers added the bytes up as signed numbers.
-        written == bytes().map(u64::from).sum::<u64>() || written as i64 == bytes().map(|byte| i64::from(byte as i8)).sum::<i64>()
-    }
-
-    fn kind(&self) -> u8 {
-        self.0[156]
-    }
-
-    fn size(&self) -> Option<u64> {
-        let field = &self.0[124..136];
-        if field[0] & 0x80 == 0 {
-            return octal(field);
-        }
-        // Base 256, big-endian; the bit after the first would make it negative.
-        if field[0] != 0x80 || field[1..4] != [0; 3] {
-            return None;
-        }
-        field[4..].iter().try_fold(0u64, |value, byte| value.checked_mul(256)?.checked_add(u64::from(*byte)))
-    }
-
-    fn name(&self) -> Vec<u8> {
-        let until_zero = |field: &[u8]| field.iter().copied().take_while(|byte| *byte != 0).collect::<Vec<_>>();
-        let name = until_zero(&self.0[..100]);
-        let prefix = if &self.0[257..263] == b"ustar\0" { until_zero(&self.0[345..500]) } else { Vec::new() };
-        if prefix.is_empty() { name } else { [prefix, name].join(&b'/') }
-    }
-}
-
-/// An octal number with spaces before and a space or zero byte after it; an empty field is 0.
-fn octal(field: &[u8]) -> Option<u64> {
-    let start = field.iter().position(|byte| *byte != b' ').unwrap_or(field.len());
-    let digits = &field[start..];
-    let end = digits.iter().position(|byte| matches!(byte, b' ' | 0)).unwrap_or(digits.len());
-    digits[..end].iter().try_fold(0u64, |value, byte| match byte {
-        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
-        _ => None,
-    })
-}
-
-fn decimal(digits: &[u8]) -> Option<u64> {
-    let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    all.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
-}
-
-/// The records `LENGTH KEY=VALUE\n` of a PAX header, or `None` if it is malformed.
-fn pax(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut records = Vec::new();
-    while !bytes.is_empty() && bytes[0] != 0 {
-        let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
-        let length = usize::try_from(decimal(&bytes[..space])?).ok().filter(|length| *length <= bytes.len() && *length > space + 1)?;
-        let record = bytes[space + 1..length].strip_suffix(b"\n")?;
-        let equals = record.iter().position(|byte| *byte == b'=')?;
-        records.push((&record[..equals], &record[equals + 1..]));
-        bytes = &bytes[length..];
-    }
-    Some(records)
+/// A name for people.
+fn shown(name: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(name)
 }
 
 #[cfg(test)]

@@ -40,12 +40,37 @@ fn padded(data: &[u8]) -> Vec<u8> {
     data
 }
 
+/// Name, offset and size of a member.
+type Whole = (Vec<u8>, u64, u32);
+
+/// All that a walk finds.
+#[derive(Debug, Default)]
+struct Index {
+    members: Vec<Whole>,
+    damage: Vec<Damage>,
+    others: Vec<&'static str>,
+}
+
 fn found(bytes: &[u8]) -> Index {
-    index_members(bytes, bytes.len() as u64, usize::MAX).expect("memory does not fail")
+    let mut index = Index::default();
+    walk(bytes, bytes.len() as u64, &mut |found| {
+        match found {
+            TarEvent::Member(member) => index.members.push((member.name.to_vec(), member.offset, member.size)),
+            TarEvent::Damage(damage) => index.damage.push(damage),
+            TarEvent::Other { kind, .. } => index.others.push(kind),
+        }
+        ControlFlow::Continue(())
+    })
+    .expect("memory does not fail");
+    index
 }
 
 fn names(index: &Index) -> Vec<String> {
-    index.members.iter().map(|member| String::from_utf8_lossy(&member.name).into_owned()).collect()
+    index.members.iter().map(|(name, ..)| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+fn data<'a>(bytes: &'a [u8], (_, offset, size): &Whole) -> &'a [u8] {
+    &bytes[*offset as usize..(*offset + u64::from(*size)) as usize]
 }
 
 fn reasons(index: &Index) -> Vec<&'static str> {
@@ -65,10 +90,10 @@ fn twenty() -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
 fn a_whole_shard_is_read_to_the_byte() {
     let (bytes, members) = twenty();
     let index = found(&bytes);
-    assert_eq!((index.damage.len(), index.ignored, index.members.len()), (0, 0, 20));
-    for (member, (name, data)) in index.members.iter().zip(&members) {
-        assert_eq!(&member.name, name.as_bytes());
-        assert_eq!(&bytes[member.offset as usize..(member.offset + member.size) as usize], data);
+    assert_eq!((index.damage.len(), index.others.len(), index.members.len()), (0, 0, 20));
+    for (member, (name, expected)) in index.members.iter().zip(&members) {
+        assert_eq!(member.0, name.as_bytes());
+        assert_eq!(data(&bytes, member), expected);
     }
 }
 
@@ -81,7 +106,7 @@ fn every_prefix_keeps_its_whole_members_and_is_flagged() {
     let edges = (0..bytes.len()).step_by(512).flat_map(|at| [at.saturating_sub(1), at, at + 1]);
     for length in steps.chain(edges).filter(|length| *length < bytes.len()) {
         let index = found(&bytes[..length]);
-        let intact = whole.members.iter().filter(|member| member.offset + member.size <= length as u64).count();
+        let intact = whole.members.iter().filter(|(_, offset, size)| offset + u64::from(*size) <= length as u64).count();
         // A member without data is there once its header is.
         assert_eq!(index.members, whole.members[..intact], "prefix of {length} bytes");
         let complete_end = length >= end + 1024;
@@ -94,7 +119,7 @@ fn a_flip_of_any_byte_of_a_header_loses_that_member_alone_and_says_so() {
     let (bytes, _) = twenty();
     let whole = found(&bytes);
     for (number, member) in whole.members.iter().enumerate() {
-        let start = member.offset as usize - 512;
+        let start = member.1 as usize - 512;
         for at in (0..512).step_by(if number == 3 { 1 } else { 29 }) {
             let mut damaged = bytes.clone();
             damaged[start + at] ^= 0x01;
@@ -108,7 +133,8 @@ fn a_flip_of_any_byte_of_a_header_loses_that_member_alone_and_says_so() {
             } else {
                 assert_eq!(index.members, expected, "member {number}, byte {at}");
                 assert_eq!((index.damage.len(), index.damage[0].offset), (1, start as u64), "{:?}", index.damage);
-                assert!(index.lost_bytes >= 512 + member.size, "{} bytes lost", index.lost_bytes);
+                let lost = index.damage[0].detail.split("; ").nth(1).and_then(|part| part.split(' ').next()?.parse::<u64>().ok());
+                assert!(lost >= Some(512 + u64::from(member.2)), "{:?}", index.damage);
             }
         }
     }
@@ -118,7 +144,7 @@ fn a_flip_of_any_byte_of_a_header_loses_that_member_alone_and_says_so() {
 fn zeroed_or_inserted_or_removed_bytes_lose_no_member_behind_them() {
     let (bytes, _) = twenty();
     let whole = found(&bytes);
-    let header = whole.members[3].offset as usize - 512;
+    let header = whole.members[3].1 as usize - 512;
     let cases: [(&str, Vec<u8>, &str); 5] = [
         ("one header of zeros", [&bytes[..header], &[0; 512], &bytes[header + 512..]].concat(), "zeroed blocks"),
         ("three blocks of zeros", [&bytes[..header], &[0; 1536], &bytes[header + 1536..]].concat(), "zeroed blocks"),
@@ -143,7 +169,8 @@ fn the_end_mark_must_be_whole_and_last() {
     for (case, bytes, expected, members) in [
         ("no end mark", bytes[..end].to_vec(), vec!["truncated shard"], 20),
         ("half an end mark", bytes[..end + 512].to_vec(), vec!["truncated shard"], 20),
-        ("padding of zeros", [&bytes[..], &[0; 9000]].concat(), vec![], 20),
+        ("padding of zeros", [&bytes[..], &[0; 9216]].concat(), vec![], 20),
+        ("a length that no archive has", [&bytes[..], &[0; 9000]].concat(), vec!["truncated shard"], 20),
         ("rubbish behind it", [&bytes[..], b"rubbish"].concat(), vec!["zeroed blocks"], 20),
         ("an archive behind it", [&bytes[..], &other].concat(), vec!["zeroed blocks"], 40),
         ("nothing at all", Vec::new(), vec!["truncated shard"], 0),
@@ -193,7 +220,7 @@ fn a_pax_size_wins_over_the_header() {
     let end = shard(&[("after.txt", b"after")]);
     let index = found(&[&pax[..], &header(b"outer.txt", b'0', &octal_size(0)), &inner, &end].concat());
     assert_eq!(names(&index), ["outer.txt", "after.txt"]);
-    assert_eq!((index.members[0].size, index.damage.len()), (512, 0));
+    assert_eq!((index.members[0].2, index.damage.len()), (512, 0));
     // The other way round: the header says 512, PAX says 0.
     let zero = b"17 size=00000000\n";
     let pax = [&header(b"pax", b'x', &octal_size(17))[..], &padded(zero)].concat();
@@ -231,7 +258,7 @@ fn long_and_strange_names_are_kept_as_bytes() {
     assert_eq!(names(&found(&shard(&[(&long, b"x")]))), [long], "ustar prefix");
     let bytes = [&header(b"\xFF\xFE.txt", b'0', &octal_size(0))[..], &header(b"", b'0', &octal_size(0)), &[0; 1024]].concat();
     let index = found(&bytes);
-    assert_eq!((index.members[0].name.as_slice(), reasons(&index)), (&b"\xFF\xFE.txt"[..], vec!["no name"]));
+    assert_eq!((index.members[0].0.as_slice(), reasons(&index)), (&b"\xFF\xFE.txt"[..], vec!["no name"]));
 }
 
 #[test]
@@ -242,7 +269,8 @@ fn what_is_no_plain_file_is_counted_and_left_alone() {
     }
     bytes.extend(shard(&[("plain.txt", b"x")]));
     let index = found(&bytes);
-    assert_eq!((index.ignored, names(&index), index.damage.len()), (7, vec!["plain.txt".to_owned()], 0));
+    let kinds = ["hard link", "symbolic link", "special file", "special file", "folder", "special file", "sparse file"];
+    assert_eq!((index.others.as_slice(), names(&index), index.damage.len()), (&kinds[..], vec!["plain.txt".to_owned()], 0));
 }
 
 #[test]
@@ -258,9 +286,95 @@ fn rubbish_of_any_kind_neither_panics_nor_hangs() {
             rng.fill_bytes(&mut damaged[at..until]);
         }
         let index = found(&damaged);
-        for member in &index.members {
-            assert!(member.offset + member.size <= damaged.len() as u64, "seed {seed}: a member beyond the end");
+        for (_, offset, size) in &index.members {
+            assert!(offset + u64::from(*size) <= damaged.len() as u64, "seed {seed}: a member beyond the end");
         }
         assert!(index.members.len() == 20 || !index.damage.is_empty(), "seed {seed}: members are missing and nothing was reported");
+    }
+}
+
+/// What a random damage of one block or less does.
+fn damaged(bytes: &[u8], rng: &mut crate::data::philox::Philox) -> (Vec<u8>, std::ops::Range<usize>, &'static str) {
+    use rand_core::RngCore;
+    let mut below = |most: usize| rng.next_u64() as usize % most;
+    // Not in the end mark: that is another test.
+    let end = bytes.len() - 1024;
+    let aligned = below(2) == 0;
+    let length = if aligned { 512 } else { 1 + below(700) };
+    let at = if aligned { below(end / 512) * 512 } else { below(end - length) };
+    let (before, within, after) = (&bytes[..at], &bytes[at..at + length], &bytes[at + length..]);
+    let kind = below(4);
+    let junk: Vec<u8> = (0..length).map(|_| 1 + below(255) as u8).collect();
+    match kind {
+        0 => ([before, &within.iter().map(|byte| byte ^ 0x55).collect::<Vec<_>>(), after].concat(), at..at + length, "flipped"),
+        1 => ([before, &vec![0; length], after].concat(), at..at + length, "zeroed"),
+        2 => ([before, &junk, within, after].concat(), at..at, "inserted"),
+        _ => ([before, after].concat(), at..at + length, "cut"),
+    }
+}
+
+/// Members with data that do not look like headers, of all sizes, some with long names, in one of the formats.
+fn corpus(seed: u64, gnu: bool) -> Vec<u8> {
+    use rand_core::RngCore;
+    let mut rng = crate::data::philox::Philox::new([seed, 7]);
+    let mut builder = tar::Builder::new(Vec::new());
+    for at in 0..24 {
+        // An empty member is a header alone: where it is cut out nothing is missing, and where it moves into other data nothing shows.
+        let size = [1, 5, 100, 512, 700, 1536, 3000][rng.next_u64() as usize % 7];
+        let mut data = vec![0; size];
+        rng.fill_bytes(&mut data);
+        let name = if at % 5 == 4 { format!("{}{at:05}.jpg", "long/".repeat(30)) } else { format!("{at:05}.jpg") };
+        let mut header = if gnu { tar::Header::new_gnu() } else { tar::Header::new_ustar() };
+        header.set_size(size as u64);
+        header.set_mode(0o644);
+        header.set_mtime(1_700_000_000);
+        builder.append_data(&mut header, name, data.as_slice()).expect("memory does not fail");
+    }
+    builder.into_inner().expect("memory does not fail")
+}
+
+#[test]
+fn any_damaged_block_leaves_every_intact_member_and_is_told() {
+    for seed in 0..1500u64 {
+        let bytes = corpus(seed, seed % 3 == 0);
+        let whole = found(&bytes);
+        let (damaged, range, kind) = damaged(&bytes, &mut crate::data::philox::Philox::new([seed]));
+        let index = found(&damaged);
+        // A member is intact if the damage touches neither its headers nor its data, nor what fills up their last block: bytes that go or come
+        // there cannot be told from ones within the data. Where its headers begin, the member before it ends.
+        let mut start = 0;
+        let mut intact = Vec::new();
+        let mut hit = false;
+        for member in &whole.members {
+            let end = (member.1 + u64::from(member.2)).next_multiple_of(512) as usize;
+            let touched = range.start < end && range.end.max(range.start + 1) > start && !(kind == "inserted" && range.start == start);
+            hit |= touched;
+            if !touched {
+                intact.push((member.0.clone(), data(&bytes, member).to_vec()));
+            }
+            start = end;
+        }
+        let got: Vec<(Vec<u8>, Vec<u8>)> = index.members.iter().map(|member| (member.0.clone(), data(&damaged, member).to_vec())).collect();
+        let context = || format!("seed {seed}: {kind} {range:?}: {:?}", index.damage);
+        // Nor can ones in the block behind data that fill theirs.
+        let beside = |name: &[u8]| {
+            let member = whole.members.iter().find(|member| member.0 == name).expect("it is there");
+            let end = (member.1 + u64::from(member.2)) as usize;
+            let until = if end.is_multiple_of(512) { end + 512 } else { end.next_multiple_of(512) + 1 };
+            matches!(kind, "cut" | "inserted") && (end..until).contains(&range.start)
+        };
+        for sample in intact.iter().filter(|(name, _)| !beside(name)) {
+            assert!(got.contains(sample), "{} is lost: {}", String::from_utf8_lossy(&sample.0), context());
+        }
+        let foreign = got.iter().filter(|(name, _)| !whole.members.iter().any(|member| member.0 == *name)).count();
+        // GNU's long names have no checksum; only their first hundred bytes stand in the header too.
+        let long_name = seed % 3 == 0 && matches!(kind, "flipped" | "zeroed");
+        assert!(foreign == 0 || long_name, "a name that nobody wrote: {}", context());
+        let false_ones = got.iter().filter(|sample| !intact.contains(sample)).count();
+        // Tar has no checksum of data: what changes within them, or their length by whole blocks of a last member, shows when they are decoded.
+        let silent = matches!(kind, "flipped" | "zeroed");
+        assert!(silent || false_ones == 0 || !index.damage.is_empty(), "{false_ones} are not what was written: {}", context());
+        assert!(!hit || silent || !index.damage.is_empty(), "nothing is told: {}", context());
+        assert!(got.len() + 2 >= intact.len(), "{}", context());
     }
 }

@@ -3,24 +3,31 @@
 //! One pass over the headers of all shards gives random access; nothing is extracted. Shards that are elsewhere or compressed come into the
 //! [data cache](crate::data::places) first.
 
+mod counts;
 mod index;
+mod index_file;
+mod list;
+mod reading;
+mod samples;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
-use vlhub_core::{Bad, Caption, Config, Error, Extent, LocalFile, Picture, Raw, Result, Source, SourceCx, Want, Wants};
+use vlhub_core::{Bad, Config, Error, Extent, Picture, Raw, Result, Share, Source, SourceCx, Want, Wants};
 use vlhub_sdk::register;
 use vlhub_sdk::schemars::JsonSchema;
 use vlhub_sdk::sources::ClassNames;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::python_json;
-use super::shards::{Shards, shard_files};
-use super::tar_index::read_full;
+use super::shards::{ShardList, Shards, shard_files};
+use super::tar_index::MAX_MEMBER;
 use crate::data::ordered::ordered;
-use index::{SampleEntry, ShardFile, Span, key_of};
+use index::{LACKS, ShardFile, key_of};
+pub use list::{ListedEntry, ShardSummary, list, write_index};
+use reading::SampleAt;
+use samples::{PackedSamples, SampleEntry};
 
 /// Tar shards in the layout of WebDataset.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +47,17 @@ pub struct WebDatasetConfig {
     pub class_key: String,
     /// Class names: a list, or a file with one a line. Without it `classnames.txt` beside the first shard, if there is one.
     pub classes: Option<ClassNames>,
+    /// How often a sample of each `::` part or list entry of `shards` is drawn, relative to the others: open_clip's
+    /// `--train-data-upsampling-factors`. One number above 0 for each; empty: all alike. Needs `train.resampled = true` unless they are equal.
+    pub upsampling: Vec<f64>,
+    /// Refuses shards that are damaged, or whose samples have mixed members or repeated suffixes. Without it such samples are counted and listed.
+    pub strict: bool,
+    /// Most bytes of a caption, class or `json` member; a sample with a longer one cannot be used. From 1 to 268435456.
+    pub max_text_bytes: u32,
 }
+
+/// Longest caption or `json` member unless a run says otherwise: 1 MiB.
+const MAX_TEXT: u32 = 1 << 20;
 
 impl Default for WebDatasetConfig {
     fn default() -> Self {
@@ -51,6 +68,9 @@ impl Default for WebDatasetConfig {
             json_text_key: String::new(),
             class_key: "cls".into(),
             classes: None,
+            upsampling: Vec::new(),
+            strict: false,
+            max_text_bytes: MAX_TEXT,
         }
     }
 }
@@ -63,23 +83,53 @@ impl Config<dyn Source> for WebDatasetConfig {
     }
 }
 
+impl WebDatasetConfig {
+    fn check_ranges(&self) -> Result<()> {
+        if !(1..=MAX_MEMBER as u32).contains(&self.max_text_bytes) {
+            return Err(Error::invalid(format!("`max_text_bytes` is {}; it lies between 1 and {MAX_MEMBER}", self.max_text_bytes)));
+        }
+        Ok(())
+    }
+
+    fn check_upsampling(&self, parts: usize) -> Result<()> {
+        let factors = &self.upsampling;
+        if !factors.is_empty() && factors.len() != parts {
+            return Err(Error::invalid(format!(
+                "`upsampling` has {} factors and `shards` {parts} parts; write one factor for each `::` part or list entry",
+                factors.len()
+            )));
+        }
+        match factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
+            Some(factor) => Err(Error::invalid(format!("`upsampling` holds {factor}; factors are above 0 and finite"))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// An indexed list of shards.
 #[derive(Debug)]
 pub struct WebDataset {
-    shards: Vec<ShardFile>,
-    entries: Vec<SampleEntry>,
+    shards: Vec<Shard>,
+    /// The first sample of each shard, and how many there are together.
+    starts: Vec<usize>,
+    shares: Vec<Share>,
     classes: Vec<String>,
     labelled: bool,
     problems: Vec<Bad>,
+    notes: Vec<String>,
     fingerprint: String,
+    max_text_bytes: u32,
     json_text_key: String,
     wants: Wants,
-    /// Open shards, at most [`OPEN_FILES`].
+    /// Open shards, at most 256.
     files: Mutex<BTreeMap<u32, Arc<File>>>,
 }
 
-/// How many shards are held open at a time.
-const OPEN_FILES: usize = 256;
+#[derive(Debug)]
+struct Shard {
+    file: ShardFile,
+    samples: PackedSamples,
+}
 
 impl WebDataset {
     /// Indexes shards.
@@ -95,8 +145,11 @@ impl WebDataset {
                 return Err(Error::invalid(format!("`{key}` is empty, but {what} are read; name the suffix of their members")));
             }
         }
-        let files = shard_files(&config.shards, cx)?;
-        let missing: Vec<String> = files.iter().filter(|file| !file.path.is_file()).map(|file| file.path.display().to_string()).collect();
+        config.check_ranges()?;
+        let ShardList { files, parts } = shard_files(&config.shards, cx)?;
+        config.check_upsampling(parts)?;
+        let missing: Vec<String> =
+            files.iter().filter(|(_, file)| !file.path.is_file()).map(|(_, file)| file.path.display().to_string()).collect();
         if let Some(first) = missing.first() {
             return Err(Error::invalid(format!(
                 "{} of {} shards are missing or no files; the first is {first}",
@@ -105,17 +158,20 @@ impl WebDataset {
             )));
         }
         let mut classes = config.classes.as_ref().map(|names| names.read(cx.folder)).transpose()?;
-        let beside = files[0].folder.as_ref().map(|folder| folder.join("classnames.txt"));
+        let beside = files[0].1.folder.as_ref().map(|folder| folder.join("classnames.txt"));
         if let Some(beside) = beside.filter(|beside| classes.is_none() && beside.is_file()) {
             classes = Some(ClassNames::file(&beside)?);
         }
         let mut this = Self {
             shards: Vec::new(),
-            entries: Vec::new(),
+            starts: vec![0],
+            shares: config.upsampling.iter().map(|weight| Share { samples: 0, weight: *weight }).collect(),
             classes: classes.unwrap_or_default(),
             labelled: false,
-            problems: files.iter().filter_map(|file| file.damage.clone()).collect(),
+            problems: files.iter().filter_map(|(_, file)| file.damage.clone()).collect(),
+            notes: Vec::new(),
             fingerprint: String::new(),
+            max_text_bytes: config.max_text_bytes,
             json_text_key: config.json_text_key.clone(),
             wants,
             files: Mutex::default(),
@@ -126,148 +182,84 @@ impl WebDataset {
                 .unwrap_or_default()
                 .as_bytes(),
         );
-        let numbered: Vec<(u32, LocalFile)> = (0..).zip(files).collect();
+        config.upsampling.iter().for_each(|weight| hash.update(&weight.to_bits().to_le_bytes()));
         let index = index::Indexer { config: config.clone(), wants, named: !this.classes.is_empty(), extent: cx.extent };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        let count = numbered.len();
-        let read = move |at: usize| index.shard(numbered[at].0, &numbered[at].1);
-        for indexed in ordered(threads, 0..count, Arc::new(read)) {
+        let files = Arc::new(files);
+        let (count, to_read) = (files.len(), Arc::clone(&files));
+        let read = move |at: usize| index.shard(&to_read[at].1);
+        let mut counts = Vec::with_capacity(count);
+        for (indexed, (part, file)) in ordered(threads, 0..count, Arc::new(read)).zip(files.iter()) {
             let indexed = indexed?;
             hash.update(indexed.shard.name.as_bytes());
             hash.update(&indexed.hash.to_le_bytes());
-            this.shards.push(indexed.shard);
-            this.entries.extend(indexed.entries);
+            counts.extend(file.folder.as_ref().map(|folder| (folder.join(&file.name), indexed.groups)));
+            this.starts.push(this.len() + indexed.samples.len());
+            if let Some(share) = this.shares.get_mut(*part) {
+                share.samples += indexed.samples.len();
+            }
+            this.labelled |= indexed.labelled;
             this.problems.extend(indexed.problems);
+            this.notes.extend(indexed.notes);
+            this.shards.push(Shard { file: indexed.shard, samples: indexed.samples });
         }
-        if this.entries.is_empty() && cx.extent == Extent::Glance {
+        if this.is_empty() && cx.extent == Extent::Glance {
             // The first samples may be the only ones that lack something: what is an error is decided by all.
             return Self::open(config, &SourceCx { extent: Extent::Whole, ..*cx });
         }
-        if this.entries.is_empty() {
+        if config.strict {
+            this.refuse_faults()?;
+        }
+        if this.is_empty() {
             let first = this.problems.first().map(|bad| format!("; the first problem is {bad}"));
             let read = format!("{wants} are read");
             let shards = if count == 1 { "1 shard holds".to_owned() } else { format!("{count} shards hold") };
             return Err(Error::invalid(format!("{shards} no usable sample{}; {read}", first.unwrap_or_default())));
         }
-        this.labelled = !this.classes.is_empty() || this.entries.iter().any(|entry| entry.label.is_there());
-        this.fingerprint = format!("webdataset:{}:{:032x}", this.entries.len(), hash.digest128());
+        if cx.extent == Extent::Whole {
+            this.notes.extend(counts::notes(&counts));
+        }
+        this.labelled |= !this.classes.is_empty();
+        this.fingerprint = format!("webdataset:{}:{:032x}", this.len(), hash.digest128());
         Ok(this)
     }
 
-    fn file(&self, number: u32) -> Result<Arc<File>, String> {
-        let mut files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = files.get(&number) {
-            return Ok(Arc::clone(file));
-        }
-        let shard = &self.shards[number as usize];
-        let file = File::open(&shard.path).map_err(|error| error.to_string())?;
-        let now = file.metadata().map_err(|error| error.to_string())?;
-        if now.len() != shard.size || now.modified().ok() != shard.modified {
-            return Err("it is no longer the file that was indexed; start again".into());
-        }
-        if files.len() >= OPEN_FILES {
-            files.pop_first();
-        }
-        Ok(Arc::clone(files.entry(number).or_insert_with(|| Arc::new(file))))
-    }
-
-    fn bad(&self, entry: &SampleEntry, span: Span, reason: &'static str, detail: impl Into<String>) -> Bad {
-        let shard = &self.shards[entry.shard as usize].name;
-        Bad { key: key_of(shard, &entry.key), place: format!("{shard}:{}", span.offset), reason, detail: detail.into() }
-    }
-
-    fn bytes(&self, entry: &SampleEntry, span: Span) -> Result<Option<Vec<u8>>, Bad> {
-        if !span.is_there() {
-            return Ok(None);
-        }
-        let file = self.file(entry.shard).map_err(|error| self.bad(entry, span, "shard changed", error))?;
-        let mut bytes = vec![0; span.size as usize];
-        match read_full(&*file, span.offset, &mut bytes) {
-            Ok(count) if count == bytes.len() => Ok(Some(bytes)),
-            Ok(count) => Err(self.bad(entry, span, "shard changed", format!("{count} of {} bytes are left", bytes.len()))),
-            Err(error) => Err(self.bad(entry, span, "unreadable file", error.to_string())),
+    /// # Errors
+    /// Shards have faults that `strict` refuses.
+    fn refuse_faults(&self) -> Result<()> {
+        let faults = || self.problems.iter().filter(|bad| !LACKS.contains(&bad.reason));
+        match faults().next() {
+            Some(first) => Err(Error::invalid(format!(
+                "`strict` refuses {} faults of the shards; the first is {first}. `vlhub data index` lists them all",
+                faults().count()
+            ))),
+            None => Ok(()),
         }
     }
 
-    fn text(&self, entry: &SampleEntry, span: Span) -> Result<Option<String>, Bad> {
-        let Some(bytes) = self.bytes(entry, span)? else { return Ok(None) };
-        String::from_utf8(bytes).map(Some).map_err(|error| self.bad(entry, span, "not UTF-8", error.utf8_error().to_string()))
-    }
-
-    /// Columns of the `json` member, and the captions in it.
-    fn json(&self, entry: &SampleEntry, caption: &mut Caption) -> Result<(), Bad> {
-        let Some(json) = self.text(entry, entry.json)? else { return Ok(()) };
-        let value = python_json::parse(&json).map_err(|error| self.bad(entry, entry.json, "bad json", error.to_string()))?;
-        let object = value.as_object().ok_or_else(|| self.bad(entry, entry.json, "bad json", "it is no object"))?;
-        for (key, value) in object {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            if *key != self.json_text_key {
-                caption.meta.insert(key.clone(), text);
-            } else if let Some(list) = value.as_array() {
-                caption.texts.extend(list.iter().filter_map(|text| text.as_str().map(str::to_owned)));
-            } else if !value.is_null() {
-                caption.texts.push(text);
-            }
-        }
-        Ok(())
-    }
-
-    fn label(&self, entry: &SampleEntry) -> Result<Option<i64>, Bad> {
-        let Some(text) = self.text(entry, entry.label)? else { return Ok(None) };
-        let text = text.trim();
-        let label = text.parse().ok().or_else(|| self.classes.iter().position(|name| name == text).map(|at| at as i64));
-        let known = |label: &i64| *label >= 0 && (self.classes.is_empty() || (*label as usize) < self.classes.len());
-        label.filter(known).map(Some).ok_or_else(|| {
-            let shown: String = text.chars().take(40).collect();
-            self.bad(entry, entry.label, "bad label", format!("`{shown}` is no class of {}", self.classes.len()))
-        })
-    }
-
-    /// The words of a sample, as far as they are wanted.
-    fn caption(&self, entry: &SampleEntry) -> Result<Caption, Bad> {
-        let Wants { text, label, meta, .. } = self.wants;
-        let mut caption = Caption::default();
-        if meta.is_read() || (text.is_read() && !self.json_text_key.is_empty()) {
-            self.json(entry, &mut caption)?;
-        }
-        if text.is_read() {
-            caption.texts.extend(self.text(entry, entry.text)?);
-        }
-        let there = caption.texts.len();
-        caption.texts.retain(|text| !text.trim().is_empty());
-        let blank = there > 0 && caption.texts.is_empty();
-        if blank && text == Want::Required {
-            return Err(self.bad(entry, if entry.text.is_there() { entry.text } else { entry.json }, "empty caption", ""));
-        }
-        // The name of its class is the caption of a sample without one.
-        let named = text.is_read() && there == 0 && !self.classes.is_empty();
-        if label.is_read() || named {
-            let found = self.label(entry)?;
-            caption.texts.extend(found.filter(|_| named).and_then(|label| self.classes.get(label as usize)).cloned());
-            caption.labels.extend(found.filter(|_| label.is_read()));
-        }
-        if caption.texts.is_empty() && text == Want::Required {
-            return Err(self.bad(entry, entry.json, "empty caption", format!("its json member has no text `{}`", self.json_text_key)));
-        }
-        Ok(caption)
+    /// The shard of a sample, and where its parts are.
+    fn entry(&self, index: usize) -> (u32, SampleEntry) {
+        let number = self.starts.partition_point(|start| *start <= index) - 1;
+        (number as u32, self.shards[number].samples.get(index - self.starts[number]))
     }
 }
 
 impl Source for WebDataset {
     fn len(&self) -> usize {
-        self.entries.len()
+        self.starts[self.shards.len()]
     }
 
     fn key(&self, index: usize) -> String {
-        let entry = &self.entries[index];
-        key_of(&self.shards[entry.shard as usize].name, &entry.key)
+        let (shard, entry) = self.entry(index);
+        key_of(&self.shards[shard as usize].file.name, &entry.key)
     }
 
     fn read(&self, index: usize) -> Result<Raw, Bad> {
-        let entry = &self.entries[index];
-        let caption = self.caption(entry)?;
-        let picture = if self.wants.picture.is_read() { self.bytes(entry, entry.image)? } else { None };
-        Ok(Raw { key: self.key(index), picture: picture.map(Picture::Encoded), caption })
+        let (shard, entry) = self.entry(index);
+        let at = SampleAt { shard, name: self.shards[shard as usize].file.name.clone(), entry };
+        let caption = self.caption(&at)?;
+        let picture = if self.wants.picture.is_read() { self.bytes(&at, at.entry.image)? } else { None };
+        Ok(Raw { key: key_of(&at.name, &at.entry.key), picture: picture.map(Picture::Encoded), caption })
     }
 
     fn classes(&self) -> &[String] {
@@ -282,8 +274,16 @@ impl Source for WebDataset {
         self.fingerprint.clone()
     }
 
+    fn shares(&self) -> Vec<Share> {
+        if self.shares.is_empty() { vec![Share { samples: self.len(), weight: 1.0 }] } else { self.shares.clone() }
+    }
+
     fn problems(&self) -> &[Bad] {
         &self.problems
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 }
 

@@ -265,6 +265,16 @@ fn a_shard_that_changes_under_us_is_noticed() {
 }
 
 #[test]
+fn a_shard_that_is_written_to_while_it_is_read_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", b"one")]);
+    let source = open(folder.path(), json!({})).expect("it is whole");
+    source.read(0).expect("it is open now");
+    shard(folder.path(), "0.tar", &[("00.txt", b"another"), ("0.jpg", b"J"), ("0.txt", b"one")]);
+    assert_eq!(source.read(0).expect_err("it changed").reason, "shard changed");
+}
+
+#[test]
 fn a_damaged_shard_gives_its_other_samples_and_says_what_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let members = [("0.jpg", &b"J"[..]), ("0.txt", b"a"), ("1.jpg", b"J"), ("1.txt", b"b"), ("2.jpg", b"J"), ("2.txt", b"c")];
@@ -277,4 +287,178 @@ fn a_damaged_shard_gives_its_other_samples_and_says_what_is_lost() {
     assert_eq!((0..source.len()).map(|at| source.key(at)).collect::<Vec<_>>(), ["0.tar:0", "0.tar:2"]);
     assert_eq!(problems(&*source), [("0.tar".to_owned(), "damaged header"), ("0.tar:1".to_owned(), "no image")]);
     assert_eq!(source.problems()[0].place, "0.tar:2048", "shard and byte");
+}
+
+/// Writes an index file beside each shard of a folder.
+fn index(folder: &Path) -> Vec<ShardSummary> {
+    let config = WebDatasetConfig { shards: Shards::One("*.tar".into()), ..WebDatasetConfig::default() };
+    let registry = vlhub_core::Registry::linked().expect("the sources of the host");
+    let places = crate::data::places::Places::new(folder, BTreeMap::new());
+    let host = crate::data::Opener { registry: &registry, places: &places };
+    let cx = SourceCx { host: &host, ..SourceCx::new(folder) };
+    write_index(&config, &cx).expect("there are shards").map(|shard| shard.expect("it is indexed")).collect()
+}
+
+/// Keys, problems and fingerprint: all that an index decides.
+fn listed(source: &dyn Source) -> (Vec<String>, Vec<Bad>, String) {
+    ((0..source.len()).map(|at| source.key(at)).collect(), source.problems().to_vec(), source.fingerprint())
+}
+
+#[test]
+fn an_index_file_stands_for_the_headers_and_only_while_it_fits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let members = [("0.jpg", &b"J"[..]), ("0.txt", b"a"), ("1.jpg", b"J"), ("2.jpg", b"J"), ("2.txt", b"c"), ("0.cls", b"1")];
+    shard(folder.path(), "0.tar", &members);
+    let path = folder.path().join("0.tar");
+    let mut bytes = std::fs::read(&path).expect("it is there");
+    bytes[2 * 1024 + 5] ^= 1;
+    std::fs::write(&path, &bytes).expect("room");
+    let walked = open(folder.path(), json!({})).expect("it is whole");
+    let summary = index(folder.path());
+    assert_eq!((summary[0].samples, summary[0].members, summary[0].lost), (3, 5, 1));
+    let beside = folder.path().join("0.tar.vidx");
+    assert_eq!(summary[0].index.as_ref(), Some(&beside));
+    let read = open(folder.path(), json!({})).expect("it is whole");
+    assert_eq!(listed(&*walked), listed(&*read));
+    assert_eq!((read.notes().len(), read.read(0).expect("it is whole").caption.texts), (0, vec!["a".to_owned()]));
+
+    // What is in the file is believed: an index of no members gives no samples.
+    let file = File::open(&path).expect("it is there");
+    let stamp = index_file::Stamp::of(&file).expect("it reads");
+    std::fs::write(&beside, index_file::IndexRecorder::default().finish(&stamp)).expect("room");
+    assert!(open(folder.path(), json!({})).expect_err("it is used").to_string().contains("no usable sample"));
+    // Where there is no header of that size, nothing is read.
+    let mut forged = index_file::IndexRecorder::default();
+    for (name, offset) in [(&b"0.jpg"[..], 600), (b"0.txt", 1536)] {
+        forged.record(&crate::data::sources::tar_index::TarEvent::Member(crate::data::sources::tar_index::Member {
+            name,
+            offset,
+            size: 1,
+        }));
+    }
+    std::fs::write(&beside, forged.finish(&stamp)).expect("room");
+    let bad = open(folder.path(), json!({})).expect("it lists one").read(0).expect_err("no header stands there");
+    assert_eq!((bad.reason, bad.place.as_str()), ("shard changed", "0.tar:600"), "{}", bad.detail);
+
+    index(folder.path());
+    bytes.truncate(bytes.len() - 512);
+    std::fs::write(&path, &bytes).expect("room");
+    let stale = open(folder.path(), json!({})).expect("it is whole");
+    assert!(stale.notes()[0].contains("0.tar.vidx is not used: the shard has changed since"), "{:?}", stale.notes());
+    assert_eq!(stale.problems()[0].reason, "damaged header", "the shard itself is looked at");
+    std::fs::write(&beside, b"rubbish").expect("room");
+    assert!(open(folder.path(), json!({})).expect("it is whole").notes()[0].contains("it is cut"));
+}
+
+#[test]
+fn what_is_said_of_the_number_of_samples_is_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["0.tar", "1.tar"] {
+        shard(folder.path(), name, &[("0.jpg", b"J"), ("0.txt", b"a"), ("1.jpg", b"J")]);
+    }
+    let notes = |files: &[(&str, &str)]| -> String {
+        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).expect("room"));
+        let notes = open(folder.path(), json!({})).expect("it is whole").notes().join("|");
+        files.iter().for_each(|(name, _)| std::fs::remove_file(folder.path().join(name)).expect("it is there"));
+        notes
+    };
+    for (files, wanted, why) in [
+        (&[][..], "", "nothing is said"),
+        (&[("sizes.json", r#"{"0.tar": 2, "1.tar": "2", "9.tar": 7}"#), ("__len__", "9")], "", "right; sizes.json goes first"),
+        (&[("sizes.json", r#"{"0.tar": 3, "1.tar": 4}"#)], "(0.tar: 3, found 2; so do 1 more); what is there counts", "both wrong"),
+        (&[("sizes.json", r#"{"0.tar": 2}"#)], "has no number for 1 of 2 shards", "one is not listed"),
+        (&[("sizes.json", "[2, 2]")], "is no JSON object", "a list"),
+        (&[("__len__", "4\n")], "", "the right sum"),
+        (&[("__len__", "5")], "says 5 samples, and the 2 shards listed hold 4", "a wrong sum"),
+        (&[("__len__", "many")], "holds no number", "a word"),
+    ] {
+        let notes = notes(files);
+        assert!(notes.contains(wanted) && wanted.is_empty() == notes.is_empty(), "{why}: {notes}");
+    }
+}
+
+#[test]
+fn parts_are_drawn_at_their_factors() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, count) in [("a0.tar", 3), ("a1.tar", 2), ("b.tar", 4)] {
+        let names: Vec<[String; 2]> = (0..count).map(|at| [format!("{at}.jpg"), format!("{at}.txt")]).collect();
+        let members: Vec<(&str, &[u8])> = names.iter().flatten().map(|name| (name.as_str(), &b"x"[..])).collect();
+        shard(folder.path(), name, &members);
+    }
+    for shards in [json!("a{0..1}.tar::b.tar"), json!(["a{0,1}.tar", "b.tar"])] {
+        let source = open(folder.path(), json!({"shards": shards, "upsampling": [2.0, 1.0]})).expect("it is whole");
+        assert_eq!(source.shares(), [Share { samples: 5, weight: 2.0 }, Share { samples: 4, weight: 1.0 }]);
+    }
+    assert_eq!(open(folder.path(), json!({})).expect("it is whole").shares(), [Share { samples: 9, weight: 1.0 }]);
+    for (factors, wanted, why) in [
+        (json!([2.0]), "1 factors and `shards` 2 parts", "one is missing"),
+        (json!([1.0, 0.0]), "`upsampling` holds 0", "never drawn"),
+        (json!([1.0, -2.0]), "above 0", "negative"),
+    ] {
+        let error = open(folder.path(), json!({"shards": "a0.tar::b.tar", "upsampling": factors})).expect_err(why).to_string();
+        assert!(error.contains(wanted), "{why}: {error}");
+    }
+}
+
+#[test]
+fn strict_refuses_what_is_otherwise_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases: [(&str, &[(&str, &[u8])], Option<&str>); 4] = [
+        ("lacks.tar", &[("0.jpg", b"J"), ("0.txt", b"a"), ("1.jpg", b"J"), ("README", b"")], None),
+        (
+            "mixed.tar",
+            &[("0.jpg", b"J"), ("1.jpg", b"J"), ("0.txt", b"a"), ("1.txt", b"b"), ("2.jpg", b"J"), ("2.txt", b"c")],
+            Some("mixed"),
+        ),
+        ("twice.tar", &[("0.jpg", b"J"), ("0.txt", b"a"), ("0.jpg", b"J"), ("0.txt", b"b")], Some("repeated suffix")),
+        ("cut.tar", &[("0.jpg", b"J"), ("0.txt", b"a"), ("1.jpg", b"J"), ("1.txt", b"b")], Some("truncated shard")),
+    ];
+    for (name, members, fault) in cases {
+        shard(folder.path(), name, members);
+        if name == "cut.tar" {
+            let file = File::options().write(true).open(folder.path().join(name)).expect("it is there");
+            file.set_len(5 * 512).expect("room");
+        }
+        assert!(open(folder.path(), json!({"shards": name})).is_ok(), "{name}");
+        match (open(folder.path(), json!({"shards": name, "strict": true})), fault) {
+            (Ok(_), None) => {}
+            (Err(error), Some(fault)) => assert!(error.to_string().contains(fault), "{name}: {error}"),
+            (result, _) => panic!("{name}: {result:?}"),
+        }
+    }
+}
+
+#[test]
+fn texts_have_a_largest_length() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let long = vec![b'a'; MAX_TEXT as usize + 1];
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", &long), ("1.jpg", b"J"), ("1.txt", &long[1..])]);
+    let reasons = |options: serde_json::Value| -> Vec<&str> {
+        let source = open(folder.path(), options).expect("it is whole");
+        (0..2).map(|at| source.read(at).map_or_else(|bad| bad.reason, |_| "none")).collect()
+    };
+    assert_eq!(reasons(json!({})), ["text too large", "none"]);
+    assert_eq!(reasons(json!({"max_text_bytes": 2_000_000})), ["none", "none"]);
+    assert_eq!(reasons(json!({"max_text_bytes": 9})), ["text too large", "text too large"]);
+    let error = open(folder.path(), json!({"max_text_bytes": 0})).expect_err("out of range").to_string();
+    assert!(error.contains("lies between 1 and 268435456"), "{error}");
+}
+
+#[test]
+fn links_are_told_because_they_hold_no_data() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shard(folder.path(), "0.tar", &[("0.jpg", b"J"), ("0.txt", b"a"), ("1.txt", b"b")]);
+    let path = folder.path().join("0.tar");
+    let mut bytes = std::fs::read(&path).expect("it is there");
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_path("1.jpg").expect("it is short");
+    header.set_link_name("0.jpg").expect("it is short");
+    header.set_size(0);
+    header.set_cksum();
+    bytes.splice(2048..2048, header.as_bytes().iter().copied());
+    std::fs::write(&path, &bytes).expect("room");
+    let source = open(folder.path(), json!({})).expect("one is whole");
+    assert_eq!(source.notes(), ["0.tar: 1 × hard link, which holds nothing that is read; the first is `1.jpg`"]);
+    assert_eq!(problems(&*source), [("0.tar:1".to_owned(), "no image")]);
 }
