@@ -1,6 +1,7 @@
 //! What is done with bytes from strangers, one function for each kind. Fuzz targets call them with new bytes, and the plain tests with those of
 //! `corpus`. Each must return: a panic, or memory without bound, is the failure. What must hold of any input is asserted.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -8,6 +9,7 @@ use std::sync::OnceLock;
 use serde_json::json;
 use tempfile::NamedTempFile;
 use vlhub_core::{Caption, Extent, Picture, Raw, Registry, Source, SourceCx, Wants};
+use vlhub_host::data::places::Places;
 use vlhub_host::data::sources::webdataset::{ListedEntry, WebDatasetConfig, list, write_index};
 use vlhub_host::data::{Opener, decode, open_table, tokens};
 use vlhub_host::formats;
@@ -35,11 +37,17 @@ fn file(bytes: &[u8], suffix: &str) -> NamedTempFile {
     file
 }
 
+/// Calls `with` with what sources are built with.
+fn with_cx<T>(with: impl FnOnce(&Registry, &SourceCx<'_>) -> T) -> T {
+    static HOST: OnceLock<(Registry, Places)> = OnceLock::new();
+    let (registry, places) =
+        HOST.get_or_init(|| (Registry::linked().expect("the sources of the host"), Places::new(Path::new("/"), BTreeMap::new())));
+    let host = Opener { registry, places };
+    with(registry, &SourceCx { folder: Path::new("/"), wants: Wants::WHATEVER, extent: Extent::Whole, host: &host })
+}
+
 fn open(table: &serde_json::Value) -> Option<std::sync::Arc<dyn Source>> {
-    static REGISTRY: OnceLock<Registry> = OnceLock::new();
-    let registry = REGISTRY.get_or_init(|| Registry::linked().expect("the sources of the host"));
-    let cx = SourceCx { folder: Path::new("/"), wants: Wants::WHATEVER, extent: Extent::Whole, host: &Opener(registry) };
-    open_table(registry, table, &cx).ok()
+    with_cx(|registry, cx| open_table(registry, table, cx).ok())
 }
 
 /// Reads all samples of a source: each is one, or a reason.
@@ -60,20 +68,22 @@ fn shards(path: &Path) -> WebDatasetConfig {
 pub fn tar(bytes: &[u8]) {
     let shard = file(bytes, ".tar");
     let mut end = 0;
-    let listed = list(&shards(shard.path()), Path::new("/"), &mut |entry| {
-        if let ListedEntry::Sample { members, .. } = entry {
-            for (offset, size) in members.values() {
-                assert!(offset + u64::from(*size) <= bytes.len() as u64, "beyond the end");
-                end = end.max(offset + u64::from(*size));
+    let listed = with_cx(|_, cx| {
+        list(&shards(shard.path()), cx, &mut |entry| {
+            if let ListedEntry::Sample { members, .. } = entry {
+                for (offset, size) in members.values() {
+                    assert!(offset + u64::from(*size) <= bytes.len() as u64, "beyond the end");
+                    end = end.max(offset + u64::from(*size));
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     });
     let table = json!({"use": "webdataset", "shards": [shard.path()]});
     let Some(walked) = open(&table).filter(|_| listed.is_ok()) else { return };
     read_all(walked.as_ref());
     let beside = shard.path().with_extension("tar.vidx");
-    let indexed: Result<Vec<_>, _> = write_index(&shards(shard.path()), Path::new("/")).expect("it was listed").collect();
+    let indexed: Result<Vec<_>, _> = with_cx(|_, cx| write_index(&shards(shard.path()), cx)).expect("it was listed").collect();
     let indexed = indexed.is_ok().then(|| open(&table)).flatten();
     std::fs::remove_file(beside).ok();
     let indexed = indexed.expect("it was opened without its index file");
@@ -86,7 +96,7 @@ pub fn tar_index(bytes: &[u8]) {
     static SHARD: OnceLock<(NamedTempFile, Vec<u8>)> = OnceLock::new();
     let (shard, index) = SHARD.get_or_init(|| {
         let shard = file(include_bytes!("corpus/tar/ustar.tar"), ".tar");
-        write_index(&shards(shard.path()), Path::new("/")).expect("one shard").for_each(|shard| drop(shard.expect("it is in order")));
+        with_cx(|_, cx| write_index(&shards(shard.path()), cx)).expect("one shard").for_each(|shard| drop(shard.expect("it is in order")));
         let index = std::fs::read(shard.path().with_extension("tar.vidx")).expect("it was written");
         (shard, index)
     });

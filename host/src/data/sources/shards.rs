@@ -16,31 +16,31 @@ pub enum Shards {
     Many(Vec<String>),
 }
 
-/// Shards as local files, each with the number of the pattern that names it.
+/// The shards of a list.
 #[derive(Debug)]
-pub(super) struct ShardFiles {
-    /// How many patterns there are.
-    pub patterns: usize,
-    /// In the order of the patterns; of a glance the first alone.
+pub(super) struct ShardList {
+    /// In order, each with the number of its `::` part or list entry.
     pub files: Vec<(usize, LocalFile)>,
+    /// How many parts there are.
+    pub parts: usize,
 }
 
-/// The shards that patterns name.
+/// The shards that patterns name, in their order, as local files; of a glance the first alone.
 ///
 /// # Errors
 /// No shard, a pattern that does not parse or that nothing fits, or a shard that cannot be brought.
-pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<ShardFiles> {
+pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<ShardList> {
     let patterns: Vec<&str> = match shards {
         Shards::One(text) => text.split("::").collect(),
         Shards::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
     };
-    let patterns: Vec<&str> = patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()).collect();
-    let (mut places, mut numbers) = (Vec::new(), Vec::new());
-    for (number, pattern) in patterns.iter().enumerate() {
+    let (mut places, mut part_of, mut parts) = (Vec::new(), Vec::new(), 0);
+    for pattern in patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()) {
         for name in brace::expand(pattern)? {
             places.append(&mut cx.host.names(&name, cx)?);
-            numbers.resize(places.len(), number);
         }
+        part_of.resize(places.len(), parts);
+        parts += 1;
     }
     if places.is_empty() {
         return Err(Error::invalid("`shards` names no shard; write, for example, shards = \"cc3m/{00000..00331}.tar\""));
@@ -48,6 +48,6 @@ pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<ShardFil
     if cx.extent == Extent::Glance {
         places.truncate(1);
     }
-    let files = cx.host.local(&places, cx)?;
-    Ok(ShardFiles { patterns: patterns.len(), files: numbers.into_iter().zip(files).collect() })
+    let files = part_of.into_iter().zip(cx.host.local(&places, cx)?).collect();
+    Ok(ShardList { files, parts })
 }

@@ -21,7 +21,7 @@ use vlhub_sdk::schemars::JsonSchema;
 use vlhub_sdk::sources::ClassNames;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::shards::{ShardFiles, Shards, shard_files};
+use super::shards::{ShardList, Shards, shard_files};
 use super::tar_index::MAX_MEMBER;
 use crate::data::ordered::ordered;
 use index::{LACKS, ShardFile, key_of};
@@ -146,8 +146,8 @@ impl WebDataset {
             }
         }
         config.check_ranges()?;
-        let ShardFiles { patterns, files } = shard_files(&config.shards, cx)?;
-        config.check_upsampling(patterns)?;
+        let ShardList { files, parts } = shard_files(&config.shards, cx)?;
+        config.check_upsampling(parts)?;
         let missing: Vec<String> =
             files.iter().filter(|(_, file)| !file.path.is_file()).map(|(_, file)| file.path.display().to_string()).collect();
         if let Some(first) = missing.first() {
@@ -193,7 +193,6 @@ impl WebDataset {
             let indexed = indexed?;
             hash.update(indexed.shard.name.as_bytes());
             hash.update(&indexed.hash.to_le_bytes());
-            // What lies beside a shard tells of shards that are read where they are.
             counts.extend(file.folder.as_ref().map(|folder| (folder.join(&file.name), indexed.groups)));
             this.starts.push(this.len() + indexed.samples.len());
             if let Some(share) = this.shares.get_mut(*part) {

@@ -1,7 +1,7 @@
 //! What stands beside shards about how many samples they hold, against what they hold.
 //!
 //! open_clip takes an epoch's length from `sizes.json`, or from `__len__`, where it is not told it, and trains too long or too short where they are
-//! wrong. Here shards are counted, so these files decide nothing; img2dataset's `00000_stats.json` is looked at too.
+//! wrong. Here shards are counted, so these files decide nothing. (What img2dataset says of its shards is compared by its own source.)
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -46,8 +46,6 @@ fn of_folder(folder: &Path, shards: &[(&Path, u64)]) -> Vec<String> {
             Err(_) => notes.push(format!("{} holds no number", len.display())),
         }
     }
-    let stats = |path: &Path| count(serde_json::from_str::<Value>(&read(&stats_file(path)?)?).ok()?.get("successes")?);
-    notes.extend(differences(&folder.join("*_stats.json"), shards, stats));
     notes
 }
 
@@ -61,12 +59,6 @@ fn differences(file: &Path, shards: &[(&Path, u64)], said: impl Fn(&Path) -> Opt
     let more = wrong.count();
     let rest = if more > 0 { format!("; so do {more} more") } else { String::new() };
     Some(format!("{} says another number of samples than there are ({first}{rest}); what is there counts", file.display()))
-}
-
-/// img2dataset's statistics of a shard: `00000_stats.json` beside `00000.tar`.
-fn stats_file(shard: &Path) -> Option<PathBuf> {
-    let stem = shard.file_stem()?.to_str()?;
-    Some(shard.with_file_name(format!("{stem}_stats.json")))
 }
 
 fn read(path: &Path) -> Option<String> {

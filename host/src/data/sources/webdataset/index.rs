@@ -40,11 +40,10 @@ impl ShardFile {
     /// # Errors
     /// It is empty, compressed, or cannot be read.
     pub fn open(local: &LocalFile) -> Result<(Self, File)> {
-        let path = local.path.as_path();
+        let (path, name) = (local.path.as_path(), local.name.clone());
         let io = |error| Error::io(path, error);
         let file = File::open(path).map_err(io)?;
         let about = file.metadata().map_err(io)?;
-        let name = local.name.clone();
         let mut start = [0; 4];
         let count = read_full(&file, 0, &mut start).map_err(io)?;
         match &start[..count] {

@@ -69,15 +69,15 @@ pub struct ShardSummary {
 /// # Errors
 /// What keeps the shards from being found; each result says what keeps one from being read, or its index file from being written.
 pub fn write_index(config: &WebDatasetConfig, cx: &SourceCx<'_>) -> Result<Ordered<Result<ShardSummary>>> {
-    let files: Vec<LocalFile> = shard_files(&config.shards, cx)?.files.into_iter().map(|(_, file)| file).collect();
+    let files = shard_files(&config.shards, cx)?.files;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let count = files.len();
-    Ok(ordered(threads, 0..count, Arc::new(move |at: usize| write_one(&files[at]))))
+    Ok(ordered(threads, 0..count, Arc::new(move |at: usize| write_one(&files[at].1))))
 }
 
 fn write_one(local: &LocalFile) -> Result<ShardSummary> {
-    let (shard, file) = ShardFile::open(local)?;
     let path = local.path.as_path();
+    let (shard, file) = ShardFile::open(local)?;
     let io = |error| Error::io(path, error);
     let stamp = Stamp::of(&file).map_err(io)?;
     let (mut summary, mut recorder, mut grouper) = (ShardSummary::default(), IndexRecorder::default(), Grouper::default());
@@ -129,7 +129,6 @@ fn write_beside_or_cached(shard: &Path, bytes: &[u8]) -> Result<PathBuf> {
 pub fn list(config: &WebDatasetConfig, cx: &SourceCx<'_>, each: &mut dyn FnMut(ListedEntry) -> Result<()>) -> Result<()> {
     for (_, local) in shard_files(&config.shards, cx)?.files {
         let (shard, file) = ShardFile::open(&local)?;
-        let path = local.path;
         let mut grouper = Grouper::default();
         let mut failed = None;
         tar_index::walk(&file, shard.size, &mut |found| {
@@ -148,7 +147,7 @@ pub fn list(config: &WebDatasetConfig, cx: &SourceCx<'_>, each: &mut dyn FnMut(L
                 }
             }
         })
-        .map_err(|error| Error::io(&path, error))?;
+        .map_err(|error| Error::io(&local.path, error))?;
         if let Some(error) = failed {
             return Err(error);
         }
