@@ -233,7 +233,7 @@ fn what_cannot_be_right_is_refused() {
         (ParquetConfig { img_key: "imag".into(), ..config("a.parquet") }, "did you mean `image`?"),
         (ParquetConfig { caption_key: "image".into(), ..config("a.parquet") }, "a text or a list of texts is wanted"),
         (ParquetConfig { label_key: "image".into(), ..config("a.parquet") }, "a number, a name, or a list of them is wanted"),
-        (config("http://host/a.parquet"), "`http` is not read here"),
+        (config("http://host/a.parquet"), "http://host/a.parquet"),
         (config(""), "`path` names no file"),
     ] {
         let error = open(&config, folder.path(), CAPTIONED).expect_err(wanted).to_string();
