@@ -42,6 +42,7 @@ def tars():
     whole = (CORPUS / "tar/ustar.tar").read_bytes()
     for name, at, data in [("flipped", 1029, b"\xff"), ("zeroed", 1024, bytes(512)), ("negative", 124, b"\xff" * 12), ("huge", 124, b"\x80\0\0\0\x7f" + bytes(7))]:
         write("tar", f"{name}.tar", whole[:at] + data + whole[at + len(data) :])
+    write("tar", "cut_padding.tar", whole[: whole.index(b"1.cls") + 512 + 1])
     write("tar", "cut.tar", whole[:1030] + whole[1530:])
     write("tar_index", "member", bytes([1 - 1 + 0, 0, 5]) + b"0.jpg" + bytes([0x80, 4, 1]))
     write("tar_index", "damage", bytes([1, 9, 2, 3]) + b"why" + bytes([2, 1, 1]) + b"l")

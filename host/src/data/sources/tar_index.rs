@@ -167,7 +167,11 @@ impl<F: ReadAt + ?Sized> Walk<'_, '_, F> {
                 }
                 self.release()?;
                 if !self.loss.ended && !self.loss.truncated {
-                    self.damage(self.at, TRUNCATED, format!("it ends after {there} bytes of a header, without an end mark"))?;
+                    self.damage(
+                        self.at.min(self.length),
+                        TRUNCATED,
+                        format!("it ends after {there} bytes of a header, without an end mark"),
+                    )?;
                 }
                 return Ok(());
             }

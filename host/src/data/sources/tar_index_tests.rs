@@ -109,6 +109,7 @@ fn every_prefix_keeps_its_whole_members_and_is_flagged() {
         let intact = whole.members.iter().filter(|(_, offset, size)| offset + u64::from(*size) <= length as u64).count();
         // A member without data is there once its header is.
         assert_eq!(index.members, whole.members[..intact], "prefix of {length} bytes");
+        assert!(index.damage.iter().all(|damage| damage.offset <= length as u64), "prefix of {length} bytes: {:?}", index.damage);
         let complete_end = length >= end + 1024;
         assert_eq!(index.damage.is_empty(), complete_end, "prefix of {length} bytes: {:?}", index.damage);
     }
