@@ -64,6 +64,9 @@ pub struct Caption {
     pub meta: BTreeMap<String, String>,
 }
 
+/// A text to its token ids, without start and end tokens.
+pub type Tokenize<'a> = dyn Fn(&str) -> Vec<i64> + 'a;
+
 /// The context in which a caption transform is built.
 #[derive(Clone, Copy)]
 pub struct CaptionCx<'a> {
@@ -71,7 +74,7 @@ pub struct CaptionCx<'a> {
     pub folder: &'a Path,
     /// The run's tokenizer: a text to its ids, without start and end tokens. `None` where texts are looked at without a model; a transform
     /// that needs it may then do nothing.
-    pub tokenize: Option<&'a dyn Fn(&str) -> Vec<i64>>,
+    pub tokenize: Option<&'a Tokenize<'a>>,
 }
 
 impl<'a> CaptionCx<'a> {

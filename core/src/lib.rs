@@ -24,7 +24,7 @@ pub mod store;
 pub use augmentation::{Augmentation, AugmentationCx, Crop, Region};
 pub use backbone::{Backbone, BackboneCx, Hidden, InputSpec, Projection};
 pub use batch::Batch;
-pub use caption::{Caption, CaptionCx, CaptionTransform};
+pub use caption::{Caption, CaptionCx, CaptionTransform, Tokenize};
 pub use error::{Error, Result, suggest};
 pub use eval::{
     Captioner, Captioning, Classifier, Dataset, Datasets, Decoding, EvalCx, EvalSuite, Matrix, Metric, Model, Report, Requires, Sample,

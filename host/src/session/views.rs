@@ -69,7 +69,7 @@ pub fn text_views(config: &RunConfig, tokenizer: Option<&dyn Tokenizer>) -> Outc
             ids[tokenizer.body(&ids)].to_vec()
         }
     });
-    let cx = CaptionCx { folder: &config.folder, tokenize: tokenize.as_ref().map(|tokenize| tokenize as &dyn Fn(&str) -> Vec<i64>) };
+    let cx = CaptionCx { folder: &config.folder, tokenize: tokenize.as_ref().map(|tokenize| tokenize as &vlhub_core::Tokenize<'_>) };
     let mut views = Vec::new();
     for view in &config.text_views {
         let mut transform = Vec::new();
