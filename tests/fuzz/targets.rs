@@ -124,7 +124,7 @@ fn forge(index: &[u8], records: &[u8]) -> Vec<u8> {
 /// A picture of any format.
 pub fn image(bytes: &[u8]) {
     let raw = Raw { key: "a".into(), picture: Some(Picture::Encoded(bytes.to_vec())), caption: Caption::default() };
-    match decode::pixels(&raw, PIXELS) {
+    match decode::pixels(&raw, decode::PictureOptions { max_pixels: PIXELS, ..Default::default() }) {
         Ok(decoded) => {
             let image = decoded.image();
             assert!(image.width() > 0 && image.height() > 0 && u64::from(image.width()) * u64::from(image.height()) <= PIXELS);
