@@ -138,7 +138,11 @@ fn stats(shared: &Shared, args: &StatsArgs) -> Outcome {
         None => Some(data::tokens::clip(77)?),
     };
     let statistics = data::stats::statistics(source.as_ref(), tokenizer.as_deref(), args.samples);
-    if args.json { print_json(&statistics) } else { Ok(say!("{}", statistics.to_text())) }
+    if args.json {
+        return print_json(&statistics);
+    }
+    say!("{}", statistics.to_text());
+    Ok(())
 }
 
 /// Lists or clears the data cache.

@@ -5,10 +5,13 @@ use std::collections::HashMap;
 /// Most characters of a run of words that is compared: the bits of a machine word.
 const LONGEST: usize = 64;
 
+/// The characters of a variant, and its classes.
+type FuzzyVariant = (Vec<char>, Vec<u32>);
+
 /// Variants of class names, to be compared with what is nearly one of them.
 pub(crate) struct Fuzzy {
-    /// Variants by their number of characters: the characters, and the classes.
-    by_length: HashMap<usize, Vec<(Vec<char>, Vec<u32>)>>,
+    /// Variants by their number of characters.
+    by_length: HashMap<usize, Vec<FuzzyVariant>>,
     /// A ratio above this is alike, in percent.
     threshold: u32,
 }
