@@ -14,8 +14,11 @@ use vlhub_host::data::sources::webdataset::{ListedEntry, WebDatasetConfig, list,
 use vlhub_host::data::{Opener, decode, open_table, tokens};
 use vlhub_host::formats;
 
+/// What is done with bytes of one kind.
+pub type FuzzTarget = fn(&[u8]);
+
 /// Every kind, with its function.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, FuzzTarget); 7] = [
     ("tar", tar),
     ("tar_index", tar_index),
     ("image", image),

@@ -27,7 +27,8 @@ pub(crate) fn open(options: &serde_json::Value, folder: &Path) -> Result<Arc<dyn
 /// Opens a source.
 pub(crate) fn open_for(options: &serde_json::Value, folder: &Path, wants: Wants) -> Result<Arc<dyn Source>> {
     let registry = Registry::linked()?;
-    let places = super::places::Places::new(folder, std::collections::BTreeMap::new());
+    let cache = super::places::cache::DataCache::at(&folder.join(".data-cache"), 1 << 30);
+    let places = super::places::Places::new(folder, std::collections::BTreeMap::new()).with_cache(cache);
     let host = super::Opener { registry: &registry, places: &places };
     super::open_table(&registry, options, &SourceCx { folder, wants, extent: Extent::Whole, host: &host })
 }

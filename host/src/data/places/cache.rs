@@ -125,7 +125,7 @@ impl DataCache {
     }
 
     #[cfg(test)]
-    pub(super) fn at(folder: &Path, limit: u64) -> Self {
+    pub(crate) fn at(folder: &Path, limit: u64) -> Self {
         Self { folder: folder.to_owned(), limit, free: Arc::default() }
     }
 
