@@ -126,7 +126,7 @@ impl<'a> SourceCx<'a> {
     /// Everything that is there is read, and the whole source is indexed. Relative paths start at `folder`. There is no other source, and
     /// places are plain files.
     pub fn new(folder: &'a Path) -> Self {
-        Self { folder, wants: Wants::WHATEVER, extent: Extent::Whole, host: &Alone }
+        Self { folder, wants: Wants::WHATEVER, extent: Extent::Whole, host: &NoHost }
     }
 }
 
@@ -189,9 +189,9 @@ impl LocalFile {
 }
 
 /// No host: a source that is built by itself.
-struct Alone;
+struct NoHost;
 
-impl SourceHost for Alone {
+impl SourceHost for NoHost {
     fn open(&self, _table: &serde_json::Value, _cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
         Err(crate::Error::invalid("a source that is built without a host cannot open another"))
     }

@@ -53,7 +53,7 @@ fn a_wrong_policy_is_told_with_its_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let view = "[view.image.main]\naugment = [{ use = \"timm_rand_augment\", policy = \"rand-m9-mstdinf\" }]\n";
     with_view(folder.path(), "run.toml", view);
-    let ran = run(folder.path(), &["check", "run.toml"]);
+    let ran = run(folder.path(), &["train", "run.toml", "--dry-run"]);
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
     let told = format!("{}{}", ran.out, ran.err);
     assert!(told.contains("timm_rand_augment") && told.contains("`mstd` wants a number"), "{told}");

@@ -38,7 +38,7 @@ pub struct LoaderConfig {
     /// How many samples in a row may be unusable.
     pub max_bad_run: u64,
     /// In which order samples are read.
-    pub order: Order,
+    pub order: ReadingOrder,
     /// Samples of an epoch; 0 takes as many as the source lists.
     pub epoch_samples: u64,
     /// How pictures are decoded.
@@ -59,7 +59,7 @@ impl Default for LoaderConfig {
             truncate: true,
             max_bad_fraction: 0.01,
             max_bad_run: 1000,
-            order: Order::Shuffled,
+            order: ReadingOrder::Shuffled,
             epoch_samples: 0,
             pictures: PictureOptions::default(),
             decode: DecodeMode::Exact,
@@ -68,7 +68,7 @@ impl Default for LoaderConfig {
 }
 
 pub use super::decode::DecodeMode;
-pub use super::order::Order;
+pub use super::order::ReadingOrder;
 
 /// Makes batches of a source.
 #[derive(Debug)]

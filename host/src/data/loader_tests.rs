@@ -129,7 +129,7 @@ fn an_epoch_holds_every_sample_once_and_epochs_differ() {
         Arc::new(Memory::new(9)),
         Views::default(),
         None,
-        LoaderConfig { batch: 4, order: Order::Listed, ..config(2) },
+        LoaderConfig { batch: 4, order: ReadingOrder::Listed, ..config(2) },
         SkipLog::none(),
     );
     let keys = plain.expect("it fits together").start(0).next().expect("nothing is broken").keys;
@@ -142,7 +142,7 @@ fn tensors_hold_the_right_numbers() {
     plain.images.iter_mut().for_each(|view| view.augment.clear());
     plain.texts[0].transform.clear();
     let source = Arc::new(Memory::new(6));
-    let config = LoaderConfig { order: Order::Listed, ..config(2) };
+    let config = LoaderConfig { order: ReadingOrder::Listed, ..config(2) };
     for truncate in [true, false] {
         let config = LoaderConfig { truncate, ..config.clone() };
         let views = Views { images: std::mem::take(&mut plain.images), ..views_of_text() };
@@ -270,7 +270,7 @@ fn a_transform_may_rewrite_the_ids_within_their_frame_and_make_labels() {
     views.texts[0].transform.push(("halves".into(), Box::new(Halves(vec!["x".into(); 8]))));
     assert_eq!(views.classes().map(<[String]>::len), Some(8));
     let tokenizer = crate::data::tokens::clip(77).expect("it builds");
-    let config = LoaderConfig { order: Order::Listed, batch: 2, image: None, ..config(1) };
+    let config = LoaderConfig { order: ReadingOrder::Listed, batch: 2, image: None, ..config(1) };
     let loaded = Loader::new(Arc::new(Memory::new(6)), views, Some(Arc::clone(&tokenizer)), config, SkipLog::none())
         .expect("it fits together")
         .start(0)
@@ -312,7 +312,7 @@ fn with_replacement_shares_are_drawn_at_their_rates_and_an_epoch_has_any_length(
         Loader::new(Arc::new(Rated(Memory::new(20), rate)), Views::default(), None, config, SkipLog::none())
     };
     let keys = |threads, from| {
-        let loader = make(3.0, Order::Resampled, 600, threads).expect("it fits together");
+        let loader = make(3.0, ReadingOrder::Resampled, 600, threads).expect("it fits together");
         assert_eq!(loader.steps_per_epoch(), 100);
         let mut stream = loader.start(from);
         (from..400).flat_map(|_| stream.next().expect("nothing is broken").keys).collect::<Vec<String>>()
@@ -325,9 +325,9 @@ fn with_replacement_shares_are_drawn_at_their_rates_and_an_epoch_has_any_length(
     assert!((1700..1900).contains(&second), "{second}");
     assert_ne!(all[..600], all[600..1200], "epochs differ");
     let refused = |rate, order, samples| make(rate, order, samples, 1).expect_err("it does not fit").to_string();
-    assert!(refused(2.0, Order::Shuffled, 0).contains("train.resampled = true"));
-    assert!(refused(1.0, Order::Shuffled, 21).contains("an epoch of 21 samples"));
-    assert!(refused(f64::NAN, Order::Resampled, 0).contains("above 0"));
-    assert!(refused(1.0, Order::Shuffled, 5).contains("an epoch has 5"));
-    assert_eq!(make(1.0, Order::Shuffled, 12, 1).expect("it fits together").steps_per_epoch(), 2, "a part of the data");
+    assert!(refused(2.0, ReadingOrder::Shuffled, 0).contains("train.resampled = true"));
+    assert!(refused(1.0, ReadingOrder::Shuffled, 21).contains("an epoch of 21 samples"));
+    assert!(refused(f64::NAN, ReadingOrder::Resampled, 0).contains("above 0"));
+    assert!(refused(1.0, ReadingOrder::Shuffled, 5).contains("an epoch has 5"));
+    assert_eq!(make(1.0, ReadingOrder::Shuffled, 12, 1).expect("it fits together").steps_per_epoch(), 2, "a part of the data");
 }

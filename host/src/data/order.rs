@@ -9,7 +9,7 @@ use super::philox::{Permutation, Philox};
 
 /// In which order the samples of a source are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum ReadingOrder {
     /// Every sample once in an epoch, in a new order each time.
     #[default]
     Shuffled,
@@ -22,7 +22,7 @@ pub enum Order {
 /// The order of one source.
 #[derive(Debug)]
 pub(super) struct SampleOrder {
-    order: Order,
+    order: ReadingOrder,
     seed: u64,
     samples: u64,
     epoch_samples: u64,
@@ -46,7 +46,7 @@ impl SampleOrder {
                 "{what} {count} usable samples, fewer than the {rows} rows of a batch; use a smaller batch or more data"
             )));
         }
-        let resampled = config.order == Order::Resampled;
+        let resampled = config.order == ReadingOrder::Resampled;
         if epoch_samples > samples && !resampled {
             return Err(Error::invalid(format!(
                 "an epoch of {epoch_samples} samples (`train.samples`), but the source lists {samples}; draw with replacement \
@@ -85,8 +85,8 @@ impl SampleOrder {
     /// rates of the shares.
     pub fn at(&self, epoch: u64, position: u64, attempt: u64) -> usize {
         let index = match (attempt, self.order) {
-            (0, Order::Shuffled) => Permutation::new(self.seed, epoch, self.samples).at(position),
-            (0, Order::Listed) => position,
+            (0, ReadingOrder::Shuffled) => Permutation::new(self.seed, epoch, self.samples).at(position),
+            (0, ReadingOrder::Listed) => position,
             _ => self.draw(&mut Philox::new([self.seed, epoch, position, attempt])),
         };
         index as usize

@@ -7,7 +7,7 @@ use vlhub_core::{Extent, Source, SourceCx};
 use super::{Session, tokenizer, views, wants};
 use crate::config::{Chosen, RunConfig};
 use crate::data;
-use crate::data::loader::{Loader, LoaderConfig, Order};
+use crate::data::loader::{Loader, LoaderConfig, ReadingOrder};
 use crate::data::skipped::SkipLog;
 use crate::data::tokens::Tokenizer;
 use crate::data::views::Views;
@@ -29,7 +29,7 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
         truncate: train.truncate && truncate,
         max_bad_fraction: train.max_bad_fraction,
         max_bad_run: train.max_bad_run,
-        order: if train.resampled { Order::Resampled } else { Order::Shuffled },
+        order: if train.resampled { ReadingOrder::Resampled } else { ReadingOrder::Shuffled },
         epoch_samples: train.samples,
         pictures: config.top.pictures(),
         decode: train.decode,

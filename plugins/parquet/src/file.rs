@@ -7,7 +7,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
 use parquet::basic::PageType;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use vlhub_sdk::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -48,6 +48,8 @@ impl TableFile {
         let file = Placed::open(path).map_err(|error| Error::io(path, error))?;
         // What Arrow wrote of its own types is left aside: a file then has few kinds of columns, whatever wrote it.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_encoding_stats_as_mask(false);
+        // Where pages are: a row is then read without those before it, and a damaged page does not hide those behind it.
+        let options = options.with_offset_index_policy(PageIndexPolicy::Optional);
         let about = ArrowReaderMetadata::load(&file, options).map_err(|error| {
             Error::invalid(format!("{} is no whole Parquet file: {}; copy or write it again", path.display(), told(&error)))
         })?;

@@ -83,7 +83,7 @@ fn read(name: &str, path: &Path) -> Result<Vec<String>> {
 /// Refuses empty names: they would move the labels of those after them unseen.
 fn whole(names: Vec<String>, place: &str) -> Result<Vec<String>> {
     match names.iter().position(|name| name.trim().is_empty()) {
-        Some(_) if names.len() == 1 => Err(Error::Options(format!("{place} has no class names; write one a line"))),
+        _ if names.is_empty() => Err(Error::Options(format!("{place} has no class names; write one a line"))),
         Some(at) => Err(Error::Options(format!("{place}: name {} is empty; label n is the name with number n, from 0", at + 1))),
         None => Ok(names),
     }

@@ -106,7 +106,9 @@ impl Places {
                 let bad = |error: String| Error::invalid(format!("pattern `{pattern}`: {error}"));
                 let found = glob::glob(&path.to_string_lossy()).map_err(|error| bad(error.to_string()))?;
                 let found: Vec<PathBuf> = found.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
-                found.into_iter().map(|path| path.to_string_lossy().into_owned()).collect()
+                // As they would be written in the run file: whoever reads them lays them over its folder again.
+                let written = |path: PathBuf| path.strip_prefix(folder).map(Path::to_owned).unwrap_or(path);
+                found.into_iter().map(|path| written(path).to_string_lossy().into_owned()).collect()
             }
             DataPlace::Stored { scheme, address } => {
                 // A `*` of a command is its shell's.

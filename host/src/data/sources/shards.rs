@@ -18,7 +18,7 @@ pub enum Shards {
 
 /// The shards of a list.
 #[derive(Debug)]
-pub(super) struct ShardList {
+pub(super) struct ShardFiles {
     /// In order, each with the number of its `::` part or list entry.
     pub files: Vec<(usize, LocalFile)>,
     /// How many parts there are.
@@ -29,7 +29,7 @@ pub(super) struct ShardList {
 ///
 /// # Errors
 /// No shard, a pattern that does not parse or that nothing fits, or a shard that cannot be brought.
-pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<ShardList> {
+pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<ShardFiles> {
     let patterns: Vec<&str> = match shards {
         Shards::One(text) => text.split("::").collect(),
         Shards::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
@@ -45,9 +45,10 @@ pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<ShardLis
     if places.is_empty() {
         return Err(Error::invalid("`shards` names no shard; write, for example, shards = \"cc3m/{00000..00331}.tar\""));
     }
-    if cx.extent == Extent::Glance {
+    // Where the first is not there, a glance says how many are not.
+    if cx.extent == Extent::Glance && (places[0].contains(':') || cx.folder.join(&places[0]).exists()) {
         places.truncate(1);
     }
     let files = part_of.into_iter().zip(cx.host.local(&places, cx)?).collect();
-    Ok(ShardList { files, parts })
+    Ok(ShardFiles { files, parts })
 }

@@ -21,7 +21,7 @@ use vlhub_sdk::schemars::JsonSchema;
 use vlhub_sdk::sources::ClassNames;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::shards::{ShardList, Shards, shard_files};
+use super::shards::{ShardFiles, Shards, shard_files};
 use super::tar_index::MAX_MEMBER;
 use crate::data::ordered::ordered;
 use index::{LACKS, ShardFile, key_of};
@@ -146,7 +146,7 @@ impl WebDataset {
             }
         }
         config.check_ranges()?;
-        let ShardList { files, parts } = shard_files(&config.shards, cx)?;
+        let ShardFiles { files, parts } = shard_files(&config.shards, cx)?;
         config.check_upsampling(parts)?;
         let missing: Vec<String> =
             files.iter().filter(|(_, file)| !file.path.is_file()).map(|(_, file)| file.path.display().to_string()).collect();

@@ -8,7 +8,7 @@ pub(super) const END: &str = "<end_of_text>";
 const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CharacterKind {
     Letter,
     Number,
     /// White space, and U+0345.
@@ -21,10 +21,10 @@ enum Kind {
 pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        rest = rest.trim_start_matches(|letter| kind(letter) == Kind::Space);
+        rest = rest.trim_start_matches(|letter| kind(letter) == CharacterKind::Space);
         let first = rest.chars().next()?;
         let length = fixed(rest).unwrap_or_else(|| match kind(first) {
-            Kind::Number => first.len_utf8(),
+            CharacterKind::Number => first.len_utf8(),
             kind => run(rest, kind),
         });
         let (word, after) = rest.split_at(length);
@@ -50,7 +50,7 @@ fn in_any_case(text: &str, wanted: &str) -> Option<usize> {
 }
 
 /// Length of the run of characters of one kind that the text begins with.
-fn run(text: &str, wanted: Kind) -> usize {
+fn run(text: &str, wanted: CharacterKind) -> usize {
     // Bytes of ASCII need no decoding.
     let ascii = text.bytes().take_while(|byte| byte.is_ascii() && kind(char::from(*byte)) == wanted).count();
     if text.as_bytes().get(ascii).is_none_or(u8::is_ascii) {
@@ -59,30 +59,30 @@ fn run(text: &str, wanted: Kind) -> usize {
     text[ascii..].char_indices().find(|(_, letter)| kind(*letter) != wanted).map_or(text.len(), |(at, _)| ascii + at)
 }
 
-fn kind(letter: char) -> Kind {
+fn kind(letter: char) -> CharacterKind {
     match letter {
-        'a'..='z' | 'A'..='Z' => Kind::Letter,
-        '0'..='9' => Kind::Number,
-        _ if letter.is_whitespace() => Kind::Space,
-        '\0'..='\x7f' => Kind::Other,
+        'a'..='z' | 'A'..='Z' => CharacterKind::Letter,
+        '0'..='9' => CharacterKind::Number,
+        _ if letter.is_whitespace() => CharacterKind::Space,
+        '\0'..='\x7f' => CharacterKind::Other,
         // In any case, this mark is a letter (its capital is `Ι`) and is none. Python's `regex` finds it neither as a letter nor as anything else.
-        '\u{345}' => Kind::Space,
+        '\u{345}' => CharacterKind::Space,
         _ => {
             let after = RANGES.partition_point(|(start, _, _)| *start <= letter);
             let range = after.checked_sub(1).map(|at| RANGES[at]);
-            range.filter(|(_, end, _)| letter <= *end).map_or(Kind::Other, |(_, _, kind)| kind)
+            range.filter(|(_, end, _)| letter <= *end).map_or(CharacterKind::Other, |(_, _, kind)| kind)
         }
     }
 }
 
 /// First and last character of each range of letters or numbers, in order. They are those of the Python package that open_clip uses, whose
 /// Unicode is newer than that of Rust's libraries.
-static RANGES: LazyLock<Vec<(char, char, Kind)>> = LazyLock::new(|| {
+static RANGES: LazyLock<Vec<(char, char, CharacterKind)>> = LazyLock::new(|| {
     let letter = |code: &str| char::from_u32(u32::from_str_radix(code, 16).ok()?);
     let range = |line: &str| {
         let (kind, range) = line.split_once('\t')?;
         let (first, last) = range.split_once('\t')?;
-        Some((letter(first)?, letter(last)?, if kind == "L" { Kind::Letter } else { Kind::Number }))
+        Some((letter(first)?, letter(last)?, if kind == "L" { CharacterKind::Letter } else { CharacterKind::Number }))
     };
     include_str!("../../../assets/letters.tsv").lines().filter_map(range).collect()
 });
@@ -95,7 +95,7 @@ mod tests {
     fn letters_and_numbers_are_those_of_the_reference() {
         let golden = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/tokenizer.json"));
         let golden: serde_json::Value = serde_json::from_str(golden).expect("the golden file is JSON");
-        for (name, wanted) in [("letters", Kind::Letter), ("numbers", Kind::Number)] {
+        for (name, wanted) in [("letters", CharacterKind::Letter), ("numbers", CharacterKind::Number)] {
             let bounds: Vec<u32> = serde_json::from_value(golden[name].clone()).expect("first and last of each range");
             for letter in ('\0'..=char::MAX).filter(|letter| *letter != '\u{345}') {
                 // Of first and last of each range an odd number lies at or before what is inside one.
