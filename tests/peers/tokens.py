@@ -55,7 +55,7 @@ def main():
     page = f"""# Token ids of CLIP's tokenizers
 
 Written by `cargo vlhub test --peers tokens` (tests/peers/tokens.py; {versions}). Context 77. VL Hub's ids equal those of open_clip's `SimpleTokenizer`
-at {sum(COUNTS.values()) - wrong:,} of {sum(COUNTS.values()):,} texts (`_texts.py` makes them). transformers' `CLIPTokenizer`, with the same vocabulary, differs from both as follows; what fills a row up
+at {sum(COUNTS.values()) - wrong:,} of {sum(COUNTS.values()):,} texts (`_texts.py` makes them); the others hold capitals of scripts that are newer than Python 3.11 (Garay, Beria Erfe), whose `str.lower` leaves them. transformers' `CLIPTokenizer`, with the same vocabulary, differs from both as follows; what fills a row up
 (0 there, the end token 49407 in transformers) is left out of the comparison.
 
 | kind | texts | number | transformers differs |
