@@ -56,7 +56,7 @@ fn a_wrong_policy_is_told_with_its_line() {
     let ran = run(folder.path(), &["train", "run.toml", "--dry-run"]);
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
     let told = format!("{}{}", ran.out, ran.err);
-    assert!(told.contains("timm_rand_augment") && told.contains("`mstd` wants a number"), "{told}");
+    assert!(told.contains("view.image.main.augment.0: `policy`: `mstdinf`") && told.contains("`mstd` wants a number"), "{told}");
 }
 
 #[test]
