@@ -186,9 +186,13 @@ impl Source for Mix {
 
     fn fingerprint(&self) -> String {
         let mut hash = Xxh3::new();
-        for (mixed, share) in self.sources.iter().zip(&self.shares) {
-            hash.update(mixed.source.fingerprint().as_bytes());
-            hash.update(&share.weight.to_bits().to_le_bytes());
+        let mut shares = self.shares.iter();
+        for Mixed { source, .. } in &self.sources {
+            hash.update(source.fingerprint().as_bytes());
+            // A source that is itself drawn at rates has several.
+            for share in shares.by_ref().take(source.shares().len()) {
+                hash.update(&share.weight.to_bits().to_le_bytes());
+            }
         }
         format!("mix:{}:{:032x}", self.len(), hash.digest128())
     }

@@ -49,6 +49,13 @@ fn samples_follow_each_other_and_classes_are_matched_by_name() {
     assert_eq!(rates(mix.as_ref()), [(3, 1.0), (2, 2.5)]);
     let even = words(&json!({"use": "mix", "sources": [table("one.csv"), table("two.csv")]}), folder.path()).expect("it opens");
     assert_ne!(mix.fingerprint(), even.fingerprint(), "other rates are other data");
+    let nested = |rate: f64| {
+        let mut last = table("two.csv");
+        last["rate"] = json!(rate);
+        let inner = json!({"use": "mix", "sources": [table("one.csv"), table("two.csv")]});
+        words(&json!({"use": "mix", "sources": [inner, last]}), folder.path()).expect("it opens").fingerprint()
+    };
+    assert_ne!(nested(1.0), nested(2.0), "the rate of a source behind one that has several");
 }
 
 #[test]
