@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::decode::{PictureOptions, pixels};
+use super::decode::{Flaw, PictureOptions, pixels};
 use super::views::guarded;
 use vlhub_core::{Bad, Picture, Raw, Source, Want, Wants};
 
@@ -244,7 +244,7 @@ fn size_of(raw: &Raw, content: u128, options: PictureOptions, known: &Known) -> 
         lock().insert(content, size.clone());
         size
     });
-    size.map_err(|(reason, detail)| Bad { key: raw.key.clone(), place: raw.key.clone(), reason, detail })
+    size.map_err(|(reason, detail)| Flaw { reason, detail }.of(raw))
 }
 
 fn summary(source: &dyn Source, all: Vec<(usize, Result<Seen, Bad>)>) -> Summary {

@@ -8,7 +8,7 @@ use vlhub_core::{Augmentation, Bad, Caption, CaptionTransform, Error, Picture, R
 use vlhub_sdk::pixels::{Fit, Sampling};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::decode::{DecodeMode, Decoded, PictureOptions, Reduction, decode_reduced, panic_text, pixels};
+use super::decode::{DecodeMode, Decoded, Flaw, PictureOptions, Reduction, decode_reduced, panic_text, pixels};
 use super::philox::Philox;
 use super::tokens::Tokenizer;
 
@@ -22,16 +22,21 @@ pub struct ImageView {
 }
 
 impl ImageView {
-    /// Whether a picture of `size` (width, height), divided by `divisor`, still has as many pixels as this view makes of it.
-    fn keeps_enough(&self, size: (u32, u32), divisor: u32, place: RowPlace, input: ImageInput) -> bool {
+    /// The random numbers that its augmentations draw for a row, one after another.
+    fn rng(&self, place: RowPlace) -> Philox {
+        place.rng(&format!("image:{}", self.name))
+    }
+
+    /// By what a picture of `size` (width, height) may be divided at most, so that it still has as many pixels as this view makes of it.
+    fn most_divisor(&self, size: (u32, u32), place: RowPlace, input: ImageInput) -> u32 {
         let Some((_, first)) = self.augment.first() else {
-            let (wide, high) = (size.0 / divisor >= input.size.1, size.1 / divisor >= input.size.0);
-            return if input.fit == Fit::Longest { wide || high } else { wide && high };
+            let (across, down) = (size.0 / input.size.1.max(1), size.1 / input.size.0.max(1));
+            return if input.fit == Fit::Longest { across.max(down) } else { across.min(down) };
         };
         // Whatever does not begin with a cut may need every pixel.
         first
-            .crop(size, &mut place.image_rng(self))
-            .is_some_and(|crop| crop.region.width / divisor >= crop.size.0 && crop.region.height / divisor >= crop.size.1)
+            .crop(size, &mut self.rng(place))
+            .map_or(1, |crop| (crop.region.width / crop.size.0.max(1)).min(crop.region.height / crop.size.1.max(1)))
     }
 }
 
@@ -153,10 +158,6 @@ pub(crate) struct RowPlace {
 }
 
 impl RowPlace {
-    fn image_rng(&self, view: &ImageView) -> Philox {
-        self.rng(&format!("image:{}", view.name))
-    }
-
     /// The generator of one view. A view's name decides, so another view beside it changes nothing.
     pub fn rng(&self, view: &str) -> Philox {
         Philox::new([self.seed, self.epoch, self.position, self.attempt, xxh3_64(view.as_bytes())])
@@ -215,8 +216,8 @@ impl RowMaker {
     /// The picture decoded smaller, where the run allows that and every image view still gets enough of it.
     fn reduced(&self, raw: &Raw, place: RowPlace, input: ImageInput) -> Result<Option<(Decoded, Reduction)>, Unused> {
         let Some(Picture::Encoded(bytes)) = raw.picture.as_ref().filter(|_| self.decode == DecodeMode::Fast) else { return Ok(None) };
-        let enough = |size, divisor| self.views.images.iter().all(|view| view.keeps_enough(size, divisor, place, input));
-        decode_reduced(bytes, self.pictures, enough).map_err(|flaw| Unused::Bad(flaw.of(raw)))
+        let most = |size| self.views.images.iter().map(|view| view.most_divisor(size, place, input)).min().unwrap_or(1);
+        decode_reduced(bytes, self.pictures, most).map_err(|flaw| Unused::Bad(flaw.of(raw)))
     }
 
     /// Token ids of every text view and, where labels are read, those that the first view's transforms leave, or the sample's own.
@@ -272,7 +273,7 @@ impl RowMaker {
         place: RowPlace,
         input: ImageInput,
     ) -> Result<RgbImage, Unused> {
-        let mut rng = place.image_rng(view);
+        let mut rng = view.rng(place);
         for (number, (name, augmentation)) in view.augment.iter().enumerate() {
             // Of a picture that was decoded smaller the first augmentation makes the cut that it planned for the whole one.
             let planned = reduction.filter(|_| number == 0).and_then(|reduction| {
@@ -294,7 +295,7 @@ impl RowMaker {
 }
 
 fn bad(raw: &Raw, reason: &'static str, detail: String) -> Unused {
-    Unused::Bad(Bad { key: raw.key.clone(), place: raw.key.clone(), reason, detail })
+    Unused::Bad(Flaw { reason, detail }.of(raw))
 }
 
 fn failed(raw: &Raw, reason: &'static str, name: &str, error: &Error) -> Unused {

@@ -42,15 +42,15 @@ impl Reduction {
     }
 }
 
-/// Decodes a JPEG divided by the largest number for which `enough`, asked with its width and height, says that enough is left. `None` where that
-/// is none, or it is no JPEG that can be divided: it is then to be decoded whole.
+/// Decodes a JPEG divided by the largest number that `most`, asked with its width and height, allows. `None` where that is less than 2, or it is no
+/// JPEG that can be divided: it is then to be decoded whole.
 ///
 /// # Errors
 /// As [`super::decode`].
 pub fn decode_reduced(
     bytes: &[u8],
     options: PictureOptions,
-    enough: impl Fn((u32, u32), u32) -> bool,
+    most: impl Fn((u32, u32)) -> u32,
 ) -> Result<Option<(Decoded, Reduction)>, Flaw> {
     // What is to be turned has other sides than its header says.
     let turned = options.exif == ExifPolicy::Apply && !orientation::is_upright(bytes, ImageFormat::Jpeg);
@@ -61,7 +61,8 @@ pub fn decode_reduced(
         let mut found = None;
         let image = jpeg::decode(bytes, |width, height| {
             let pixels = within(width, height, options.max_pixels)?;
-            let Some(divisor) = [8, 4, 2].into_iter().find(|divisor| enough((width, height), *divisor)) else { return Ok(None) };
+            let most = most((width, height));
+            let Some(divisor) = [8, 4, 2].into_iter().find(|divisor| *divisor <= most) else { return Ok(None) };
             // As for a whole picture: the pixels, their copy in RGB, and the coefficients of a progressive file, which are all there.
             let bytes = pixels * 6 + pixels / u64::from(divisor * divisor) * 7;
             found = Some((memory::DECODED.take(bytes), (width, height), divisor));
