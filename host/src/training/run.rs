@@ -86,7 +86,11 @@ impl Training<'_> {
 
     /// A batch of the loader where the model is, normalised.
     fn on_device(&self, batch: Batch) -> vlhub_core::Result<Batch> {
-        let mut batch = if self.device == Device::Cpu { batch } else { batch.to_device(self.device) };
+        if self.device == Device::Cpu {
+            // The loader has normalised it.
+            return Ok(batch);
+        }
+        let mut batch = batch.to_device(self.device);
         if let Some(input) = self.engine.towers.pictures {
             let pixels = PixelRows::new(input);
             let views: Vec<String> = batch.views().0.into_iter().map(str::to_owned).collect();
