@@ -28,29 +28,29 @@ pub fn out_of_range(checks: &[(bool, &'static str, &'static str)]) -> Vec<(&'sta
 /// # Errors
 /// A text that is no amount of memory.
 pub fn memory_amount(text: &str) -> Result<Option<u64>, String> {
-    let wrong = || format!("`{text}` is no amount of memory; write `4 GiB`, `500 MiB` or nothing");
-    let text = text.trim();
-    if text.is_empty() {
+    const KIB: f64 = 1024.0;
+    const UNITS: [(&str, f64); 6] = [("kib", KIB), ("mib", KIB * KIB), ("gib", KIB * KIB * KIB), ("kb", 1e3), ("mb", 1e6), ("gb", 1e9)];
+    if text.trim().is_empty() {
         return Ok(None);
     }
-    let at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
-    let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+    let wrong = || format!("`{text}` is no amount of memory; write `4 GiB`, `500 MiB` or nothing");
+    amount(text, &UNITS).map(Some).ok_or_else(wrong)
+}
+
+/// A number of bytes, with one of the units (in small letters, each with its bytes) or without any.
+pub fn amount(text: &str, units: &[(&str, f64)]) -> Option<u64> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len()));
     let unit = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
-        "kib" => 1024.0,
-        "mib" => 1024.0 * 1024.0,
-        "gib" => 1024.0 * 1024.0 * 1024.0,
-        "kb" => 1e3,
-        "mb" => 1e6,
-        "gb" => 1e9,
-        _ => return Err(wrong()),
+        named => units.iter().find(|(name, _)| *name == named)?.1,
     };
-    if number.is_finite() && number >= 0.0 { Ok(Some((number * unit) as u64)) } else { Err(wrong()) }
+    let bytes = number.trim().parse::<f64>().ok()? * unit;
+    (bytes.is_finite() && bytes >= 0.0).then_some(bytes as u64)
 }
 
 #[cfg(test)]
-mod memory_tests {
+mod tests {
     use super::memory_amount;
 
     #[test]

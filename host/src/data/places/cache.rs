@@ -14,6 +14,7 @@ use vlhub_core::{Bad, Error, LocalFile, Result};
 use super::leases;
 use super::place::DataPlace;
 use crate::files;
+use crate::section::amount;
 
 /// Most bytes, unless `VLHUB_DATA_CACHE_SIZE` says otherwise.
 const LIMIT: u64 = 200 << 30;
@@ -327,21 +328,9 @@ fn locked(path: &Path, alone: bool) -> Result<File> {
 
 /// `200 GiB`, `500 MB`, `1000000`.
 fn size(text: &str) -> Result<u64> {
-    let at = text.find(|letter: char| letter.is_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = (text[..at].trim(), text[at..].trim().to_lowercase());
-    let unit = match unit.as_str() {
-        "" | "b" => Some(1.0),
-        "mb" => Some(1e6),
-        "gb" => Some(1e9),
-        "tb" => Some(1e12),
-        "mib" => Some((1u64 << 20) as f64),
-        "gib" => Some((1u64 << 30) as f64),
-        "tib" => Some((1u64 << 40) as f64),
-        _ => None,
-    };
-    let bytes = number.parse::<f64>().ok().zip(unit).map(|(number, unit)| number * unit).filter(|bytes| *bytes >= 0.0);
-    bytes
-        .map(|bytes| bytes as u64)
+    const MIB: f64 = 1024.0 * 1024.0;
+    const UNITS: [(&str, f64); 6] = [("mib", MIB), ("gib", MIB * 1024.0), ("tib", MIB * MIB), ("mb", 1e6), ("gb", 1e9), ("tb", 1e12)];
+    amount(text, &UNITS)
         .ok_or_else(|| Error::invalid(format!("`VLHUB_DATA_CACHE_SIZE` is `{text}`; write a size such as `200 GiB` or `500 MB`")))
 }
 
