@@ -186,6 +186,11 @@ impl LocalFile {
         let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         Self { folder: path.parent().map(Path::to_owned), path, name, damage: None }
     }
+
+    /// Where it is, for people: its path before anything was unpacked, or its name where it is not on this machine.
+    pub fn shown(&self) -> PathBuf {
+        self.folder.as_ref().map_or_else(|| PathBuf::from(&self.name), |folder| folder.join(&self.name))
+    }
 }
 
 /// No host: a source that is built by itself.

@@ -1,7 +1,5 @@
 //! The source `xlsx`.
 
-use std::path::PathBuf;
-
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::sources::{ClassNames, ColumnKeys, LabelColumn, PictureTable, TableHeader};
 use xxhash_rust::xxh3::Xxh3;
@@ -89,7 +87,7 @@ impl SheetTable {
         }
         let local = cx.host.local(std::slice::from_ref(&config.path), cx)?.pop().ok_or_else(|| Error::invalid("no file"))?;
         // For people.
-        let path = local.folder.as_ref().map_or_else(|| PathBuf::from(&local.name), |folder| folder.join(&local.name));
+        let path = local.shown();
         let most = if cx.extent == Extent::Glance { GLANCE } else { usize::MAX };
         let (sheet, rows) = rows(&local.path, &config.sheet, most)?;
         let name = local.name;

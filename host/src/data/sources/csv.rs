@@ -3,7 +3,7 @@
 //! The table is not held in memory. One pass checks it and remembers where each good row begins.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Bad, Config, Error, Extent, Raw, Result, Source, SourceCx};
@@ -95,7 +95,7 @@ impl CsvSource {
         }
         let local = cx.host.local(std::slice::from_ref(&config.path), cx)?.pop().ok_or_else(|| Error::invalid("no file"))?;
         // For people, and for what its ending says.
-        let path = local.folder.as_ref().map_or_else(|| PathBuf::from(&local.name), |folder| folder.join(&local.name));
+        let path = local.shown();
         let io = |error| Error::io(&path, error);
         let file = File::open(&local.path).map_err(io)?;
         let separator = separator(config, &path)?;

@@ -48,9 +48,8 @@ impl ShardFile {
         let count = read_full(&file, 0, &mut start).map_err(io)?;
         match &start[..count] {
             [] => {
-                let shown = local.folder.as_ref().map_or_else(|| name.clone(), |folder| folder.join(&name).display().to_string());
                 let why = local.damage.as_ref().map(|damage| format!(": {}", damage.detail)).unwrap_or_default();
-                return Err(Error::invalid(format!("shard {shown} has no bytes{why}")));
+                return Err(Error::invalid(format!("shard {} has no bytes{why}", local.shown().display())));
             }
             [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD] | [b'B', b'Z', b'h', _] | [0xFD, b'7', b'z', b'X'] => {
                 return Err(Error::invalid(format!(
