@@ -21,6 +21,17 @@ pub enum Files {
     Many(Vec<String>),
 }
 
+impl Files {
+    /// The patterns, one by one.
+    pub fn patterns(&self) -> Vec<&str> {
+        let parts: Vec<&str> = match self {
+            Self::One(text) => text.split("::").collect(),
+            Self::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
+        };
+        parts.into_iter().map(str::trim).filter(|pattern| !pattern.is_empty()).collect()
+    }
+}
+
 impl Default for Files {
     fn default() -> Self {
         Self::One(String::new())
@@ -36,12 +47,8 @@ impl Default for Files {
 /// No file, a pattern that does not parse or that matches nothing, or a place that the host cannot bring; of a
 /// [glance](vlhub_core::Extent::Glance), [`Error::Elsewhere`].
 pub fn find_files(files: &Files, cx: &SourceCx<'_>, suffix: &str, option: &str) -> Result<Vec<LocalFile>> {
-    let patterns: Vec<&str> = match files {
-        Files::One(text) => text.split("::").collect(),
-        Files::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
-    };
     let mut found = Vec::new();
-    for pattern in patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()) {
+    for pattern in files.patterns() {
         let pattern = pattern.strip_prefix("file://").unwrap_or(pattern);
         for name in brace::expand(pattern)? {
             if name.contains("://") || name.starts_with("pipe:") {

@@ -1,20 +1,7 @@
 //! Lists of shards: patterns to files.
 
-use serde::{Deserialize, Serialize};
 use vlhub_core::{Error, Extent, LocalFile, Result, SourceCx};
-use vlhub_sdk::schemars::JsonSchema;
-use vlhub_sdk::sources::brace;
-
-/// One pattern or several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(crate = "vlhub_sdk::schemars")]
-pub enum Shards {
-    /// Patterns joined by `::`.
-    One(String),
-    /// Patterns.
-    Many(Vec<String>),
-}
+use vlhub_sdk::sources::{Files, brace};
 
 /// The shards of a list.
 #[derive(Debug)]
@@ -29,13 +16,9 @@ pub(super) struct ShardFiles {
 ///
 /// # Errors
 /// No shard, a pattern that does not parse or that nothing fits, or a shard that cannot be brought.
-pub(super) fn shard_files(shards: &Shards, cx: &SourceCx<'_>) -> Result<ShardFiles> {
-    let patterns: Vec<&str> = match shards {
-        Shards::One(text) => text.split("::").collect(),
-        Shards::Many(list) => list.iter().flat_map(|text| text.split("::")).collect(),
-    };
+pub(super) fn shard_files(shards: &Files, cx: &SourceCx<'_>) -> Result<ShardFiles> {
     let (mut places, mut part_of, mut parts) = (Vec::new(), Vec::new(), 0);
-    for pattern in patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()) {
+    for pattern in shards.patterns() {
         for name in brace::expand(pattern)? {
             places.append(&mut cx.host.names(&name, cx)?);
         }

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use vlhub_core::{Bad, Config, Error, Extent, Picture, Raw, Result, Share, Source, SourceCx, Want, Wants};
 use vlhub_sdk::register;
 use vlhub_sdk::schemars::JsonSchema;
-use vlhub_sdk::sources::ClassNames;
+use vlhub_sdk::sources::{ClassNames, Files};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::shards::{ShardFiles, Shards, shard_files};
+use super::shards::{ShardFiles, shard_files};
 use super::tar_index::MAX_MEMBER;
 use crate::data::ordered::ordered;
 use index::{LACKS, ShardFile, key_of};
@@ -36,7 +36,7 @@ use samples::{PackedSamples, SampleEntry};
 pub struct WebDatasetConfig {
     /// Shards: `"cc3m/{00000..00331}.tar"`, several joined by `::`, or a list. Braces as in a shell; `*` and `?` too. They may be compressed
     /// (gzip, Zstandard), and elsewhere: `https://…`, `s3://…`, `gs://…`, `az://…`, `pipe:COMMAND`.
-    pub shards: Shards,
+    pub shards: Files,
     /// Suffixes of pictures, joined by `;`: the first that a sample has is read. A suffix begins after the first dot of a name.
     pub image_key: String,
     /// Suffix of captions.
@@ -62,7 +62,7 @@ const MAX_TEXT: u32 = 1 << 20;
 impl Default for WebDatasetConfig {
     fn default() -> Self {
         Self {
-            shards: Shards::Many(Vec::new()),
+            shards: Files::Many(Vec::new()),
             image_key: "jpg;png;jpeg;webp".into(),
             text_key: "txt".into(),
             json_text_key: String::new(),

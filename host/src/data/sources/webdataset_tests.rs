@@ -213,7 +213,7 @@ fn the_laws_of_sources_hold() {
         .collect();
     let members: Vec<(&str, &[u8])> = members.iter().map(|(name, data)| (name.as_str(), *data)).collect();
     shard(folder.path(), "0.tar", &members);
-    let config = WebDatasetConfig { shards: Shards::One("0.tar".into()), ..WebDatasetConfig::default() };
+    let config = WebDatasetConfig { shards: Files::One("0.tar".into()), ..WebDatasetConfig::default() };
     every_law(&config, folder.path()).expect("every law");
     let cx = SourceCx { extent: Extent::Glance, ..SourceCx::new(folder.path()) };
     let seen = config.build(&cx).expect("it is whole").len();
@@ -291,7 +291,7 @@ fn a_damaged_shard_gives_its_other_samples_and_says_what_is_lost() {
 
 /// Writes an index file beside each shard of a folder.
 fn index(folder: &Path) -> Vec<ShardSummary> {
-    let config = WebDatasetConfig { shards: Shards::One("*.tar".into()), ..WebDatasetConfig::default() };
+    let config = WebDatasetConfig { shards: Files::One("*.tar".into()), ..WebDatasetConfig::default() };
     let registry = vlhub_core::Registry::linked().expect("the sources of the host");
     let places = crate::data::places::Places::new(folder, BTreeMap::new());
     let host = crate::data::Opener { registry: &registry, places: &places };
