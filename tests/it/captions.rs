@@ -5,39 +5,17 @@ use std::path::Path;
 use serde_json::Value;
 use vlhub_sdk::image::{Rgb, RgbImage};
 
-use crate::program::{SMALL, must, run};
+use crate::program::{HEAD, SMALL, must, run};
 
-/// A supervised net without a text tower, whose labels come from captions alone.
-const HEAD: &str = r#"
-name = "head"
-seed = 1
-embed = 16
-[backbone.image]
-use = "vit"
-image_size = 16
-patch_size = 8
-width = 16
-layers = 1
-heads = 2
-[view.text.main]
-transform = [{ use = "match_labels", classes = "classes.txt" }]
-[objective.classify]
-classes = 4
-[data.train]
-use = "csv"
-path = "captions.csv"
-[train]
-batch = 16
-steps = 120
-log_every = 200
-torch_threads = 1
-show_batch = false
-max_bad_fraction = 1.0
-[optimizer]
-lr = 1e-2
-[schedule]
-warmup = 5
-"#;
+/// The supervised net of colours, whose labels come from captions alone.
+fn run_file() -> String {
+    HEAD.replace(
+        "[objective.classify]",
+        "[view.text.main]\ntransform = [{ use = \"match_labels\", classes = \"classes.txt\" }]\n[objective.classify]",
+    )
+    .replace("use = \"imagefolder\"\npath = \"train\"", "use = \"csv\"\npath = \"captions.csv\"")
+    .replace("show_batch = false\n", "show_batch = false\nmax_bad_fraction = 1.0\n")
+}
 
 /// Classes in an order that is not that of their names, with synonyms.
 const CLASSES: &str = "yellow bird, canary\nred fox\nblue whale\ngreen frog\n";
@@ -65,7 +43,7 @@ fn folder() -> tempfile::TempDir {
     }
     std::fs::write(path.join("captions.csv"), table).expect("written");
     std::fs::write(path.join("classes.txt"), CLASSES).expect("written");
-    std::fs::write(path.join("head.toml"), HEAD).expect("written");
+    std::fs::write(path.join("head.toml"), run_file()).expect("written");
     for (at, (colour, _)) in SUBJECTS.iter().enumerate() {
         let class = path.join("val").join(CLASSES.lines().nth(at).expect("four classes"));
         std::fs::create_dir_all(&class).expect("made");

@@ -5,36 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use vlhub_sdk::image::{Rgb, RgbImage};
 
-use crate::program::{must, run};
-
-/// A supervised net that tells colours after a second.
-const HEAD: &str = r#"
-name = "head"
-seed = 1
-embed = 16
-[backbone.image]
-use = "vit"
-image_size = 16
-patch_size = 8
-width = 16
-layers = 1
-heads = 2
-[objective.classify]
-classes = 4
-[data.train]
-use = "imagefolder"
-path = "train"
-[train]
-batch = 16
-steps = 120
-log_every = 200
-torch_threads = 1
-show_batch = false
-[optimizer]
-lr = 1e-2
-[schedule]
-warmup = 5
-"#;
+use crate::program::{HEAD, must, run};
 
 /// Colours in the order of their names' bytes.
 const COLOURS: [(&str, [u8; 3]); 4] =

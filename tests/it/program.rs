@@ -91,3 +91,32 @@ lr = 1e-3
 [schedule]
 warmup = 2
 "#;
+
+/// A supervised net that tells colours after a second.
+pub const HEAD: &str = r#"
+name = "head"
+seed = 1
+embed = 16
+[backbone.image]
+use = "vit"
+image_size = 16
+patch_size = 8
+width = 16
+layers = 1
+heads = 2
+[objective.classify]
+classes = 4
+[data.train]
+use = "imagefolder"
+path = "train"
+[train]
+batch = 16
+steps = 120
+log_every = 200
+torch_threads = 1
+show_batch = false
+[optimizer]
+lr = 1e-2
+[schedule]
+warmup = 5
+"#;

@@ -46,7 +46,7 @@ fn run(case: &Case) -> RgbImage {
         }
         "timm" => {
             let name = arguments[0].as_str().expect("a name");
-            let operation = TimmOperation::ALL.into_iter().find(|operation| format!("{operation:?}") == name).expect("an operation");
+            let operation = TimmOperation::all().find(|operation| format!("{operation:?}") == name).expect("an operation");
             let (increasing, negative) = (arguments[2] == true, arguments[3] == true);
             let magnitude = arguments[1].as_f64().expect("a level");
             let manner = Manner { magnitude, increasing, interpolation: interpolation(&arguments[4]), fill: FILL };

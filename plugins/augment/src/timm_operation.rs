@@ -67,16 +67,9 @@ pub struct Manner {
 impl TimmOperation {
     /// Every operation.
     #[cfg(test)]
-    pub const ALL: [Self; 17] = {
-        let mut all = [Self::Desaturate; 17];
-        let mut at = 0;
-        while at < USUAL.len() {
-            all[at] = USUAL[at];
-            at += 1;
-        }
-        all[16] = Self::GaussianBlur;
-        all
-    };
+    pub fn all() -> impl Iterator<Item = Self> {
+        USUAL.into_iter().chain([Self::Desaturate, Self::GaussianBlur])
+    }
 
     /// Whether the operation has a direction, which is drawn.
     fn is_signed(self, increasing: bool) -> bool {
