@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use vlhub_sdk::image::{ImageFormat, Rgb, RgbImage};
+use vlhub_sdk::image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba};
 
 /// A damaged shard, and what must be said of it.
 pub struct Fault {
@@ -80,6 +80,10 @@ pub fn encoded(number: u8, format: ImageFormat) -> Vec<u8> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         Rgb(state.to_be_bytes()[..3].try_into().expect("three bytes"))
     });
+    dynamic(picture.into(), format)
+}
+
+fn dynamic(picture: DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, format).expect("memory does not fail");
     bytes.into_inner()
@@ -371,6 +375,11 @@ fn pictures() -> Vec<Fault> {
         picture("bomb-of-65000-x-65000", "png", &claims(65_000, 65_000), Some("too many pixels")),
         picture("no-width", "png", &claims(0, 20), Some("image")),
         picture("png-called-jpg", "jpg", &encoded(7, ImageFormat::Png), None),
+        picture("png-of-16-bits", "png", &dynamic(DynamicImage::ImageLuma16(ImageBuffer::from_pixel(9, 7, Luma([40_000]))), ImageFormat::Png), None),
+        picture("png-with-alpha", "png", &dynamic(DynamicImage::ImageRgba8(ImageBuffer::from_pixel(9, 7, Rgba([1, 2, 3, 0]))), ImageFormat::Png), None),
+        picture("grey-jpeg", "jpg", &dynamic(DynamicImage::ImageLuma8(ImageBuffer::from_pixel(9, 7, Luma([40]))), ImageFormat::Jpeg), None),
+        picture("gif-called-jpg", "jpg", &encoded(9, ImageFormat::Gif), None),
+        picture("one-pixel-of-600-columns", "png", &dynamic(DynamicImage::ImageRgb8(ImageBuffer::from_pixel(600, 1, Rgb([9, 9, 9]))), ImageFormat::Png), None),
         picture("html-called-jpg", "jpg", b"<!DOCTYPE html><html>404</html>", Some("not an image")),
         picture("picture-of-no-bytes", "jpg", b"", Some("empty file")),
     ]

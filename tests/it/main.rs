@@ -10,6 +10,7 @@ mod data;
 mod dependencies;
 mod dylib;
 mod fault_shards;
+mod fault_tables;
 mod faults;
 mod first_minutes;
 mod fuzzing;

@@ -134,12 +134,19 @@ def theirs(folder, count, is_train):
 
 def ours(folder, *options):
     arguments = [VLHUB, "bench", "data", "run.toml", f"train.workers={WORKERS}", f"train.batch={BATCH}", "--seconds", f"{SECONDS}", "--json"]
+    # What the kernel tells of an ended child (ru_maxrss) begins at what this process had when it started it, so it is looked at while it runs.
     process = subprocess.Popen([*arguments, *options], cwd=folder, stdout=subprocess.PIPE, text=True)
+    used = 0
+    while process.poll() is None:
+        time.sleep(0.2)
+        try:
+            used = max(used, memory(process.pid))
+        except (FileNotFoundError, ProcessLookupError):
+            break
     text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"{arguments} ended with {status}")
-    return json.loads(text), usage.ru_maxrss / 1000
+    if process.wait() != 0:
+        sys.exit(f"{arguments} ended with {process.returncode}")
+    return json.loads(text), used
 
 
 def compare(folder, name, count, is_train, options):

@@ -6,6 +6,8 @@
 mod affine;
 mod blur;
 mod colour;
+#[cfg(target_arch = "x86_64")]
+mod dot_products;
 mod filter;
 mod prepare;
 mod resize;

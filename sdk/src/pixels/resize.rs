@@ -2,14 +2,15 @@
 
 use image::RgbImage;
 use multiversion::multiversion;
+use multiversion::target::match_target;
 use vlhub_core::Region;
 
 use super::{Filter, Sampling};
 
 /// Bits of a weight after the point: 32, less 8 for the value and 2 for sums outside 0..=1.
-const BITS: u32 = 22;
+pub(super) const BITS: u32 = 22;
 /// Half of one, with which sums begin, so that cutting off the bits rounds.
-const HALF: i32 = 1 << (BITS - 1);
+pub(super) const HALF: i32 = 1 << (BITS - 1);
 
 /// Resizes like Pillow's `Image.resize`. An empty image gives a black one.
 pub fn resize(image: &RgbImage, width: u32, height: u32, sampling: impl Into<Sampling>) -> RgbImage {
@@ -77,9 +78,10 @@ impl Axis {
     }
 }
 
-struct Taps {
-    spans: Vec<SourceRange>,
-    weights: Vec<i32>,
+/// What each output pixel is made of.
+pub(super) struct Taps {
+    pub spans: Vec<SourceRange>,
+    pub weights: Vec<i32>,
 }
 
 impl Taps {
@@ -97,15 +99,16 @@ impl Taps {
     }
 
     /// From the first pixel that is read to behind the last.
-    fn range(&self) -> std::ops::Range<usize> {
+    pub fn range(&self) -> std::ops::Range<usize> {
         let first = self.spans.first().map_or(0, |span| span.from);
         first..self.spans.last().map_or(0, |span| span.from + span.weights.len())
     }
 }
 
-struct SourceRange {
-    from: usize,
-    weights: std::ops::Range<usize>,
+/// Source pixels of one output pixel: the first, and where their weights stand.
+pub(super) struct SourceRange {
+    pub from: usize,
+    pub weights: std::ops::Range<usize>,
 }
 
 /// Both passes. Rows and columns outside the windows are never computed.
@@ -158,12 +161,8 @@ fn nearest(image: &RgbImage, across: Axis, down: Axis) -> RgbImage {
 
 /// The horizontal pass over all rows of `from`, whose first column is column `first` of those that `taps` count.
 fn squeeze(from: &[u8], stride: usize, first: usize, taps: &Taps) -> Vec<u8> {
-    let width = 3 * taps.spans.len();
-    let mut out = vec![0; from.len() / stride * width];
-    let mut stacks = vec![[0; 4 * ROWS]; taps.range().len()];
-    for (to, from) in out.chunks_mut(ROWS * width).zip(from.chunks(ROWS * stride)) {
-        narrow(from, stride, to, first, taps, &mut stacks);
-    }
+    let mut out = vec![0; from.len() / stride * 3 * taps.spans.len()];
+    narrow(from, stride, &mut out, first, taps);
     out
 }
 
@@ -206,10 +205,30 @@ const ROWS: usize = 16;
 /// One pixel of each of these rows, with a fourth byte that does not count: four bytes are moved at once, three are not.
 type Stack = [u8; 4 * ROWS];
 
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512vnni", "x86_64+avx2"))]
+fn narrow(from: &[u8], stride: usize, to: &mut [u8], first: usize, taps: &Taps) {
+    match_target! {
+        "x86_64+avx512f+avx512bw+avx512vl+avx512vnni" => if super::dot_products::fits(taps) {
+            return super::dot_products::narrow(from, stride, to, first, taps);
+        },
+        _ => (),
+    }
+    stacked(from, stride, to, first, taps);
+}
+
+/// The same for every processor.
+#[inline(always)]
+fn stacked(from: &[u8], stride: usize, to: &mut [u8], first: usize, taps: &Taps) {
+    let mut stacks = vec![[0; 4 * ROWS]; taps.range().len()];
+    for (to, from) in to.chunks_mut(ROWS * 3 * taps.spans.len()).zip(from.chunks(ROWS * stride)) {
+        narrow_rows(from, stride, to, first, taps, &mut stacks);
+    }
+}
+
 /// The horizontal pass for a few rows: `from` and `to` hold them one behind the other. `stacks` is room for the columns that `taps` read, so that a
 /// weight meets numbers that stand side by side.
-#[multiversion(targets("x86_64+avx2"))]
-fn narrow(from: &[u8], stride: usize, to: &mut [u8], first: usize, taps: &Taps, stacks: &mut [Stack]) {
+#[inline(always)]
+fn narrow_rows(from: &[u8], stride: usize, to: &mut [u8], first: usize, taps: &Taps, stacks: &mut [Stack]) {
     let (read, width) = (taps.range(), 3 * taps.spans.len());
     for (number, row) in from.chunks_exact(stride).enumerate() {
         let row = &row[3 * (read.start - first)..3 * (read.end - first)];
@@ -247,5 +266,35 @@ fn add<const N: usize>(sums: &mut [i32; N], values: &[u8; N], weight: i32) {
 fn round<const N: usize>(sums: &[i32; N], to: &mut [u8; N]) {
     for (to, sum) in to.iter_mut().zip(sums) {
         *to = (sum >> BITS).clamp(0, 255) as u8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a processor with VNNI this compares two ways of adding; on others it compares one with itself.
+    #[test]
+    fn what_this_processor_does_is_what_every_processor_does() {
+        let mut state = 1u32;
+        let mut level = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Many black and white pixels: sums beyond both ends of the range.
+            ((state >> 24) as i32 * 2 - 128).clamp(0, 255) as u8
+        };
+        let sizes = [(1, 1), (1, 5), (2, 1), (3, 7), (5, 4), (9, 2), (17, 16), (40, 13), (63, 64), (97, 30), (200, 224), (500, 224)];
+        for filter in [Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos] {
+            for (columns, width) in sizes {
+                for (start, rows) in [(0, 1), (1, 3), (2, 4), (3, 9)] {
+                    let stride = 3 * (columns + start + 1);
+                    let from: Vec<u8> = (0..rows * stride).map(|_| level()).collect();
+                    let taps = Axis { source: (start, columns), full: width as u64, window: (0, width) }.taps(filter);
+                    let (mut here, mut everywhere) = (vec![0; rows * 3 * width], vec![0; rows * 3 * width]);
+                    narrow(&from, stride, &mut here, 0, &taps);
+                    stacked(&from, stride, &mut everywhere, 0, &taps);
+                    assert_eq!(here, everywhere, "{filter:?}, {columns} columns from {start} on to {width}, {rows} rows");
+                }
+            }
+        }
     }
 }
