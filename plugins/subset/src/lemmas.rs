@@ -54,19 +54,38 @@ impl Nouns {
         Ok(Self { words, starts, exceptions })
     }
 
-    /// Whether WordNet has the noun, spelt like this.
-    fn has(&self, word: &str) -> bool {
-        let noun = |at: usize| self.words.as_bytes().get(self.starts[at] as usize..self.starts[at + 1] as usize);
-        let (mut low, mut high) = (0, self.starts.len() - 1);
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The noun at a place; spaces are `_`.
+    pub(crate) fn word(&self, place: u32) -> &str {
+        let place = place as usize;
+        &self.words[self.starts[place] as usize..self.starts[place + 1] as usize]
+    }
+
+    /// The place of a noun that is spelt like this.
+    pub(crate) fn place(&self, word: &str) -> Option<u32> {
+        let (mut low, mut high) = (0, self.count() as u32);
         while low < high {
             let middle = low.midpoint(high);
-            match noun(middle).cmp(&Some(word.as_bytes())) {
+            match self.word(middle).cmp(word) {
                 std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return true,
+                std::cmp::Ordering::Equal => return Some(middle),
                 std::cmp::Ordering::Greater => high = middle,
             }
         }
-        false
+        None
+    }
+
+    /// The word itself and what its exceptions, or else the rules, make of it, as far as WordNet has them.
+    pub(crate) fn forms<'a>(&'a self, word: &'a str) -> Vec<Cow<'a, str>> {
+        let forms: Vec<Cow<'_, str>> = match self.exceptions.get(word) {
+            Some(forms) => forms.iter().map(|form| Cow::Borrowed(form.as_str())).collect(),
+            None => RULES.iter().filter_map(|(old, new)| Some(Cow::Owned(format!("{}{new}", word.strip_suffix(old)?)))).collect(),
+        };
+        std::iter::once(Cow::Borrowed(word)).chain(forms).filter(|form| self.place(form).is_some()).collect()
     }
 
     /// The lemma of a word that is taken for a noun: equal to `WordNetLemmatizer().lemmatize(word)` of NLTK 3.10, which is the shortest of the
@@ -74,17 +93,11 @@ impl Nouns {
     ///
     /// `us` becomes `u`, `has` `ha` and `sunglasses` `sunglass`: WordNet has them all.
     pub(crate) fn lemma<'a>(&'a self, word: &'a str) -> Cow<'a, str> {
-        let exceptions = self.exceptions.get(word);
         // Most words end here: no rule and no exception means no other form.
-        if exceptions.is_none() && !word.ends_with('s') && !word.ends_with("men") {
+        if !self.exceptions.contains_key(word) && !word.ends_with('s') && !word.ends_with("men") {
             return Cow::Borrowed(word);
         }
-        let forms: Vec<Cow<'_, str>> = match exceptions {
-            Some(forms) => forms.iter().map(|form| Cow::Borrowed(form.as_str())).collect(),
-            None => RULES.iter().filter_map(|(old, new)| Some(Cow::Owned(format!("{}{new}", word.strip_suffix(old)?)))).collect(),
-        };
-        let all = std::iter::once(Cow::Borrowed(word)).chain(forms).filter(|form| self.has(form));
-        all.min_by_key(|form| form.chars().count()).unwrap_or(Cow::Borrowed(word))
+        self.forms(word).into_iter().min_by_key(|form| form.chars().count()).unwrap_or(Cow::Borrowed(word))
     }
 }
 
@@ -133,11 +146,10 @@ mod tests {
     #[test]
     fn all_nouns_are_unpacked_and_sorted() {
         let nouns = Nouns::get().expect("they are whole");
-        let word = |at: usize| &nouns.words[nouns.starts[at] as usize..nouns.starts[at + 1] as usize];
-        let count = nouns.starts.len() - 1;
-        assert_eq!((count, nouns.exceptions.len(), word(0), word(count - 1)), (117_798, 2_050, "'hood", "zyrian"));
-        assert!((1..count).all(|at| word(at - 1) < word(at)), "sorted");
-        assert!((0..count).step_by(97).all(|at| nouns.has(word(at))));
-        assert!(!nouns.has("zyriana") && !nouns.has("'") && !nouns.has(""));
+        let count = nouns.count() as u32;
+        assert_eq!((count, nouns.exceptions.len(), nouns.word(0), nouns.word(count - 1)), (117_798, 2_050, "'hood", "zyrian"));
+        assert!((1..count).all(|at| nouns.word(at - 1) < nouns.word(at)), "sorted");
+        assert!((0..count).step_by(97).all(|at| nouns.place(nouns.word(at)) == Some(at)));
+        assert!(["zyriana", "'", ""].iter().all(|word| nouns.place(word).is_none()));
     }
 }

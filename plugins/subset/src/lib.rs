@@ -13,9 +13,11 @@ mod lemmas;
 mod match_labels;
 mod matcher;
 mod simple;
+mod synsets;
 
 pub use ds_cipher::{DsCipherConfig, Part};
 pub use match_labels::{MatchLabelsConfig, Mode};
 pub use simple::SimpleConfig;
+pub use synsets::Related;
 
 vlhub_sdk::export!();

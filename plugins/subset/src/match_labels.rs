@@ -4,6 +4,7 @@ use vlhub_sdk::captions::ClassSet;
 use vlhub_sdk::prelude::*;
 
 use crate::matcher::{Matcher, Rules};
+use crate::synsets::Related;
 
 /// Subset matching: labels a sample with the classes that its captions name, and drops it where they name none (VL Hub's `--ds-filter` with
 /// `--integer-labels`; Fang et al., 2022, arXiv 2205.01397).
@@ -35,6 +36,9 @@ pub struct MatchLabelsConfig {
     /// Likeness in percent above which a run of words counts as a name, as fuzzywuzzy's `fuzz.ratio`; 0 asks for equal names. It takes some
     /// thirty times as long.
     pub fuzzy: u8,
+    /// Names that stand for a class too, because WordNet relates them to its name in one of its senses: a list of `synonyms`, `hyponyms` (kinds of
+    /// it) and `hypernyms` (what it is a kind of). VL Hub's option of this name is the last two, of names of one word in small letters.
+    pub synsets: Vec<Related>,
     /// Keep samples whose captions name no class, without a label. `strict` then keeps those that name several, too.
     pub keep_unmatched: bool,
 }
@@ -55,16 +59,16 @@ pub enum Mode {
 
 impl Default for MatchLabelsConfig {
     fn default() -> Self {
-        let Rules { clean, lemmatize, lemmatize_names, ngram, longest, fuzzy } = Rules::default();
+        let Rules { clean, lemmatize, lemmatize_names, ngram, longest, fuzzy, synsets } = Rules::default();
         let (classes, mode) = (ClassSet::Named("imagenet".into()), Mode::default());
-        Self { classes, mode, clean, lemmatize, lemmatize_names, ngram, longest, fuzzy, keep_unmatched: false }
+        Self { classes, mode, clean, lemmatize, lemmatize_names, ngram, longest, fuzzy, synsets, keep_unmatched: false }
     }
 }
 
 impl Config<dyn CaptionTransform> for MatchLabelsConfig {
     fn build(&self, cx: &CaptionCx<'_>) -> Result<Box<dyn CaptionTransform>> {
         let &Self { mode, clean, lemmatize, lemmatize_names, ngram, longest, fuzzy, keep_unmatched, .. } = self;
-        let rules = Rules { clean, lemmatize, lemmatize_names, ngram, longest, fuzzy };
+        let rules = Rules { clean, lemmatize, lemmatize_names, ngram, longest, fuzzy, synsets: self.synsets.clone() };
         let matcher = Matcher::new(self.classes.names(cx.folder)?, rules)?;
         Ok(Box::new(MatchLabels { matcher, mode, keep_unmatched }))
     }

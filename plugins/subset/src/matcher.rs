@@ -10,12 +10,13 @@ use vlhub_sdk::{Error, Result};
 
 use crate::fuzzy::Fuzzy;
 use crate::lemmas::Nouns;
+use crate::synsets::{Related, Synsets};
 
 /// Most words of a class name: what a run of words may have.
 const MOST_WORDS: usize = 16;
 
 /// How class names are looked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub clean: bool,
     pub lemmatize: bool,
@@ -23,12 +24,13 @@ pub(crate) struct Rules {
     pub ngram: usize,
     pub longest: bool,
     pub fuzzy: u8,
+    pub synsets: Vec<Related>,
 }
 
 impl Default for Rules {
     /// VL Hub's.
     fn default() -> Self {
-        Self { clean: true, lemmatize: true, lemmatize_names: false, ngram: 3, longest: false, fuzzy: 0 }
+        Self { clean: true, lemmatize: true, lemmatize_names: false, ngram: 3, longest: false, fuzzy: 0, synsets: Vec::new() }
     }
 }
 
@@ -93,7 +95,9 @@ impl Matcher {
         let nouns = if rules.lemmatize || rules.lemmatize_names { Some(Nouns::get()?) } else { None };
         let mut variants: HashMap<Box<str>, Vec<u32>> = HashMap::new();
         for (class, name) in (0..).zip(&names) {
-            for variant in variants_of(name, nouns.filter(|_| rules.lemmatize_names)) {
+            let mut spelt = variants_of(name, nouns.filter(|_| rules.lemmatize_names));
+            spelt.extend(related_to(name, &rules)?);
+            for variant in spelt {
                 let classes = variants.entry(variant.into()).or_default();
                 if classes.last() != Some(&class) {
                     classes.push(class);
@@ -101,7 +105,7 @@ impl Matcher {
             }
         }
         let fuzzy = (rules.fuzzy > 0).then(|| Fuzzy::new(variants.iter().map(|(name, classes)| (&**name, &**classes)), rules.fuzzy));
-        Ok(Self { names, rules, nouns: nouns.filter(|_| rules.lemmatize), variants, fuzzy })
+        Ok(Self { names, nouns: nouns.filter(|_| rules.lemmatize), rules, variants, fuzzy })
     }
 
     /// A caption in words, as it is searched: cleaned, in small letters, as lemmas.
@@ -188,6 +192,20 @@ fn variants_of(name: &str, nouns: Option<&Nouns>) -> Vec<String> {
     variants
 }
 
+/// Other names of a class in WordNet, as it has them and as [`clean`] leaves them; a caption's words are lemmas already, so no plurals.
+fn related_to(name: &str, rules: &Rules) -> Result<Vec<String>> {
+    if rules.synsets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (nouns, synsets) = (Nouns::get()?, Synsets::get()?);
+    let mut names: Vec<String> = name.split(", ").flat_map(|synonym| synsets.related(nouns, synonym, &rules.synsets)).collect();
+    names.extend(names.iter().map(|name| clean(name).split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>());
+    names.retain(|name| !name.is_empty());
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,7 +262,7 @@ mod tests {
     fn the_longest_name_covers_those_within_it() {
         let names = ["tiger", "tiger shark", "shark", "missile", "Missile"];
         let longest = Rules { longest: true, ..Rules::default() };
-        assert_eq!(classes(&names, longest, "a tiger shark and a tiger"), [1, 0]);
+        assert_eq!(classes(&names, longest.clone(), "a tiger shark and a tiger"), [1, 0]);
         assert_eq!(classes(&names, Rules::default(), "a tiger shark and a tiger"), [0, 1, 2, 0]);
         assert_eq!(found(&names, longest, "missiles"), [("missile".to_owned(), vec![3, 4])], "two classes of one name");
     }
@@ -267,6 +285,17 @@ mod tests {
         assert_eq!(classes(&names, Rules::default(), "St. Bernard"), [1], "at the start `St` is no street");
         let plain = Rules { clean: false, ..Rules::default() };
         assert_eq!(classes(&names, plain, "St. Bernard, t-shirt, T-shirts"), [0], "as it is written, a comma belongs to its word");
+    }
+
+    #[test]
+    fn names_that_wordnet_relates_are_names_of_the_class() {
+        let names = ["car", "goose", "school bus"];
+        let with = |synsets: &[Related]| Rules { synsets: synsets.to_vec(), ..Rules::default() };
+        let caption = "Autos, ambulances, honkers and a self-propelled vehicle";
+        assert_eq!(classes(&names, Rules::default(), caption), [] as [u32; 0]);
+        assert_eq!(classes(&names, with(&[Related::Synonyms]), caption), [0]);
+        assert_eq!(classes(&names, with(&[Related::Hyponyms]), caption), [0, 1]);
+        assert_eq!(classes(&names, with(&[Related::Hypernyms]), "a motor vehicle, another bus"), [0, 2], "and a hypernym of several words");
     }
 
     #[test]

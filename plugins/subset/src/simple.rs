@@ -5,6 +5,7 @@ use vlhub_sdk::prelude::*;
 
 use crate::match_labels::Mode;
 use crate::matcher::{Matcher, Rules};
+use crate::synsets::Related;
 
 /// Simple captions: `An image of CLASS, CLASS` from the class names that a caption has (VL Hub's `--simplecaptions`).
 ///
@@ -29,19 +30,21 @@ pub struct SimpleConfig {
     pub ngram: usize,
     /// Whether the longest name covers those within it.
     pub longest: bool,
+    /// Names that stand for a class too, as in `match_labels`.
+    pub synsets: Vec<Related>,
 }
 
 impl Default for SimpleConfig {
     fn default() -> Self {
-        let Rules { clean, lemmatize, lemmatize_names, ngram, longest, .. } = Rules::default();
-        Self { classes: ClassSet::Named("imagenet".into()), mode: Mode::Multi, clean, lemmatize, lemmatize_names, ngram, longest }
+        let Rules { clean, lemmatize, lemmatize_names, ngram, longest, synsets, .. } = Rules::default();
+        Self { classes: ClassSet::Named("imagenet".into()), mode: Mode::Multi, clean, lemmatize, lemmatize_names, ngram, longest, synsets }
     }
 }
 
 impl Config<dyn CaptionTransform> for SimpleConfig {
     fn build(&self, cx: &CaptionCx<'_>) -> Result<Box<dyn CaptionTransform>> {
         let &Self { mode, clean, lemmatize, lemmatize_names, ngram, longest, .. } = self;
-        let rules = Rules { clean, lemmatize, lemmatize_names, ngram, longest, ..Rules::default() };
+        let rules = Rules { clean, lemmatize, lemmatize_names, ngram, longest, synsets: self.synsets.clone(), ..Rules::default() };
         Ok(Box::new(Simple { matcher: Matcher::new(self.classes.names(cx.folder)?, rules)?, mode }))
     }
 }

@@ -26,7 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pandas", "3.1.1"),
     // The lemmatiser of VL Hub's caption functions.
     ("nltk", "3.10.4"),
-    // Tables as data; img2dataset has an environment of its own (tests/peers/tables.py).
+    // Tables as data; img2dataset has an environment of its own (tests/peers/data/tables.py).
     ("datasets", "5.2.0"),
     ("openpyxl", "3.1.5"),
     // Other implementations of the objectives.
@@ -50,7 +50,7 @@ pub fn run(project: &Project, name: &str) -> Outcome {
     let python = environment(&paths::cache()?.join("peers"))?;
     let mut failed = Vec::new();
     for script in &scripts {
-        let label = script.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let label = label(&folder, script);
         println!("--- {label}");
         let start = Instant::now();
         let mut child = Command::new(&python);
@@ -69,20 +69,33 @@ pub fn run(project: &Project, name: &str) -> Outcome {
     if failed.is_empty() { Ok(()) } else { Err(Stop::silent(Some(1))) }
 }
 
-/// The scripts of a folder, sorted; those that begin with `_` are imported by others.
+/// The scripts of a folder and of the folders in it, sorted; those that begin with `_` are imported by others.
 fn scripts(folder: &Path, name: &str) -> Outcome<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut all: Vec<_> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "py")).collect();
-    all.retain(|path| !stem(path).starts_with('_'));
+    let entries = |folder: &Path| -> Outcome<Vec<PathBuf>> {
+        let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(entries.flatten().map(|entry| entry.path()).collect())
+    };
+    let mut all = entries(folder)?;
+    for inner in all.clone().iter().filter(|path| path.is_dir()) {
+        all.extend(entries(inner)?);
+    }
+    let is_script = |path: &PathBuf| {
+        let shared = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'));
+        !shared && path.extension().is_some_and(|end| end == "py")
+    };
+    all.retain(is_script);
     all.sort();
-    let known: Vec<_> = all.iter().map(|path| stem(path)).collect();
-    all.retain(|path| stem(path).contains(name));
+    let known: Vec<_> = all.iter().map(|path| label(folder, path)).collect();
+    all.retain(|path| label(folder, path).contains(name));
     if all.is_empty() {
         return Err(format!("no script in {} has `{name}` in its name; there are: {}", folder.display(), known.join(" ")).into());
     }
     Ok(all)
+}
+
+/// What a script is called: its path in the folder, without the suffix. So the name of a folder stands for all in it.
+fn label(folder: &Path, script: &Path) -> String {
+    script.strip_prefix(folder).unwrap_or(script).with_extension("").to_string_lossy().into_owned()
 }
 
 /// The Python of an environment that has the packages, made when it is not there.
@@ -116,13 +129,14 @@ mod tests {
     #[test]
     fn scripts_are_found_by_a_part_of_their_name() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for name in ["open_clip.py", "tensorboard.py", "_shared.py", "notes.md"] {
+        fs::create_dir(folder.path().join("data")).expect("a folder");
+        for name in ["open_clip.py", "tensorboard.py", "_shared.py", "notes.md", "data/resize.py", "data/shards.py", "data/_shared.py"] {
             fs::write(folder.path().join(name), "").expect("a file");
         }
-        for (name, wanted) in [("", 2), ("open", 1), ("board", 1)] {
+        for (name, wanted) in [("", 4), ("open", 1), ("board", 1), ("data", 2), ("shards", 1)] {
             assert_eq!(scripts(folder.path(), name).expect(name).len(), wanted, "`{name}`");
         }
         let stop = scripts(folder.path(), "wandb").expect_err("there is none");
-        assert!(stop.message.contains("open_clip tensorboard"), "{}", stop.message);
+        assert!(stop.message.contains("data/resize data/shards open_clip tensorboard"), "{}", stop.message);
     }
 }

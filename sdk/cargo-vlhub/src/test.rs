@@ -8,7 +8,7 @@ use crate::{Outcome, peers, setup};
 /// Options of `cargo vlhub test`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Instead, run what open_clip, TensorBoard and others say of our files: `tests/peers/*.py`, all of them or those with NAME in their name.
+    /// Instead, run what open_clip, TensorBoard and others say of our files: the scripts in `tests/peers`, all of them or those with NAME in their path: `data` is a folder of them.
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     peers: Option<String>,
     /// Only the tests that NAME means, and only what they need is built: a crate (`clip`, `plugins/clip`), a file, a module of `tests/it`, laws of

@@ -14,18 +14,18 @@ const PIXELS: usize = 4;
 const ROWS: usize = 4;
 
 /// Weights for whole groups of [`PIXELS`] source pixels. Every output pixel reads as many groups, so that the loop over them is foreseen.
-struct Groups {
+struct WeightGroups {
     /// First group of each output pixel.
     first: Vec<usize>,
-    /// Groups of each output pixel.
+    /// WeightGroups of each output pixel.
     each: usize,
-    /// Groups of a source row.
+    /// WeightGroups of a source row.
     row: usize,
     /// The digits of four weights, lowest first, for each group of each output pixel; the last number fills up.
     digits: Vec<[i32; 4]>,
 }
 
-impl Groups {
+impl WeightGroups {
     fn of(taps: &Taps) -> Self {
         let read = taps.range();
         let spans = || taps.spans.iter().map(|span| (span.from - read.start, &taps.weights[span.weights.clone()]));
@@ -62,7 +62,7 @@ pub(super) fn fits(taps: &Taps) -> bool {
 /// The horizontal pass over all rows of `from`, whose first column is column `first` of those that `taps` count.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn narrow(from: &[u8], stride: usize, to: &mut [u8], first: usize, taps: &Taps) {
-    let (groups, read, width) = (Groups::of(taps), taps.range(), 3 * taps.spans.len());
+    let (groups, read, width) = (WeightGroups::of(taps), taps.range(), 3 * taps.spans.len());
     let mut stack = vec![_mm512_setzero_si512(); groups.row];
     for (to, from) in to.chunks_mut(ROWS * width).zip(from.chunks(ROWS * stride)) {
         // Where fewer rows are left, the first goes along once more, and what comes of it has no place to go.
@@ -104,7 +104,7 @@ fn gather(rows: [&[u8]; ROWS], stack: &mut [__m512i]) {
 /// Output pixels, four at a time, of [`ROWS`] rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 #[inline]
-fn multiply(stack: &[__m512i], groups: &Groups, to: &mut [u8], width: usize) {
+fn multiply(stack: &[__m512i], groups: &WeightGroups, to: &mut [u8], width: usize) {
     let without_fourth = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
     let quads = groups.first.chunks(4).zip(groups.digits.chunks(4 * groups.each));
     for (quad, (first, digits)) in quads.enumerate() {

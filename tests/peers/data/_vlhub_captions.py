@@ -8,7 +8,7 @@ import tempfile
 from ast import literal_eval
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CODES = {letter: "@#$%"[place % 4] + "^&*()+="[place // 4] for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
 
 LABEL_BUGS = {
@@ -47,8 +47,10 @@ def wordnet_of(folder=None):
         (corpus / "index.noun").write_text("\n".join(lines) + "\n")
         (corpus / "noun.exc").write_bytes(gzip.decompress((ROOT / "plugins/subset/data/noun_exceptions.gz").read_bytes()))
     else:
-        for name in ["index.noun", "noun.exc"]:
+        for name in ["index.noun", "noun.exc", "data.noun"]:
             (corpus / name).write_bytes((Path(folder) / name).read_bytes())
+        # Files of lexicographers, of which the reader wants names.
+        (corpus / "lexnames").write_text("".join(f"{number:02}\tfile{number}\t1\n" for number in range(45)))
     nltk.data.path.insert(0, str(home))
     lemmatizer = WordNetLemmatizer()
     assert lemmatizer.lemmatize("wolves") == "wolf"

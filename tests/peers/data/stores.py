@@ -20,7 +20,7 @@ import webdataset
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RUN = """
 embed = 16
 [backbone.image]

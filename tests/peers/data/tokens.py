@@ -54,8 +54,8 @@ def main():
     versions = f"open_clip {open_clip.__version__}, ftfy {ftfy.__version__}, regex {regex.__version__}, transformers {transformers.__version__}, tokenizers {tokenizers.__version__}"
     page = f"""# Token ids of CLIP's tokenizers
 
-Written by `cargo vlhub test --peers tokens` (tests/peers/tokens.py; {versions}). Context 77. VL Hub's ids equal those of open_clip's `SimpleTokenizer`
-at {sum(COUNTS.values()) - wrong:,} of {sum(COUNTS.values()):,} texts (`_texts.py` makes them); the others hold capitals of scripts that are newer than Python 3.11 (Garay, Beria Erfe), whose `str.lower` leaves them. transformers' `CLIPTokenizer`, with the same vocabulary, differs from both as follows; what fills a row up
+Written by `cargo vlhub test --peers tokens` (tests/peers/data/tokens.py; {versions}). Context 77. VL Hub's ids equal those of open_clip's `SimpleTokenizer`
+at {sum(COUNTS.values()) - wrong:,} of {sum(COUNTS.values()):,} texts (`_texts.py` makes them). Only characters that Python knows are in them: of capitals that are newer (with 3.11 those of Garay and Beria Erfe) its `str.lower` makes no small letters, so open_clip's ids depend on the Python that runs it. transformers' `CLIPTokenizer`, with the same vocabulary, differs from both as follows; what fills a row up
 (0 there, the end token 49407 in transformers) is left out of the comparison.
 
 | kind | texts | number | transformers differs |

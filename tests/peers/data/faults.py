@@ -159,7 +159,7 @@ def main(folder):
     was = (HERE / "faults.md").read_text() if (HERE / "faults.md").exists() else ""
     if table != was:
         (HERE / "faults.md").write_text(table)
-        wrong.append("tests/peers/faults.md was another; it is written anew: look at the difference")
+        wrong.append("tests/peers/data/faults.md was another; it is written anew: look at the difference")
     return wrong
 
 
