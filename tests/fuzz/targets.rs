@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tempfile::NamedTempFile;
@@ -49,7 +49,7 @@ fn with_cx<T>(with: impl FnOnce(&Registry, &SourceCx<'_>) -> T) -> T {
     with(registry, &SourceCx { folder: Path::new("/"), wants: Wants::WHATEVER, extent: Extent::Whole, host: &host })
 }
 
-fn open(table: &serde_json::Value) -> Option<std::sync::Arc<dyn Source>> {
+fn open(table: &serde_json::Value) -> Option<Arc<dyn Source>> {
     with_cx(|registry, cx| open_table(registry, table, cx).ok())
 }
 
@@ -150,7 +150,9 @@ pub fn csv(bytes: &[u8]) {
 
 /// A caption, as text and as the JSON that it may stand in.
 pub fn caption(bytes: &[u8]) {
-    let tokenizer = tokens::clip(77).expect("the vocabulary is built in");
+    // Reading the vocabulary takes a thousand times as long as a caption.
+    static TOKENIZER: OnceLock<Arc<dyn tokens::Tokenizer>> = OnceLock::new();
+    let tokenizer = TOKENIZER.get_or_init(|| tokens::clip(77).expect("the vocabulary is built in"));
     let text = String::from_utf8_lossy(bytes);
     let ids = tokenizer.encode(&text);
     assert!((2..=77).contains(&ids.len()) && ids.iter().all(|id| (0..tokenizer.vocab() as i64).contains(id)));

@@ -81,6 +81,17 @@ fn labels_that_are_made_of_captions_reach_training() {
 }
 
 #[test]
+fn a_class_is_found_by_the_name_of_its_kind_where_that_is_asked_for() {
+    let folder = folder();
+    let folder = folder.path();
+    let transform = |synsets: &str| format!("{{use=\"match_labels\",classes=\"classes.txt\"{synsets}}}");
+    let kept = |synsets: &str| matches(folder, &["captions.csv", "--transform", &transform(synsets)])["kept"].clone();
+    assert_eq!((kept(""), kept(",synsets=[\"hypernyms\"]")), (80.into(), 100.into()), "a red fox is a `fox`");
+    let ran = run(folder, &["data", "match", "captions.csv", "--transform", &transform(",synsets=[\"hyponym\"]")]);
+    assert!(ran.code == 2 && ran.err.contains("hyponyms"), "{}: {}", ran.code, ran.err);
+}
+
+#[test]
 fn data_match_tells_what_is_kept_and_why_the_rest_is_not() {
     let folder = folder();
     let folder = folder.path();
