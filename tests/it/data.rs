@@ -214,6 +214,50 @@ fn names_with_dots_are_explained_by_data_check_and_by_check() {
 }
 
 #[test]
+fn check_builds_what_changes_pictures_and_captions_and_tells_all_of_it() {
+    let folder = folder();
+    let views = "[view.image.main]\naugment = [{ use = \"random_erasing\", p = 1.5 }, { use = \"rand_augment\", magnitude = 31 }]\n\
+                 [view.text.main]\ntransform = [{ use = \"match_labels\", classes = \"none.txt\" }, { use = \"truncate\", tokens = 0 }]\n";
+    let plain = "[view.image.main]\naugment = [{ use = \"random_resized_crop\" }, { use = \"flip\" }]\n";
+    let text = SMALL.replace(plain, "").replace("[objective.clip]\n", &format!("{views}[objective.clip]\n"));
+    std::fs::write(folder.path().join("views.toml"), text).expect("written");
+    let ran = run(folder.path(), &["check", "views.toml"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    for wanted in ["views.toml:", "`p` is 1.5", "`magnitude` is 31", "none.txt", "view.text.main.transform.1"] {
+        assert!(ran.err.contains(wanted), "{wanted}: {}", ran.err);
+    }
+}
+
+#[test]
+fn data_is_known_by_what_it_is_and_what_is_not_there_is_told() {
+    let folder = folder();
+    let members: Vec<_> = (0..8u8)
+        .flat_map(|number| {
+            [(format!("{number}.jpg"), encoded(number, ImageFormat::Jpeg)), (format!("{number}.txt"), b"a caption".to_vec())]
+        })
+        .collect();
+    shard(folder.path(), "plain.tar", &members);
+    let tar = std::fs::read(folder.path().join("plain.tar")).expect("it is there");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &tar).expect("memory does not fail");
+    write(folder.path(), "packed/0.tar.gz", &packed.finish().expect("memory does not fail"));
+    let text = must(folder.path(), &["data", "check", "packed"]);
+    assert!(text.contains("8 samples"), "a folder of compressed shards: {text}");
+    let ran = run(folder.path(), &["data", "check", "nowhere"]);
+    assert!(ran.code == 2 && ran.err.contains("`nowhere` is not there"), "{}: {}", ran.code, ran.err);
+    let ran = run(folder.path(), &["check", "clip.toml", "data.train={use=\"webdataset\",shards=\"packed\"}"]);
+    assert!(ran.code == 2 && ran.err.contains("a folder; its shards are") && ran.err.contains("packed/*.tar"), "{}: {}", ran.code, ran.err);
+    write(folder.path(), "t.csv", b"filepath\ttitle\n0.png\ta dog\n");
+    write(folder.path(), "0.png", &encoded(0, ImageFormat::Png));
+    let ran = run(folder.path(), &["data", "check", "t.csv", "separator=\\t"]);
+    assert_eq!(ran.code, 0, "a tab as a shell writes it: {} {}", ran.out, ran.err);
+    let ran = run(folder.path(), &["data", "check", "pipe:echo asked >> asked.log; exit 3", "--allow-pipe"]);
+    let asked = std::fs::read_to_string(folder.path().join("asked.log")).unwrap_or_default();
+    assert!(ran.code == 2 && !asked.is_empty(), "{}: {}", ran.code, ran.err);
+    assert!(asked.lines().count() <= 4, "a command that fails is not run again for everything that is looked for: {asked}");
+}
+
+#[test]
 fn numbered_folders_are_the_classes_of_their_numbers() {
     let folder = folder();
     let mut names = String::new();

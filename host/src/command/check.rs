@@ -1,7 +1,7 @@
 //! `vlhub check`.
 
 use serde_json::json;
-use vlhub_core::{Extent, SourceCx};
+use vlhub_core::{Error, Extent, SourceCx};
 
 use super::{print_json, registry_of};
 use crate::cli::{CheckArgs, Shared};
@@ -16,9 +16,13 @@ pub fn check(shared: &Shared, args: &CheckArgs) -> Outcome {
     let mut document = Document::read(&args.file, &args.overrides)?;
     super::lay_shared(shared, &mut document)?;
     let registry = registry_of(shared, &document)?;
-    let checked = RunConfig::resolve(&document, &registry).and_then(|config| match glance(&document, &config) {
-        None => Ok(config),
-        Some(problem) => Err(vec![problem]),
+    let checked = RunConfig::resolve(&document, &registry).and_then(|config| {
+        let mut problems = steps(&document, &config);
+        // What is read of the data is known once the views can be made.
+        if problems.is_empty() {
+            problems.extend(glance(&document, &config));
+        }
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
     });
     match checked {
         Ok(config) if args.json => {
@@ -45,6 +49,12 @@ pub fn check(shared: &Shared, args: &CheckArgs) -> Outcome {
             Err(problems.failure().unwrap_or_else(|| Failure::usage("the run file cannot be read")))
         }
     }
+}
+
+/// Augmentations and caption transforms that refuse their options or lack a file.
+fn steps(document: &Document, config: &RunConfig) -> Vec<Problem> {
+    let problem = |(key, error): (String, Error)| Problem { place: document.place(&key), key, message: error.to_string() };
+    session::refused_steps(config).into_iter().map(problem).collect()
 }
 
 /// What the first samples of the training data lack of what the objectives read.

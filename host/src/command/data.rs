@@ -41,10 +41,15 @@ pub(super) fn document(name: &str, overrides: &[String]) -> Outcome<Document> {
                 Some("parquet") => ("parquet", "path"),
                 Some("xlsx" | "xlsm") => ("xlsx", "path"),
                 _ if holds(path, "_stats.json") => ("img2dataset", "path"),
-                _ if holds(path, ".tar") => ("webdataset", "shards"),
+                _ if shards_in(path).is_some() => ("webdataset", "shards"),
                 _ if holds(path, ".parquet") => ("parquet", "path"),
                 _ if path.is_dir() => ("imagefolder", "path"),
                 _ if name == "shapes" => ("shapes", ""),
+                _ if !name.contains("://") && !path.exists() => {
+                    return Err(Failure::usage(format!(
+                        "`{name}` is not there; data is a run file (.toml), a folder, a table, shards, or `shapes`"
+                    )));
+                }
                 _ => {
                     return Err(Failure::usage(format!(
                         "`{name}` is no run file (.toml), folder, table (.csv, .tsv, .parquet, .xlsx), shard (.tar, .tar.gz, .tar.zst), or `shapes`"
@@ -53,7 +58,8 @@ pub(super) fn document(name: &str, overrides: &[String]) -> Outcome<Document> {
             };
             let mut table = Map::from_iter([("use".to_owned(), Value::from(source))]);
             if !key.is_empty() {
-                let value = if source == "webdataset" && path.is_dir() { format!("{name}/*.tar") } else { name.to_owned() };
+                let shards = shards_in(path).filter(|_| source == "webdataset");
+                let value = shards.map_or_else(|| name.to_owned(), |end| format!("{name}/*{end}"));
                 table.insert(key.to_owned(), Value::from(value));
             }
             of_table(table)
@@ -98,7 +104,12 @@ fn ends_with(name: &str, suffixes: &[&str]) -> bool {
     name.rsplit_once('.').is_some_and(|(_, last)| suffixes.contains(&last))
 }
 
-/// Whether a name in a folder ends so: in that of one that `vlhub data pack` wrote, `.tar`.
+/// How the names of shards in a folder end, if there are any: in one that `vlhub data pack` wrote, `.tar`.
+fn shards_in(folder: &Path) -> Option<&'static str> {
+    [".tar", ".tar.gz", ".tgz", ".tar.zst"].into_iter().find(|end| holds(folder, end))
+}
+
+/// Whether a name in a folder ends so.
 fn holds(folder: &Path, end: &str) -> bool {
     let mut names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
     folder.is_dir() && names.any(|name| name.to_string_lossy().ends_with(end))

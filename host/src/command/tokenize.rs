@@ -46,7 +46,7 @@ pub(super) fn texts(args: &TokenizeArgs) -> Outcome<impl Iterator<Item = Outcome
     let input: Box<dyn Read> = if args.file == Path::new("-") {
         Box::new(std::io::stdin())
     } else {
-        Box::new(File::open(&args.file).map_err(|error| no(error, &name))?)
+        Box::new(File::open(&args.file).map_err(|error| Failure::usage(format!("{name}: {error}")))?)
     };
     let lines = BufReader::new(input).split(b'\n').zip(1..);
     Ok(lines.map(move |(line, number): (_, u64)| {

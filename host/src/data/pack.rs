@@ -79,7 +79,7 @@ impl Packed {
 /// A folder that is not empty, no usable sample, or a disk that is full: then nothing is left behind.
 pub fn pack(source: &dyn Source, out: &Path, options: &PackOptions) -> Result<Packed> {
     if options.shard_size == 0 {
-        return Err(Error::invalid("a shard of 0 samples"));
+        return Err(Error::Options("--shard-size is 0; a shard holds at least one sample".into()));
     }
     if out.exists() && std::fs::read_dir(out).map_err(|error| Error::io(out, error))?.next().is_some() {
         return Err(Error::invalid(format!("{} is not empty; nothing is overwritten, so name another folder", out.display())));

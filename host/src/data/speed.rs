@@ -13,6 +13,8 @@ use super::views::{Row, RowPlace};
 
 /// Samples that are kept in memory while a stage runs: enough to be no cache effect, few enough to fit.
 const KEPT: usize = 64;
+/// Or as many decoded pictures as take these bytes: large ones are no cache effect sooner.
+const KEPT_BYTES: usize = 64 << 20;
 /// A machine's other work comes and goes: each stage runs so often, in turn with the others, and the median counts.
 const ROUNDS: usize = 3;
 
@@ -25,7 +27,7 @@ pub struct Speed {
     pub picture: Option<[f64; 3]>,
     /// Reading a sample's bytes from the source, in the order of training.
     pub read: f64,
-    /// Decoding its picture: with so many threads nothing that trains on pictures can be faster.
+    /// Decoding its picture as the run does: with so many threads nothing that trains on pictures can be faster.
     pub decode: Option<f64>,
     /// All image views of a decoded picture: augmentations, and the size of the tower.
     pub augment: Option<f64>,
@@ -49,18 +51,25 @@ pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
         return Err(Error::invalid("no sample can be read"));
     }
     let shows = !maker.views.images.is_empty();
-    let pictures: Vec<RgbImage> = if shows {
-        raws.iter().filter_map(|raw| decode::pixels(raw, maker.pictures).ok()).map(decode::Decoded::into_image).collect()
-    } else {
-        Vec::new()
-    };
+    let mut pictures: Vec<RgbImage> = Vec::new();
+    let mut bytes = 0;
+    for raw in raws.iter().filter(|_| shows) {
+        if bytes > KEPT_BYTES {
+            break;
+        }
+        pictures.extend(decode::pixels(raw, maker.pictures).ok().map(decode::Decoded::into_image));
+        bytes += pictures.last().map_or(0, |picture| picture.as_raw().len());
+    }
     if shows && pictures.is_empty() {
         return Err(Error::invalid("no picture of the first samples can be decoded; `vlhub data check` says why"));
     }
     let each = Duration::from_secs_f64(seconds / (5 * ROUNDS) as f64);
     let place = |number: usize| RowPlace { seed: 0, epoch: 0, position: number as u64, attempt: 0 };
     let read = |number: usize| maker.source.read(number % maker.source.len()).is_ok();
-    let decoded = |number: usize| decode::pixels(&raws[number % raws.len()], maker.pictures).is_ok();
+    let decoded = |number: usize| {
+        let raw = &raws[number % raws.len()];
+        maker.image.map_or_else(|| decode::pixels(raw, maker.pictures).is_ok(), |input| maker.decoded(raw, place(number), input).is_ok())
+    };
     let augment = |number: usize| {
         let (raw, picture) = (&raws[number % raws.len()], pictures[number % pictures.len()].clone());
         maker.pictures(raw, picture, None, place(number)).is_ok()

@@ -202,15 +202,20 @@ impl RowMaker {
         let mut row = Row { key: raw.key.clone(), ..Row::default() };
         self.texts(&raw, place, &mut row)?;
         if let Some(input) = self.image.filter(|_| !self.views.images.is_empty()) {
-            let (decoded, reduction) = match self.reduced(&raw, place, input)? {
-                Some((decoded, reduction)) => (decoded, Some(reduction)),
-                None => (pixels(&raw, self.pictures).map_err(Unused::Bad)?, None),
-            };
+            let (decoded, reduction) = self.decoded(&raw, place, input)?;
             // What the picture takes counts until its views are small.
             let (image, _memory) = decoded.into_parts();
             row.images = self.pictures(&raw, image, reduction, place)?;
         }
         Ok(row)
+    }
+
+    /// The picture as the run decodes it, and by what it was divided.
+    pub fn decoded(&self, raw: &Raw, place: RowPlace, input: ImageInput) -> Result<(Decoded, Option<Reduction>), Unused> {
+        match self.reduced(raw, place, input)? {
+            Some((decoded, reduction)) => Ok((decoded, Some(reduction))),
+            None => Ok((pixels(raw, self.pictures).map_err(Unused::Bad)?, None)),
+        }
     }
 
     /// The picture decoded smaller, where the run allows that and every image view still gets enough of it.

@@ -25,7 +25,7 @@ use crate::failure::{Failure, Outcome};
 pub use initial_weights::LoadedWeights;
 pub use tokenizer::{named_tokenizer, tokenizer, tokenizer_file};
 pub use trained_parts::early_warnings;
-pub use views::{text_views, truncate, views};
+pub use views::{refused_steps, text_views, truncate, views};
 
 /// Towers and objectives of a run, with its weights to start from.
 #[derive(Debug)]

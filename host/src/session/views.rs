@@ -1,6 +1,6 @@
 //! Views of pictures and captions: the augmentations and transforms of a run file, built.
 
-use vlhub_core::{CaptionCx, InputSpec, Wants};
+use vlhub_core::{AugmentationCx, CaptionCx, Error, InputSpec, Wants};
 use vlhub_sdk::pixels::Sampling;
 
 use crate::config::RunConfig;
@@ -36,8 +36,8 @@ pub fn views(config: &RunConfig, towers: &Towers, tokenizer: Option<&dyn Tokeniz
         for view in &config.image_views {
             let mut augment = Vec::new();
             for (index, step) in view.steps.iter().enumerate() {
-                let place = format!("view.image.{}.augment.{index}", view.name);
-                let built = step.config.build(&vlhub_core::AugmentationCx { size }).map_err(|error| error.within(place))?;
+                let built = step.config.build(&AugmentationCx { size });
+                let built = built.map_err(|error| error.within(augment_key(&view.name, index)))?;
                 augment.push((step.plugin.clone(), built));
             }
             views.images.push(ImageView { name: view.name.clone(), augment });
@@ -74,12 +74,41 @@ pub fn text_views(config: &RunConfig, tokenizer: Option<&dyn Tokenizer>) -> Outc
     for view in &config.text_views {
         let mut transform = Vec::new();
         for (index, step) in view.steps.iter().enumerate() {
-            let place = format!("view.text.{}.transform.{index}", view.name);
-            transform.push((step.plugin.clone(), step.config.build(&cx).map_err(|error| error.within(place))?));
+            let built = step.config.build(&cx).map_err(|error| error.within(transform_key(&view.name, index)))?;
+            transform.push((step.plugin.clone(), built));
         }
         views.push(TextView { name: view.name.clone(), transform });
     }
     Ok(views)
+}
+
+/// What of the views cannot be built, each with its dotted key: all of it, where [`views`] stops at the first.
+pub fn refused_steps(config: &RunConfig) -> Vec<(String, Error)> {
+    let mut refused = Vec::new();
+    // Towers that cannot be built say so when the run is built; without them no size of pictures is known.
+    if let Some(ImageInput { size, .. }) = super::on_paper(config).ok().and_then(|session| session.towers.pictures) {
+        for view in &config.image_views {
+            for (index, step) in view.steps.iter().enumerate() {
+                let built = step.config.build(&AugmentationCx { size });
+                refused.extend(built.err().map(|error| (augment_key(&view.name, index), error)));
+            }
+        }
+    }
+    let cx = CaptionCx { folder: &config.folder, tokenize: None };
+    for view in &config.text_views {
+        for (index, step) in view.steps.iter().enumerate() {
+            refused.extend(step.config.build(&cx).err().map(|error| (transform_key(&view.name, index), error)));
+        }
+    }
+    refused
+}
+
+fn augment_key(view: &str, index: usize) -> String {
+    format!("view.image.{view}.augment.{index}")
+}
+
+fn transform_key(view: &str, index: usize) -> String {
+    format!("view.text.{view}.transform.{index}")
 }
 
 /// Whether every text tower that reads a batch allows the token matrix to be cut to its longest text.

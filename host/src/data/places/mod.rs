@@ -36,6 +36,8 @@ pub struct Places {
     cache: Option<DataCache>,
     /// The wait before a transfer that brought nothing is tried again.
     pause: Duration,
+    /// Why nothing was brought, by the first of the places that were asked for: what is asked for again is not tried again.
+    refused: Mutex<BTreeMap<String, String>>,
 }
 
 /// What has to be brought or unpacked before it can be read.
@@ -48,7 +50,14 @@ struct Missing<'a> {
 impl Places {
     /// Stores with the options of a run file; others have their defaults. Relative paths in options start at `folder`.
     pub fn new(folder: &Path, configs: BTreeMap<String, Box<dyn Config<dyn ObjectStore>>>) -> Self {
-        Self { folder: folder.to_owned(), configs, built: Mutex::default(), cache: None, pause: Duration::from_secs(1) }
+        Self {
+            folder: folder.to_owned(),
+            configs,
+            built: Mutex::default(),
+            cache: None,
+            pause: Duration::from_secs(1),
+            refused: Mutex::default(),
+        }
     }
 
     #[cfg(test)]
@@ -89,7 +98,13 @@ impl Places {
         if extent == Extent::Glance {
             return Err(Error::Elsewhere(missing[0].1.place.shown()));
         }
-        for (at, file) in self.bring_all(&cache, &missing)? {
+        let first = missing[0].1.place.shown();
+        let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = refused().get(&first) {
+            return Err(Error::invalid(why.clone()));
+        }
+        let brought = self.bring_all(&cache, &missing).inspect_err(|error| drop(refused().insert(first, error.to_string())))?;
+        for (at, file) in brought {
             files[at] = Some(file);
         }
         Ok(files.into_iter().flatten().collect())

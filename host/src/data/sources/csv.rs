@@ -179,7 +179,8 @@ impl CsvSource {
 }
 
 fn separator(config: &CsvConfig, path: &Path) -> Result<u8> {
-    match config.separator.as_bytes() {
+    // What a shell hands on of `separator=\t` is a backslash and a letter.
+    match config.separator.replace("\\t", "\t").as_bytes() {
         [] => {
             let name = path.to_string_lossy().to_ascii_lowercase();
             let name = [".gz", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);

@@ -62,7 +62,7 @@ impl Config<dyn Source> for MixConfig {
             let source = cx.host.open(&part.table, cx).map_err(within)?;
             mix.add(source, part.rate).map_err(within)?;
         }
-        if cx.extent == Extent::Whole {
+        if cx.extent == Extent::Whole && cx.wants.label.is_read() {
             mix.refuse_half_named(&parts)?;
         }
         Ok(Box::new(mix))

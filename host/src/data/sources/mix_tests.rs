@@ -131,3 +131,12 @@ fn what_makes_no_mix_is_refused_by_name() {
     }
     assert!(open(&json!({"use": "mix", "sources": [table("one.csv")]}), path).is_err(), "pictures are read, and there are none");
 }
+
+#[test]
+fn labels_that_nobody_reads_need_no_names() {
+    let folder = folder();
+    write(folder.path(), "numbers.csv", "title,label\na dog,1\n");
+    let options = json!({"use": "mix", "sources": [table("one.csv"), table("numbers.csv")]});
+    let mix = open_for(&options, folder.path(), Wants::NOTHING.text(Want::Required)).expect("captions alone are read");
+    assert_eq!(mix.len(), 4);
+}

@@ -12,6 +12,7 @@ mod samples;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -151,8 +152,9 @@ impl WebDataset {
         let missing: Vec<String> =
             files.iter().filter(|(_, file)| !file.path.is_file()).map(|(_, file)| file.path.display().to_string()).collect();
         if let Some(first) = missing.first() {
+            let folder = if Path::new(first).is_dir() { format!(", a folder; its shards are {first}/*.tar") } else { String::new() };
             return Err(Error::invalid(format!(
-                "{} of {} shards are missing or no files; the first is {first}",
+                "{} of {} shards are missing or no files; the first is {first}{folder}",
                 missing.len(),
                 files.len()
             )));
@@ -212,9 +214,10 @@ impl WebDataset {
         }
         if this.is_empty() {
             let first = this.problems.first().map(|bad| format!("; the first problem is {bad}"));
-            let read = format!("{wants} are read");
+            let some = [wants.picture, wants.text, wants.label].contains(&Want::Required);
+            let read = if some { format!("; {wants} are read") } else { String::new() };
             let shards = if count == 1 { "1 shard holds".to_owned() } else { format!("{count} shards hold") };
-            return Err(Error::invalid(format!("{shards} no usable sample{}; {read}", first.unwrap_or_default())));
+            return Err(Error::invalid(format!("{shards} no usable sample{}{read}", first.unwrap_or_default())));
         }
         if cx.extent == Extent::Whole {
             this.notes.extend(counts::notes(&counts));
