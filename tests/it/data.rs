@@ -218,12 +218,13 @@ fn check_builds_what_changes_pictures_and_captions_and_tells_all_of_it() {
     let folder = folder();
     let views = "[view.image.main]\naugment = [{ use = \"random_erasing\", p = 1.5 }, { use = \"rand_augment\", magnitude = 31 }]\n\
                  [view.text.main]\ntransform = [{ use = \"match_labels\", classes = \"none.txt\" }, { use = \"truncate\", tokens = 0 }]\n";
-    let plain = "[view.image.main]\naugment = [{ use = \"random_resized_crop\" }, { use = \"flip\" }]\n";
+    let plain = "[view.image.main]\naugment = [{ use = \"random_resized_crop\" }, { use = \"flip\" }]\n\
+                 [view.text.main]\ntransform = [{ use = \"choose\" }]\n";
     let text = SMALL.replace(plain, "").replace("[objective.clip]\n", &format!("{views}[objective.clip]\n"));
     std::fs::write(folder.path().join("views.toml"), text).expect("written");
     let ran = run(folder.path(), &["check", "views.toml"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
-    for wanted in ["views.toml:", "`p` is 1.5", "`magnitude` is 31", "none.txt", "view.text.main.transform.1"] {
+    for wanted in ["views.toml:", "`p` is 1.5", "`magnitude` = 31", "none.txt", "view.text.main.transform.1"] {
         assert!(ran.err.contains(wanted), "{wanted}: {}", ran.err);
     }
 }

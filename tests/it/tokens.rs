@@ -70,7 +70,7 @@ fn what_is_no_text_is_told_with_its_line() {
     for (args, code, wanted) in [
         (&["tokenize", "latin"][..], 3, "latin, line 2: not UTF-8"),
         (&["tokenize", "plain", "--json-lines"], 3, "plain, line 1: not a JSON string"),
-        (&["tokenize", "missing"], 1, "missing"),
+        (&["tokenize", "missing"], 2, "missing"),
         (&["tokenize", "plain", "--tokenizer", "nowhere"], 1, "nowhere"),
         (&["tokenize", "plain", "--context", "1"], 2, "context of 1"),
         (&["bench", "tokens", "plain", "--seconds", "0"], 2, "above 0"),
