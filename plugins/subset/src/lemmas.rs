@@ -101,7 +101,8 @@ impl Nouns {
     }
 }
 
-fn inflated(bytes: &[u8]) -> Result<String, String> {
+/// The text of one of the packed data files.
+pub(crate) fn inflated(bytes: &[u8]) -> Result<String, String> {
     let mut text = String::new();
     GzDecoder::new(bytes).read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(text)

@@ -1,12 +1,10 @@
 //! WordNet's synsets of nouns: other names of a class.
 
-use std::io::Read;
 use std::sync::OnceLock;
 
-use flate2::read::GzDecoder;
 use vlhub_sdk::prelude::*;
 
-use crate::lemmas::Nouns;
+use crate::lemmas::{Nouns, inflated};
 
 /// WordNet 3.0's synsets of nouns; `data/README.md` says how they are written.
 const SYNSETS: &[u8] = include_bytes!("../data/noun_synsets.gz");
@@ -74,8 +72,7 @@ impl Synsets {
     }
 
     fn unpack(nouns: usize) -> Result<Self, String> {
-        let mut text = String::new();
-        GzDecoder::new(SYNSETS).read_to_string(&mut text).map_err(|error| error.to_string())?;
+        let text = inflated(SYNSETS)?;
         let (mut words, mut above) = (Vec::new(), Vec::new());
         for (line, fields) in (0i64..).zip(text.lines()) {
             let (steps, places): (Vec<&str>, Vec<&str>) = fields.split(' ').partition(|field| field.starts_with(['+', '-']));

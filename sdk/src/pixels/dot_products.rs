@@ -17,9 +17,9 @@ const ROWS: usize = 4;
 struct WeightGroups {
     /// First group of each output pixel.
     first: Vec<usize>,
-    /// WeightGroups of each output pixel.
+    /// Groups of each output pixel.
     each: usize,
-    /// WeightGroups of a source row.
+    /// Groups of a source row.
     row: usize,
     /// The digits of four weights, lowest first, for each group of each output pixel; the last number fills up.
     digits: Vec<[i32; 4]>,
