@@ -7,7 +7,7 @@ use vlhub_host::formats::{read_safetensors, write_safetensors};
 use vlhub_sdk::image::{Rgb, RgbImage};
 use vlhub_sdk::tch::{Device, Kind, Tensor};
 
-use crate::program::{Ran, SMALL, must, run};
+use crate::program::{Ran, SMALL, SMALL_DATA, must, run};
 
 const VIEW: &str = "[view.image.main]\naugment = [{ use = \"random_resized_crop\" }, { use = \"flip\" }]\n";
 
@@ -69,8 +69,7 @@ fn the_order_of_the_passes_decides_pixels_and_is_kept_with_the_run() {
         let noise = |x: u32, y: u32| (x.wrapping_mul(97) ^ y.wrapping_mul(193)).wrapping_mul(u32::from(number) + 7) as u8;
         RgbImage::from_fn(24, 90, |x, y| Rgb([noise(x, y), noise(y, x), noise(x + 5, y)])).save(path).expect("room");
     }
-    let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
-    let file = SMALL.replace(VIEW, "").replace(data, "[data.train]\nuse = \"imagefolder\"\npath = \"pictures\"\n");
+    let file = SMALL.replace(VIEW, "").replace(SMALL_DATA, "[data.train]\nuse = \"imagefolder\"\npath = \"pictures\"\n");
     std::fs::write(folder.path().join("run.toml"), file.replace("steps = 14", "steps = 1")).expect("written");
     for order in ["horizontal", "pillow12", "pillow13"] {
         let option = format!("preprocess.pass_order=\"{order}\"");

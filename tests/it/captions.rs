@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use vlhub_sdk::image::{Rgb, RgbImage};
 
-use crate::program::{HEAD, SMALL, must, run};
+use crate::program::{HEAD, SMALL, SMALL_DATA, must, run};
 
 /// The supervised net of colours, whose labels come from captions alone.
 fn run_file() -> String {
@@ -158,8 +158,7 @@ fn data_match_takes_a_path_and_transforms() {
 fn token_ids_are_rewritten_within_their_frame() {
     let folder = folder();
     let folder = folder.path();
-    let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
-    std::fs::write(folder.join("small.toml"), SMALL.replace(data, "[data.train]\nuse = \"csv\"\npath = \"captions.csv\"\n"))
+    std::fs::write(folder.join("small.toml"), SMALL.replace(SMALL_DATA, "[data.train]\nuse = \"csv\"\npath = \"captions.csv\"\n"))
         .expect("written");
     let captions = |transform: &str| {
         must(folder, &["data", "preview", "small.toml", &format!("view.text.main.transform=[{transform}]")]);

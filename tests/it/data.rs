@@ -7,15 +7,14 @@ use std::path::Path;
 use serde_json::Value;
 use vlhub_sdk::image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 
-use crate::program::{Ran, SMALL, must, run};
+use crate::program::{Ran, SMALL, SMALL_DATA, must, run};
 
 /// The small run with another objective and views.
 fn run_file(objective: &str) -> String {
     let views = "[view.image.a]\naugment = [{ use = \"simclr\" }]\n[view.image.b]\naugment = [{ use = \"simclr\" }]\n";
-    let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
     SMALL
         .replace("[objective.clip]\n", &format!("{views}{objective}\n"))
-        .replace(data, "")
+        .replace(SMALL_DATA, "")
         .replace("batch = 16\nsteps = 14", "batch = 4\nsteps = 1\nmax_bad_fraction = 1.0")
 }
 

@@ -227,8 +227,9 @@ fn the_program_loads_libraries_and_ends_with_status_7_when_it_refuses_one() {
 #[test]
 fn a_run_reads_a_source_that_came_with_a_library() {
     let folder = tempfile::tempdir().expect("a folder");
-    let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
-    let file = crate::program::SMALL.replace(data, "[data.train]\nuse = \"toy_colours\"\n").replace("steps = 14", "steps = 2");
+    let file = crate::program::SMALL
+        .replace(crate::program::SMALL_DATA, "[data.train]\nuse = \"toy_colours\"\n")
+        .replace("steps = 14", "steps = 2");
     fs::write(folder.path().join("run.toml"), file).expect("written");
     let library = toy("dylib").display().to_string();
     let run = |more: &[&str]| crate::program::run(folder.path(), &[&["--library", &library], more].concat());

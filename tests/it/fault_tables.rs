@@ -5,12 +5,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::fault_shards::jpeg;
-use crate::program::{SMALL, run};
+use crate::program::{SMALL, SMALL_DATA, run};
 
 /// The small run, on other data and with another objective.
 fn run_file(folder: &Path, objective: &str, data: &str) {
-    let shapes = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
-    let text = SMALL.replace("[objective.clip]\n", objective).replace(shapes, data).replace("batch = 16", "batch = 2");
+    let text = SMALL.replace("[objective.clip]\n", objective).replace(SMALL_DATA, data).replace("batch = 16", "batch = 2");
     std::fs::write(folder.join("run.toml"), text).expect("room");
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::fault_shards::{Fault, Lost, Shard, corpus};
-use crate::program::{SMALL, must, run};
+use crate::program::{SMALL, SMALL_DATA, must, run};
 
 /// Writes each fault as a shard of its own, in the order of the corpus.
 fn write(folder: &Path, faults: &[Fault]) -> Vec<String> {
@@ -23,8 +23,7 @@ fn write(folder: &Path, faults: &[Fault]) -> Vec<String> {
 }
 
 fn run_file(folder: &Path) {
-    let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
-    let text = SMALL.replace(data, "[data.train]\nuse = \"webdataset\"\nshards = \"*.tar\"\n");
+    let text = SMALL.replace(SMALL_DATA, "[data.train]\nuse = \"webdataset\"\nshards = \"*.tar\"\n");
     std::fs::write(folder.join("run.toml"), text).expect("room");
 }
 

@@ -51,6 +51,9 @@ pub fn must(folder: &Path, args: &[&str]) -> String {
     ran.out
 }
 
+/// The data of [`SMALL`], for tests that put others in their place.
+pub const SMALL_DATA: &str = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
+
 /// A run file small enough that a step takes milliseconds.
 pub const SMALL: &str = r#"
 name = "small"

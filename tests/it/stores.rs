@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 use vlhub_sdk::image::{ImageFormat, Rgb, RgbImage};
 
-use crate::program::{Ran, SMALL, command, ran};
+use crate::program::{Ran, SMALL, SMALL_DATA, command, ran};
 
 /// Runs the program with a data cache of the test's own.
 fn run(folder: &Path, args: &[&str]) -> Ran {
@@ -53,8 +53,7 @@ fn folder() -> tempfile::TempDir {
     for (name, bytes) in [("a.tar", &tar[..]), ("a.tar.gz", &gzip), ("a.tar.zst", &zstandard), ("cut.tar.gz", cut)] {
         std::fs::write(folder.path().join(name), bytes).expect("room");
     }
-    let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
-    let text = SMALL.replace(data, "").replace("batch = 16\nsteps = 14", "batch = 4\nsteps = 1\nmax_bad_fraction = 1.0");
+    let text = SMALL.replace(SMALL_DATA, "").replace("batch = 16\nsteps = 14", "batch = 4\nsteps = 1\nmax_bad_fraction = 1.0");
     std::fs::write(folder.path().join("run.toml"), text).expect("room");
     folder
 }

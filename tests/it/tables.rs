@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use vlhub_sdk::image::{Rgb, RgbImage, Rgba, RgbaImage};
 
-use crate::program::{SMALL, must, run};
+use crate::program::{SMALL, SMALL_DATA, must, run};
 
 /// Files that `tests/golden/tables.py` wrote with Hugging Face `datasets` and pandas.
 fn golden(name: &str) -> PathBuf {
@@ -15,8 +15,7 @@ fn golden(name: &str) -> PathBuf {
 /// A folder with a run file of CLIP without data.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let data = "[data.train]\nuse = \"shapes\"\nsamples = 96\nsize = 16\n";
-    let text = SMALL.replace(data, "").replace("batch = 16\nsteps = 14", "batch = 4\nsteps = 2\nmax_bad_fraction = 0.5");
+    let text = SMALL.replace(SMALL_DATA, "").replace("batch = 16\nsteps = 14", "batch = 4\nsteps = 2\nmax_bad_fraction = 0.5");
     std::fs::write(folder.path().join("clip.toml"), text).expect("written");
     folder
 }
