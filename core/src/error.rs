@@ -70,6 +70,14 @@ pub enum Error {
     /// A file is not on this machine, or not unpacked, and a [glance](crate::Extent::Glance) brings nothing. Whoever glances takes it for good.
     #[error("`{0}` is not on this machine yet")]
     Elsewhere(String),
+    /// A published data set is not where it was looked for. A suite that reads it is passed over and told as absent, not failed.
+    #[error("`{path}` is not there; {layout}")]
+    Absent {
+        /// Where it was looked for.
+        path: String,
+        /// What would have to be there, and where it comes from.
+        layout: String,
+    },
     /// Another error, with the plugin or step in which it happened.
     #[error("{context}: {source}")]
     Context {
@@ -93,6 +101,14 @@ impl Error {
         match self {
             Self::Elsewhere(_) => true,
             Self::Context { source, .. } => source.is_elsewhere(),
+            _ => false,
+        }
+    }
+    /// Whether it is [`Error::Absent`], wherever it happened.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Absent { .. } => true,
+            Self::Context { source, .. } => source.is_absent(),
             _ => false,
         }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use crate::{Encoded, Error, Result, Wants};
+use crate::{CaptionTransform, Encoded, Error, Result, Wants};
 
 /// An evaluation suite: measures a model. It knows metrics, and nothing of towers, tokenizers, files or devices.
 ///
@@ -103,6 +103,18 @@ pub trait Model {
     /// # Errors
     /// When it has no text tower.
     fn texts(&self, texts: &[String], tokens: bool) -> Result<Encoded>;
+    /// A classifier made of texts: for each group of texts the mean of their unit-length embeddings, again of unit length. A host may remember
+    /// what it has computed, and encode what texts have in common once.
+    ///
+    /// # Shapes
+    /// - out: `[groups, D]`, float
+    ///
+    /// # Errors
+    /// A group without texts, or no text tower.
+    fn prototypes(&self, groups: &[Vec<String>]) -> Result<Tensor> {
+        let rows = groups.iter().map(|texts| mean_direction(&self.texts(texts, false)?.embed));
+        Ok(Tensor::f_stack(&rows.collect::<Result<Vec<_>>>()?, 0)?)
+    }
     /// Which towers there are, and what the objectives can do beyond cosine similarity.
     fn skills(&self) -> Skills<'_>;
     /// Writes a caption for each picture.
@@ -112,6 +124,20 @@ pub trait Model {
     fn captions(&self, _images: &[RgbImage], _how: &Captioning) -> Result<Vec<String>> {
         Err(Error::invalid("this model writes no captions; the objective `caption` does"))
     }
+}
+
+/// The mean of the unit vectors of `rows` `[N, D]`, of unit length itself: `[D]`, float.
+///
+/// # Errors
+/// No rows.
+pub fn mean_direction(rows: &Tensor) -> Result<Tensor> {
+    if rows.size().first().is_none_or(|rows| *rows == 0) {
+        return Err(Error::invalid("a class has no text"));
+    }
+    // As torch.nn.functional.normalize does it: never divided by zero.
+    let unit =
+        |rows: &Tensor| -> Result<Tensor> { Ok(rows.f_div(&rows.f_norm_scalaropt_dim(2, [-1i64].as_slice(), true)?.f_clamp_min(1e-12)?)?) };
+    unit(&unit(&rows.f_to_kind(Kind::Float)?)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?)
 }
 
 /// What a model can do.
@@ -306,11 +332,29 @@ pub trait Datasets {
     }
 }
 
+/// Builds the caption transform that a value names, as in `transform` of `[view.text.NAME]`.
+pub type BuildTransform<'a> = dyn Fn(&serde_json::Value) -> Result<Box<dyn CaptionTransform>> + 'a;
+
 /// What a suite is built with.
 #[derive(Clone, Copy)]
 pub struct EvalCx<'a> {
     /// Opens the data sets that the options name.
     pub datasets: &'a dyn Datasets,
+    /// Builds caption transforms that the options name.
+    pub transform: &'a BuildTransform<'a>,
+}
+
+impl<'a> EvalCx<'a> {
+    /// With data sets alone: caption transforms are refused.
+    pub fn new(datasets: &'a dyn Datasets) -> Self {
+        Self { datasets, transform: &|_| Err(Error::Options("no caption transforms are at hand here".into())) }
+    }
+}
+
+impl Debug for EvalCx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvalCx").finish_non_exhaustive()
+    }
 }
 
 /// One number.
@@ -322,6 +366,92 @@ pub struct Metric {
     pub value: f64,
     /// What a model that guesses would get, where that is known.
     pub chance: Option<f64>,
+    /// Bounds of its 95 % confidence interval. The host fills it in by bootstrap where [`Report::tables`] has the metric's samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+}
+
+/// What a suite found for each sample: of this the host makes confidence intervals, and paired tests between models.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SampleTable {
+    /// What its rows are, where a suite has several tables: `image_to_text`; else empty.
+    pub name: String,
+    /// [`Sample::key`] of each row, or what else tells rows apart: the same for every model on the same data.
+    pub keys: Vec<String>,
+    /// The true class of each row, a place in [`Report::classes`]; empty where there are no classes.
+    pub classes: Vec<u32>,
+    /// The predicted class of each row; empty where there is none.
+    pub predicted: Vec<u32>,
+    /// What was found.
+    pub columns: Vec<ScoreColumn>,
+}
+
+/// One number of each sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreColumn {
+    /// The metric that is a mean of these.
+    pub metric: String,
+    /// One for each row of the table.
+    pub values: Vec<f32>,
+    /// How the metric is their mean.
+    pub mean: MeanOf,
+}
+
+/// What a metric is a mean of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MeanOf {
+    /// Of all rows alike.
+    #[default]
+    Rows,
+    /// Of the means of each class that has rows.
+    Classes,
+}
+
+/// An example for the page: what was asked, and what the model answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Example {
+    /// Under which heading it stands: `Least recognised`, `Texts to pictures`.
+    pub section: String,
+    /// What was asked: a class, a caption.
+    pub title: String,
+    /// Pictures that were asked about or found.
+    pub pictures: Vec<Thumbnail>,
+    /// Texts that were found.
+    pub texts: Vec<Answer>,
+}
+
+/// A small picture of an [`Example`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thumbnail {
+    /// At most [`Thumbnail::SIDE`] pixels high and wide.
+    pub image: RgbImage,
+    /// What stands below it.
+    pub answer: Answer,
+}
+
+impl Thumbnail {
+    /// The longest side in pixels.
+    pub const SIDE: u32 = 112;
+
+    /// Of a picture of any size.
+    pub fn new(image: &RgbImage, answer: Answer) -> Self {
+        let (width, height) = image.dimensions();
+        let scale = f64::from(Self::SIDE) / f64::from(width.max(height).max(1));
+        let side = |pixels: u32| if scale < 1.0 { ((f64::from(pixels) * scale) as u32).max(1) } else { pixels };
+        let image = image::imageops::thumbnail(image, side(width), side(height));
+        Self { image, answer }
+    }
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// A class, a caption, a file.
+    pub text: String,
+    /// Its score, where there is one.
+    pub score: Option<f64>,
+    /// Whether it is right; `None` where that is not the question.
+    pub right: Option<bool>,
 }
 
 /// Counts of true class (row) against predicted class (column).
@@ -344,6 +474,15 @@ pub struct Report {
     pub skipped: Vec<String>,
     /// A confusion matrix, for classification.
     pub confusion: Option<Matrix>,
+    /// Class names, for classification.
+    #[serde(skip)]
+    pub classes: Vec<String>,
+    /// What was found for each sample.
+    #[serde(skip)]
+    pub tables: Vec<SampleTable>,
+    /// Examples for the page; a few dozen at most.
+    #[serde(skip)]
+    pub examples: Vec<Example>,
     /// Remarks for the reader.
     pub notes: Vec<String>,
 }
@@ -351,11 +490,11 @@ pub struct Report {
 impl Report {
     /// Adds a number.
     pub fn metric(&mut self, name: impl Into<String>, value: f64) {
-        self.metrics.push(Metric { name: name.into(), value, chance: None });
+        self.metrics.push(Metric { name: name.into(), value, chance: None, interval: None });
     }
     /// Adds a number with what guessing would get.
     pub fn metric_with_chance(&mut self, name: impl Into<String>, value: f64, chance: f64) {
-        self.metrics.push(Metric { name: name.into(), value, chance: Some(chance) });
+        self.metrics.push(Metric { name: name.into(), value, chance: Some(chance), interval: None });
     }
     /// The number of that name.
     pub fn get(&self, name: &str) -> Option<f64> {

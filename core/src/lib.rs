@@ -27,8 +27,8 @@ pub use batch::Batch;
 pub use caption::{Caption, CaptionCx, CaptionTransform, Tokenize};
 pub use error::{Error, Result, suggest};
 pub use eval::{
-    Captioner, Captioning, Classifier, Dataset, Datasets, Decoding, EvalCx, EvalSuite, Matrix, Metric, Model, Report, Requires, Sample,
-    Scorer, Skills, TextSide,
+    Answer, BuildTransform, Captioner, Captioning, Classifier, Dataset, Datasets, Decoding, EvalCx, EvalSuite, Example, Matrix, MeanOf,
+    Metric, Model, Report, Requires, Sample, SampleTable, ScoreColumn, Scorer, Skills, TextSide, Thumbnail, mean_direction,
 };
 pub use features::{Encoded, Features, Tokens};
 pub use noise::Noise;

@@ -9,7 +9,8 @@ use super::{load, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
 use crate::config::RunConfig;
 use crate::device;
-use crate::evaluation::{EvalModel, class_names, suites};
+use crate::evaluation::suites::{self, Measured};
+use crate::evaluation::{EncodeOnce, EvalModel, class_names};
 use crate::failure::{Failure, Outcome, hint};
 
 /// Runs suites on trained weights.
@@ -38,18 +39,20 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let of_checkpoint = loaded.map(|path| class_names::of_checkpoint(path)).unwrap_or_default();
     let class_names = if of_checkpoint.is_empty() { &config.top.class_names } else { &of_checkpoint };
     let model = EvalModel::of_session(&session, class_names);
+    let once = EncodeOnce::new(&model);
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
         let built = suites::build(&config, suite, session.towers.pictures)?;
-        suites::check(&suite.key, built.as_ref(), &model)?;
-        let report = suites::evaluate(&suite.key, built.as_ref(), &model)?;
+        suites::check(&suite.key, &built, &model)?;
+        let measured = suites::evaluate(&suite.key, &built, &once)?;
+        let (why, report) = (measured.why_not(), if let Measured::Report(report) = measured { Some(report) } else { None });
         if !args.json {
             match &report {
                 Some(report) => super::say_text(&crate::run::result_table(&suite.key, report)),
-                None => say!("{}: skipped, the model lacks what it needs", suite.key),
+                None => say!("{}: {}", suite.key, why.as_deref().unwrap_or_default()),
             }
         }
-        results.push(json!({"name": suite.key, "plugin": suite.chosen.plugin, "report": report}));
+        results.push(json!({"name": suite.key, "plugin": suite.chosen.plugin, "report": report, "why_not": why}));
     }
     if args.json {
         let differences = chosen.all_differences(&session);

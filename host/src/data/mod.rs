@@ -31,7 +31,7 @@ pub mod views;
 use std::sync::Arc;
 
 use serde_json::Value;
-use vlhub_core::{Config, Error, LocalFile, Registry, Result, Source, SourceCx, SourceHost};
+use vlhub_core::{Config, Error, Kind, LocalFile, Registry, Result, Source, SourceCx, SourceHost};
 
 use places::Places;
 
@@ -57,11 +57,16 @@ pub fn open_table(registry: &Registry, table: &Value, cx: &SourceCx<'_>) -> Resu
 
 /// The complete options that a `[data.NAME]` table stands for.
 fn options_of(registry: &Registry, table: &Value) -> Result<Box<dyn Config<dyn Source>>> {
-    let name = table.get("use").and_then(Value::as_str).ok_or_else(|| {
-        let known = registry.names::<dyn Source>().join(" ");
-        Error::Options(format!("a data source is a table with `use = \"…\"`; known: {known}"))
+    named(registry, table, "a data source")
+}
+
+/// The complete options of a plugin that suites or sources name: a table with `use`, or, without options, its name.
+pub fn named<K: Kind + ?Sized>(registry: &Registry, table: &Value, what: &str) -> Result<Box<dyn Config<K>>> {
+    let name = table.as_str().or_else(|| table.get("use").and_then(Value::as_str)).ok_or_else(|| {
+        let known = registry.names::<K>().join(" ");
+        Error::Options(format!("{what} is a table with `use = \"…\"`; known: {known}"))
     })?;
-    let listed = registry.get::<dyn Source>(name)?;
+    let listed = registry.get::<K>(name)?;
     let mut options = listed.defaults();
     if let (Some(all), Some(given)) = (options.as_object_mut(), table.as_object()) {
         all.extend(given.iter().filter(|(option, _)| *option != "use").map(|(option, value)| (option.clone(), value.clone())));

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tch::Device;
-use vlhub_core::EvalSuite;
 
 use crate::checkpoint::Store;
 use crate::config::RunConfig;
@@ -23,6 +22,7 @@ use crate::engine::comm::Alone;
 use crate::engine::ema::Ema;
 use crate::engine::optim::Optimizer;
 use crate::engine::step;
+use crate::evaluation::suites::OpenSuite;
 use crate::evaluation::{class_names, suites};
 use crate::failure::{Failure, Outcome};
 use crate::run::{Recorder, RunFolder};
@@ -48,7 +48,7 @@ pub struct Training<'a> {
     tokenizer: Option<Arc<dyn Tokenizer>>,
     loader: Loader,
     /// In the order of `config.suites`, with their data open.
-    suites: Vec<Box<dyn EvalSuite>>,
+    suites: Vec<OpenSuite>,
     /// Steps of the whole run.
     pub total: u64,
     steps_per_epoch: u64,
@@ -88,7 +88,8 @@ impl<'a> Training<'a> {
         let (source, views) = session::loading::open(config, data, &towers, tokenizer.as_deref(), &terms)?;
         let fingerprint = source.fingerprint();
         // A suite that cannot be built, or opened, must not be found out after the last step.
-        let suites = config.suites.iter().map(|suite| suites::build(config, suite, towers.pictures)).collect::<Outcome<_>>()?;
+        let suites: Vec<OpenSuite> =
+            config.suites.iter().map(|suite| suites::build(config, suite, towers.pictures)).collect::<Outcome<_>>()?;
         let class_names = class_names::of_run(&config.top.class_names, views.classes().unwrap_or(source.classes()), &terms)?;
         preflight::within_budget(source.as_ref(), train.max_bad_fraction)?;
         preflight::views_are_made(&towers, &terms, &views, tokenizer.as_deref())?;
@@ -122,7 +123,10 @@ impl<'a> Training<'a> {
         let this =
             Self { config, engine, tokenizer, loader, suites, total, steps_per_epoch, device, fingerprint, class_names, started_at: 0 };
         for (suite, built) in config.suites.iter().zip(&this.suites) {
-            suites::check(&suite.key, built.as_ref(), &this.eval_model())?;
+            if let OpenSuite::Absent(why) = built {
+                tracing::warn!("eval.{} is absent: {why}", suite.key);
+            }
+            suites::check(&suite.key, built, &this.eval_model())?;
         }
         Ok(this)
     }

@@ -14,7 +14,8 @@ use crate::data::batch::PixelRows;
 use crate::engine::ema::Ema;
 use crate::engine::lora::Adapter;
 use crate::engine::{lsuv, step};
-use crate::evaluation::{EvalModel, suites};
+use crate::evaluation::suites::{self, Measured};
+use crate::evaluation::{EncodeOnce, EvalModel};
 use crate::failure::{Failure, Outcome};
 use crate::formats::WeightSet;
 use crate::run::{Measurement, StepStats};
@@ -173,10 +174,11 @@ impl Training<'_> {
     /// Measures the weights that the towers have now, which are those of `set`.
     fn measure_as_is(&self, out: &mut Output<'_>, done: u64, measured: &[String], set: WeightSet) -> Outcome {
         let due = |suite: &SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
+        let model = self.eval_model();
+        let model = EncodeOnce::new(&model);
         for (suite, built) in self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite)) {
-            let model = self.eval_model();
-            match suites::evaluate(&suite.key, built.as_ref(), &model) {
-                Ok(Some(report)) => {
+            match suites::evaluate(&suite.key, built, &model) {
+                Ok(Measured::Report(report)) => {
                     let place = Measurement { step: done, epoch: done / self.steps_per_epoch.max(1), weights: set };
                     tolerate(out.recorder.eval(out.folder, &suite.key, place, &report));
                     let shown: Vec<String> =
@@ -187,7 +189,7 @@ impl Training<'_> {
                         tracing::warn!("eval.{}: {} samples not used, such as {first}", suite.key, report.skipped.len());
                     }
                 }
-                Ok(None) => tracing::warn!("eval.{} is skipped: the model lacks what it needs", suite.key),
+                Ok(none) => tracing::warn!("eval.{} is {}", suite.key, none.why_not().unwrap_or_default()),
                 // On the way a run goes on without the number; at the end there is nothing left to lose.
                 Err(failure) if done < self.total => tracing::warn!("{failure}; the run goes on without this measurement"),
                 Err(failure) => return Err(failure),

@@ -87,9 +87,7 @@ impl EvalSuite for Accuracy {
         let mut counts = Counts::new(names.len(), &self.topk);
         read_labelled(self.data.as_ref(), &matched, self.batch, &mut report.skipped, |ready| {
             let scores = classifier.classify(&model.images(&ready.images, false)?)?;
-            for (scores, label) in score_rows(&scores, names.len(), &ready.keys)?.iter().zip(ready.labels) {
-                counts.add(scores, label);
-            }
+            counts.add_batch(&score_rows(&scores, names.len(), &ready.keys)?, &ready, &names);
             Ok(())
         })?;
         counts.write(&names, report);

@@ -83,9 +83,7 @@ impl Pair {
         report.notes.extend(matched.note().map(str::to_owned));
         let mut counts = Counts::new(names.len(), topk);
         read_labelled(self.data.as_ref(), &matched, reading.batch, &mut report.skipped, |ready| {
-            for (scores, label) in scores(&reading.features(&ready)?)?.iter().zip(ready.labels) {
-                counts.add(scores, label);
-            }
+            counts.add_batch(&scores(&reading.features(&ready)?)?, &ready, names);
             Ok(())
         })?;
         counts.write(names, report);

@@ -130,7 +130,7 @@ fn accuracy() -> AccuracyConfig {
 
 fn run(config: &dyn Config<dyn EvalSuite>, labels: &Labels, model: &dyn Model) -> Result<Report> {
     let mut report = Report::default();
-    config.build(&EvalCx { datasets: labels })?.run(model, &mut report)?;
+    config.build(&EvalCx::new(labels))?.run(model, &mut report)?;
     Ok(report)
 }
 
@@ -229,7 +229,7 @@ fn classes_of_the_head_are_matched_by_name() {
 #[test]
 fn a_head_that_does_not_fit_is_found_before_anything_is_computed() {
     let (labels, model) = axes();
-    let suite = accuracy().build(&EvalCx { datasets: &labels }).expect("builds");
+    let suite = accuracy().build(&EvalCx::new(&labels)).expect("builds");
     let check = |names: &[String]| suite.check(&Skills { classes: names, ..model.skills() });
     check(&kinds(2)).expect("the same classes");
     let error = check(&named(&["cat", "dog"])).expect_err("others").to_string();

@@ -123,15 +123,9 @@ impl Zeroshot {
             });
             return Ok(Prompts::Scored(scorer, each.collect::<Result<_>>()?));
         }
-        let count = self.templates.len() as i64;
-        let group = (self.batch / self.templates.len()).max(1);
-        let groups = self.classes.chunks(group).map(|classes| {
-            let texts: Vec<_> = classes.iter().flat_map(|class| self.templates.iter().map(move |sentence| fill(sentence, class))).collect();
-            let embed = normalize(&model.texts(&texts, false)?.embed.to_kind(Kind::Float));
-            let mean = embed.view([classes.len() as i64, count, -1]).mean_dim([1i64].as_slice(), false, Kind::Float);
-            Ok(normalize(&mean))
-        });
-        Ok(Prompts::Embedded(Tensor::cat(&groups.collect::<Result<Vec<_>>>()?, 0)))
+        let groups: Vec<Vec<String>> =
+            self.classes.iter().map(|class| self.templates.iter().map(|sentence| fill(sentence, class)).collect()).collect();
+        Ok(Prompts::Embedded(model.prototypes(&groups)?))
     }
 }
 
@@ -147,9 +141,7 @@ impl EvalSuite for Zeroshot {
         report.notes.extend(self.matched.note().map(str::to_owned));
         read_labelled(self.data.as_ref(), &self.matched, self.batch, &mut report.skipped, |ready| {
             let scores = prompts.scores(&model.images(&ready.images, prompts.tokens())?)?;
-            for (scores, label) in score_rows(&scores, self.classes.len(), &ready.keys)?.iter().zip(ready.labels) {
-                counts.add(scores, label);
-            }
+            counts.add_batch(&score_rows(&scores, self.classes.len(), &ready.keys)?, &ready, &self.classes);
             Ok(())
         })?;
         counts.write(&self.classes, report);

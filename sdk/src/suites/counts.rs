@@ -1,13 +1,28 @@
 //! Accuracy, recall and a confusion matrix, counted sample by sample.
 
-use vlhub_core::{Matrix, Report};
+use vlhub_core::{Answer, Example, Matrix, MeanOf, Report, SampleTable, ScoreColumn, Thumbnail};
+
+use super::Labelled;
 
 /// Largest number of classes for which a confusion matrix is reported; a larger one cannot be read.
 const LARGEST_MATRIX: usize = 200;
 
+/// Classes that are shown with pictures, of the best and of the worst.
+const SHOWN_CLASSES: usize = 8;
+
+/// Pictures that are kept of each class: of those predicted right, and of those predicted wrong.
+const SHOWN_PICTURES: usize = 4;
+
 /// Top-k hits, recall of each class and a confusion matrix over samples.
 #[derive(Debug)]
 pub struct Counts {
+    /// What was found for each sample.
+    keys: Vec<String>,
+    labels: Vec<u32>,
+    predicted: Vec<u32>,
+    ranks: Vec<u32>,
+    /// For each class, some of its pictures: predicted wrong, and right.
+    pictures: Vec<[Vec<Thumbnail>; 2]>,
     /// Samples whose class is among the first k, for each asked k.
     hits: Vec<(usize, u64)>,
     /// For each class: its samples, and those that were predicted right.
@@ -31,12 +46,38 @@ impl Counts {
     /// Nothing counted yet, for so many classes and each k of `topk`.
     pub fn new(classes: usize, topk: &[usize]) -> Self {
         let matrix = (classes <= LARGEST_MATRIX).then(|| vec![vec![0; classes]; classes]);
-        Self { hits: topk.iter().map(|k| (*k, 0)).collect(), classes: vec![(0, 0); classes], matrix }
+        Self {
+            keys: Vec::new(),
+            labels: Vec::new(),
+            predicted: Vec::new(),
+            ranks: Vec::new(),
+            pictures: vec![Default::default(); classes],
+            hits: topk.iter().map(|k| (*k, 0)).collect(),
+            classes: vec![(0, 0); classes],
+            matrix,
+        }
     }
 
-    /// Counts one sample: a finite score for each class, and the index of its true class.
-    pub fn add(&mut self, scores: &[f32], label: usize) {
+    /// Counts a batch: for each of its pictures a finite score for each class. `names` are those of all classes in their order.
+    pub fn add_batch(&mut self, scores: &[Vec<f32>], batch: &Labelled, names: &[String]) {
+        for (((scores, label), key), image) in scores.iter().zip(&batch.labels).zip(&batch.keys).zip(&batch.images) {
+            self.add(scores, *label, key);
+            let class = predicted(scores);
+            let kept = &mut self.pictures[*label][usize::from(class == *label)];
+            if kept.len() < SHOWN_PICTURES {
+                let answer = Answer { text: names[class].clone(), score: None, right: Some(class == *label) };
+                kept.push(Thumbnail::new(image, answer));
+            }
+        }
+    }
+
+    /// Counts one sample: a finite score for each class, the index of its true class, and its key.
+    pub fn add(&mut self, scores: &[f32], label: usize, key: &str) {
         let rank = rank(scores, label);
+        self.keys.push(key.to_owned());
+        self.labels.push(label as u32);
+        self.predicted.push(predicted(scores) as u32);
+        self.ranks.push(rank as u32);
         for (k, hits) in &mut self.hits {
             *hits += u64::from(rank < *k);
         }
@@ -47,9 +88,10 @@ impl Counts {
         }
     }
 
-    /// Adds `topK` for each k, `mean_per_class_recall`, the number of samples and the confusion matrix to a report. `names` are those of all
-    /// classes in their order. Recall is averaged over the classes that have samples, as scikit-learn's balanced accuracy is.
+    /// Adds `topK` for each k, `mean_per_class_recall`, the number of samples, what was found for each sample, examples of the best and the worst
+    /// classes, and the confusion matrix to a report. `names` are those of all classes in their order. Recall is averaged over the classes that have samples, as scikit-learn's balanced accuracy is.
     pub fn write(self, names: &[String], report: &mut Report) {
+        report.examples.extend(self.examples(names));
         let samples: u64 = self.classes.iter().map(|(samples, _)| samples).sum();
         let classes = self.classes.len() as f64;
         for (k, hits) in &self.hits {
@@ -64,7 +106,35 @@ impl Counts {
             report.notes.push(format!("{unseen} of {all} classes have no sample; they are left out of mean_per_class_recall"));
         }
         report.samples += samples;
+        let hit = |k: usize| self.ranks.iter().map(move |rank| f32::from(u8::from((*rank as usize) < k))).collect::<Vec<f32>>();
+        let mut columns: Vec<_> =
+            self.hits.iter().map(|(k, _)| ScoreColumn { metric: format!("top{k}"), values: hit(*k), mean: MeanOf::Rows }).collect();
+        columns.push(ScoreColumn { metric: "mean_per_class_recall".into(), values: hit(1), mean: MeanOf::Classes });
+        report.tables.push(SampleTable { name: String::new(), keys: self.keys, classes: self.labels, predicted: self.predicted, columns });
+        report.classes = names.to_vec();
         report.confusion = self.matrix.map(|counts| Matrix { classes: names.to_vec(), counts });
+    }
+
+    /// The classes of the lowest and of the highest recall, with pictures. Nothing where no picture was counted.
+    fn examples(&self, names: &[String]) -> Vec<Example> {
+        let mut seen: Vec<usize> = (0..self.classes.len()).filter(|class| self.classes[*class].0 > 0).collect();
+        let recall = |class: usize| self.classes[class].1 as f64 / self.classes[class].0 as f64;
+        seen.sort_by(|left, right| recall(*left).total_cmp(&recall(*right)).then(left.cmp(right)));
+        let half = SHOWN_CLASSES.min(seen.len().div_ceil(2));
+        let best = seen.iter().rev().take(half.min(seen.len() - half));
+        let example = |section: &str, class: usize, right: usize| {
+            let [first, second] = [right, 1 - right].map(|side| self.pictures[class][side].iter().cloned());
+            let (samples, hits) = self.classes[class];
+            Example {
+                section: section.to_owned(),
+                title: format!("{}: {hits} of {samples}", names[class]),
+                pictures: first.chain(second).take(SHOWN_PICTURES).collect(),
+                texts: Vec::new(),
+            }
+        };
+        let worst = seen.iter().take(half).map(|class| example("Least recognised", *class, 0));
+        let all = worst.chain(best.map(|class| example("Best recognised", *class, 1)));
+        all.filter(|example| !example.pictures.is_empty()).collect()
     }
 }
 
@@ -90,7 +160,7 @@ mod tests {
     fn hits_recall_and_confusion_are_counted() {
         let mut counts = Counts::new(4, &[1, 2, 9]);
         for (scores, label) in [([0.9, 0.1, 0.0, 0.0], 0), ([0.9, 0.1, 0.0, 0.0], 0), ([0.9, 0.1, 0.0, 0.0], 1), ([0.5; 4], 2)] {
-            counts.add(&scores, label);
+            counts.add(&scores, label, "a");
         }
         let mut report = Report::default();
         counts.write(&["a", "b", "c", "d"].map(String::from), &mut report);
@@ -106,7 +176,7 @@ mod tests {
         // scikit-learn 1.9: balanced_accuracy_score([0, 0, 1], [0, 2, 1]) is 0.75.
         let mut counts = Counts::new(3, &[1]);
         for (scores, label) in [([1.0, 0.0, 0.0], 0), ([0.0, 0.0, 1.0], 0), ([0.0, 1.0, 0.0], 1)] {
-            counts.add(&scores, label);
+            counts.add(&scores, label, "a");
         }
         let mut report = Report::default();
         counts.write(&["a", "b", "c"].map(String::from), &mut report);

@@ -197,7 +197,7 @@ impl Classifier for Constant {
 }
 
 fn build(config: &SuiteOptions, datasets: &dyn Datasets) -> std::result::Result<Box<dyn EvalSuite>, String> {
-    config.build(&EvalCx { datasets }).map_err(failed("building with the default options"))
+    config.build(&EvalCx::new(datasets)).map_err(failed("building with the default options"))
 }
 
 fn run(config: &SuiteOptions, broken: bool, model: &dyn Model) -> std::result::Result<Report, String> {

@@ -78,7 +78,7 @@ fn run(config: &RetrievalConfig, texts: Vec<Vec<String>>, model: &Table) -> Resu
 
 fn run_on(config: &RetrievalConfig, samples: Vec<(usize, Vec<String>)>, model: &Table) -> Result<Report> {
     let mut report = Report::default();
-    config.build(&EvalCx { datasets: &Data(samples) })?.run(model, &mut report)?;
+    config.build(&EvalCx::new(&Data(samples)))?.run(model, &mut report)?;
     Ok(report)
 }
 

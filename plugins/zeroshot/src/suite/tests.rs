@@ -85,7 +85,7 @@ fn config(templates: &[&str]) -> ZeroshotConfig {
 fn run(config: &ZeroshotConfig, labels: &[Option<i64>], model: &Table) -> Result<Report> {
     let datasets = Labels(labels.to_vec());
     let mut report = Report::default();
-    config.build(&EvalCx { datasets: &datasets })?.run(model, &mut report)?;
+    config.build(&EvalCx::new(&datasets))?.run(model, &mut report)?;
     Ok(report)
 }
 
