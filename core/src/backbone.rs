@@ -63,6 +63,19 @@ pub trait Backbone: Debug + Send {
     /// # Errors
     /// An input of another shape, or ids outside of the vocabulary.
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden>;
+    /// The pooled output, in evaluation, of texts that begin alike: each row is `prefix` and then its row of `rest`. Equal to
+    /// [`Backbone::encode`] of the whole rows; a causal tower computes what they have in common once. `None`, the default, where there is nothing
+    /// to gain.
+    ///
+    /// # Shapes
+    /// - prefix: `[P]` int64; rest: `[B, L]` int64, filled up with padding; P + L is at most the context
+    /// - pooled: `[B, width]`, float
+    ///
+    /// # Errors
+    /// As [`Backbone::encode`].
+    fn encode_after(&self, _prefix: &Tensor, _rest: &Tensor) -> Result<Option<Hidden>> {
+        Ok(None)
+    }
     /// Layers from input to output, as prefixes of parameter names relative to the tower: for locking and layer-wise learning rates. Together
     /// they cover every parameter exactly once.
     fn stages(&self) -> Vec<String>;

@@ -152,6 +152,9 @@ impl Backbone for Guarded<dyn Backbone, AboutBackbone> {
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
         catch(self.name, || self.inner.encode(input, tokens, noise))
     }
+    fn encode_after(&self, prefix: &Tensor, rest: &Tensor) -> Result<Option<Hidden>> {
+        catch(self.name, || self.inner.encode_after(prefix, rest))
+    }
     fn stages(&self) -> Vec<String> {
         self.about.stages.clone()
     }

@@ -136,6 +136,9 @@ pub struct EvalArgs {
     /// Only these suites, by key.
     #[arg(long)]
     pub suite: Vec<String>,
+    /// Compute zero-shot classifiers anew, and keep none. They are kept in `classifiers` in the cache folder, under a hash of weights and prompts.
+    #[arg(long)]
+    pub no_classifier_cache: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

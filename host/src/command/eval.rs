@@ -10,7 +10,7 @@ use crate::cli::{EvalArgs, Shared};
 use crate::config::RunConfig;
 use crate::device;
 use crate::evaluation::suites::{self, Measured};
-use crate::evaluation::{EncodeOnce, EvalModel, class_names};
+use crate::evaluation::{ClassifierCache, EncodeOnce, EvalModel, class_names};
 use crate::failure::{Failure, Outcome, hint};
 
 /// Runs suites on trained weights.
@@ -38,7 +38,8 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     }
     let of_checkpoint = loaded.map(|path| class_names::of_checkpoint(path)).unwrap_or_default();
     let class_names = if of_checkpoint.is_empty() { &config.top.class_names } else { &of_checkpoint };
-    let model = EvalModel::of_session(&session, class_names);
+    let mut model = EvalModel::of_session(&session, class_names);
+    model.classifiers = classifiers(args, &chosen.config);
     let once = EncodeOnce::new(&model);
     let mut results = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
@@ -59,6 +60,14 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
         return print_json(&json!({"checkpoint": loaded, "weights": which, "differences": differences, "results": results}));
     }
     Ok(())
+}
+
+/// Where classifiers of this model are kept, unless that is not wanted.
+fn classifiers(args: &EvalArgs, model: &RunConfig) -> Option<ClassifierCache> {
+    let folder = ClassifierCache::folder().filter(|_| !args.no_classifier_cache)?;
+    let options =
+        model.resolved.get("backbone").and_then(|towers| towers.get("text")).map(|text| json!([text, model.top.embed]).to_string());
+    Some(ClassifierCache::new(folder, options?))
 }
 
 /// The suites of a run, and its own model, unless another checkpoint is named.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor, nn};
-use vlhub_core::{Backbone, BackboneCx, Batch, Config, Encoded, Error, Forward, InputSpec, Modality, Need, Noise, Result, Tower, Weights};
+use vlhub_core::{
+    Backbone, BackboneCx, Batch, Config, Encoded, Error, Forward, Hidden, InputSpec, Modality, Need, Noise, Result, Tower, Weights,
+};
 
 use vlhub_sdk::nn::dropout;
 
@@ -256,6 +258,21 @@ impl Towers {
         let hidden = net.backbone.encode(input, tokens, noise).map_err(|error| error.within(format!("backbone.{modality}")))?;
         let embed = net.projection.forward(&dropout(hidden.pooled.shallow_clone(), net.drop, noise))?;
         Ok(Encoded { embed, pooled: hidden.pooled, tokens: hidden.tokens })
+    }
+
+    /// The text tower in evaluation, and its projection, for texts that begin alike ([`Backbone::encode_after`]). `None` where the tower has no
+    /// cheaper way than to encode them whole.
+    ///
+    /// # Errors
+    /// As [`Towers::encode`].
+    pub fn encode_after(&self, prefix: &Tensor, rest: &Tensor) -> Result<Option<Encoded>> {
+        let net = self.net(Modality::Text)?;
+        let hidden = net.backbone.encode_after(prefix, rest).map_err(|error| error.within("backbone.text"))?;
+        let embedded = |hidden: Hidden| {
+            let embed = net.projection.forward(&hidden.pooled)?;
+            Ok(Encoded { embed, pooled: hidden.pooled, tokens: hidden.tokens })
+        };
+        hidden.map(embedded).transpose()
     }
 
     /// Runs the forward that `need` names over `chunk`, whose first row is row `first` of the whole batch.

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use image::RgbImage;
 use tch::{Device, Tensor};
 use vlhub_core::guard::catch;
-use vlhub_core::{Captioning, Encoded, Error, InputSpec, Modality, Model, Result, Skills, TextSide};
+use vlhub_core::{Captioning, Encoded, Error, InputSpec, Modality, Model, Result, Skills, TextSide, mean_direction};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::{ClassifierCache, text_rows};
 use crate::data::batch::{PixelRows, TokenRows};
 use crate::data::tokens::Tokenizer;
 use crate::engine::terms::Term;
 use crate::engine::towers::Towers;
 use crate::session::Session;
+
+/// Texts that are encoded before the classes that they belong to are averaged: it bounds the memory of a classifier of many classes.
+const TEXTS: usize = 100_000;
 
 /// Towers with their preprocessing.
 #[derive(Debug)]
@@ -25,12 +29,14 @@ pub struct EvalModel<'a> {
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
     /// What the classes of the supervised head are called, in the order of its logits; empty when that is not known.
     pub class_names: &'a [String],
+    /// Where classifiers made of texts are kept, if they are.
+    pub classifiers: Option<ClassifierCache>,
 }
 
 impl<'a> EvalModel<'a> {
     /// The model that was built, whose supervised head has these classes.
     pub fn of_session(session: &'a Session, class_names: &'a [String]) -> Self {
-        Self { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names }
+        Self { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names, classifiers: None }
     }
 
     fn device(&self) -> Device {
@@ -52,6 +58,43 @@ impl Model for EvalModel<'_> {
         self.towers.net(Modality::Text)?;
         let tokenizer = self.tokenizer.as_ref().ok_or_else(|| Error::invalid("the run has no tokenizer"))?;
         self.token_ids(&texts.iter().map(|text| tokenizer.encode(text)).collect::<Vec<_>>(), tokens)
+    }
+
+    fn prototypes(&self, groups: &[Vec<String>]) -> Result<Tensor> {
+        self.towers.net(Modality::Text)?;
+        let tokenizer = self.tokenizer.as_ref().ok_or_else(|| Error::invalid("the run has no tokenizer"))?;
+        let ids: Vec<Vec<Vec<i64>>> = groups.iter().map(|texts| texts.iter().map(|text| tokenizer.encode(text)).collect()).collect();
+        let file = match &self.classifiers {
+            Some(cache) => Some(cache.file(self.towers, &ids.iter().map(Vec::as_slice).collect::<Vec<_>>())?),
+            None => None,
+        };
+        if let Some(known) = file.as_deref().and_then(|file| ClassifierCache::read(file, groups.len())) {
+            tracing::info!("the classifier of {} classes was computed before", groups.len());
+            return Ok(known.f_to_device(self.device())?);
+        }
+        let mut rows = Vec::with_capacity(groups.len());
+        let mut start = 0;
+        while start < groups.len() {
+            // As many classes as have [`TEXTS`] texts together, at least one.
+            let mut end = start + 1;
+            let mut texts = ids[start].len();
+            while end < groups.len() && texts + ids[end].len() <= TEXTS {
+                texts += ids[end].len();
+                end += 1;
+            }
+            let embed = text_rows::encode(self.towers, &ids[start..end].concat())?.embed;
+            let mut first = 0;
+            for class in &ids[start..end] {
+                rows.push(mean_direction(&embed.f_narrow(0, first, class.len() as i64)?)?);
+                first += class.len() as i64;
+            }
+            start = end;
+        }
+        let classifier = Tensor::f_stack(&rows, 0)?;
+        if let Some(Err(error)) = file.map(|file| ClassifierCache::write(&file, &classifier)) {
+            tracing::warn!("{error}; the classifier is not kept");
+        }
+        Ok(classifier)
     }
 
     fn skills(&self) -> Skills<'_> {
@@ -102,6 +145,9 @@ impl EvalModel<'_> {
         let InputSpec::Text { context, pad, truncates, .. } = net.input else {
             return Err(Error::invalid("the text tower reads no texts"));
         };
+        if !tokens {
+            return text_rows::encode(self.towers, ids);
+        }
         let _no_grad = tch::no_grad_guard();
         let rows: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
         let input = TokenRows { context: context as usize, pad, truncate: truncates }.tensor(&rows)?.f_to_device(self.device())?;

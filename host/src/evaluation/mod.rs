@@ -1,10 +1,13 @@
 //! Evaluation: a trained model as suites see it, suites with their data, and the names of classes on both sides.
 
 pub mod class_names;
+mod classifier_cache;
 mod encode_once;
 mod eval_model;
 pub mod intervals;
 pub mod suites;
+mod text_rows;
 
+pub use classifier_cache::ClassifierCache;
 pub use encode_once::EncodeOnce;
 pub use eval_model::EvalModel;

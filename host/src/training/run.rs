@@ -168,6 +168,8 @@ impl Training<'_> {
             terms: &self.engine.terms,
             tokenizer: self.tokenizer.clone(),
             class_names: &self.class_names,
+            // Its weights change with every step.
+            classifiers: None,
         }
     }
 

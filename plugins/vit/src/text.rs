@@ -122,6 +122,23 @@ impl Backbone for TextTransformer {
         Ok(Hidden { pooled: gather_rows(&values, &at), tokens: Some(Tokens { mask, values }) })
     }
 
+    fn encode_after(&self, prefix: &Tensor, rest: &Tensor) -> Result<Option<Hidden>> {
+        if !self.config.is_plainly_causal() {
+            return Ok(None);
+        }
+        let before = prefix.numel() as i64;
+        let ids = Tensor::cat(&[prefix.unsqueeze(0).expand([rest.size()[0], -1], false), rest.shallow_clone()], 1);
+        self.check(&ids)?;
+        let at = self.place(&ids) - before;
+        if at.numel() > 0 && at.min().int64_value(&[]) < 0 {
+            return Ok(None);
+        }
+        let x = self.embed(&ids);
+        let (prefix, rest) = (x.narrow(0, 0, 1).narrow(1, 0, before), x.narrow(1, before, rest.size()[1]));
+        let pooled = self.ln_final.forward(&self.transformer.forward_after(&prefix, &rest, &at));
+        Ok(Some(Hidden { pooled, tokens: None }))
+    }
+
     fn stages(&self) -> Vec<String> {
         let embedding = ["token_embedding", "positional_embedding"].into_iter().chain(self.cls_emb.is_some().then_some("cls_emb"));
         embedding.map(String::from).chain(self.transformer.stages("transformer")).chain([String::from("ln_final")]).collect()

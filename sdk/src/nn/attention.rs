@@ -26,6 +26,13 @@ pub struct Attention {
     heads: i64,
 }
 
+/// Keys and values, `[1, heads, P, width / heads]`, of tokens with which every row of a batch begins.
+#[derive(Debug)]
+pub struct KeysValues {
+    k: Tensor,
+    v: Tensor,
+}
+
 /// What open_clip's attention can add to the plain one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AttentionExtras {
@@ -103,17 +110,45 @@ impl Attention {
     /// Cross-attention: each of the queries `[B, Q, width]` looks at the tokens `[B, T, width]` of its row; `[B, Q, width]`. [`Mask::Causal`]
     /// counts both from the first.
     pub fn attend(&self, queries: &Tensor, tokens: &Tensor, mask: Mask<'_>) -> Tensor {
-        let width = self.in_proj_weight.size()[1];
-        let part = |x: &Tensor, first: i64, count: i64| {
-            let weight = self.in_proj_weight.narrow(0, first * width, count * width);
-            let bias = self.in_proj_bias.narrow(0, first * width, count * width);
-            split_heads(&x.linear(&weight, Some(&bias)), count, self.heads)
-        };
-        let (q, kv) = (part(queries, 0, 1), part(tokens, 1, 2));
+        let (q, kv) = (self.part(queries, 0, 1), self.part(tokens, 1, 2));
         self.look(q.get(0), kv.get(0), &kv.get(1), mask)
     }
 
-    fn look(&self, mut q: Tensor, mut k: Tensor, v: &Tensor, mask: Mask<'_>) -> Tensor {
+    /// Causal self-attention of tokens `[1, P, width]` with which every row of a batch begins: what comes out for them, `[1, P, width]`, and
+    /// what the tokens after them look at.
+    pub fn forward_prefix(&self, x: &Tensor) -> (Tensor, KeysValues) {
+        let qkv = split_heads(&x.linear(&self.in_proj_weight, Some(&self.in_proj_bias)), 3, self.heads);
+        let (q, k, scale) = self.ready(qkv.get(0), qkv.get(1));
+        let v = qkv.get(2);
+        let out = self.finish(&scaled_dot_product(&q, &k, &v, Mask::Causal, scale));
+        (out, KeysValues { k, v })
+    }
+
+    /// Queries `[B, Q, width]` look at a prefix and at the tokens `[B, T, width]` of their row behind it; `[B, Q, width]`. `mask` covers the
+    /// prefix and the tokens.
+    pub fn attend_after(&self, prefix: &KeysValues, queries: &Tensor, tokens: &Tensor, mask: Mask<'_>) -> Tensor {
+        let (q, kv) = (self.part(queries, 0, 1), self.part(tokens, 1, 2));
+        let (q, k, scale) = self.ready(q.get(0), kv.get(0));
+        let before = |shared: &Tensor| shared.expand([tokens.size()[0], -1, -1, -1], false);
+        let (k, v) = (Tensor::cat(&[before(&prefix.k), k], 2), Tensor::cat(&[before(&prefix.v), kv.get(1)], 2));
+        self.finish(&scaled_dot_product(&q, &k, &v, mask, scale))
+    }
+
+    /// `count` of the three maps (queries, keys, values) from the `first` on, cut into heads.
+    fn part(&self, x: &Tensor, first: i64, count: i64) -> Tensor {
+        let width = self.in_proj_weight.size()[1];
+        let weight = self.in_proj_weight.narrow(0, first * width, count * width);
+        let bias = self.in_proj_bias.narrow(0, first * width, count * width);
+        split_heads(&x.linear(&weight, Some(&bias)), count, self.heads)
+    }
+
+    fn look(&self, q: Tensor, k: Tensor, v: &Tensor, mask: Mask<'_>) -> Tensor {
+        let (q, k, scale) = self.ready(q, k);
+        self.finish(&scaled_dot_product(&q, &k, v, mask, scale))
+    }
+
+    /// Queries and keys as their products are taken, and the factor of the products, if it is not the usual one.
+    fn ready(&self, mut q: Tensor, mut k: Tensor) -> (Tensor, Tensor, Option<f64>) {
         if let Some([ln_q, ln_k]) = &self.norms {
             (q, k) = (ln_q.forward(&q), ln_k.forward(&k));
         }
@@ -122,8 +157,12 @@ impl Attention {
             q = normalize(&q) * logit_scale.clamp_max(100f64.ln()).exp();
             (k, scale) = (normalize(&k), Some(1.0));
         }
-        let seen = scaled_dot_product(&q, &k, v, mask, scale);
-        let seen = if let Some(head_scale) = &self.head_scale { seen * head_scale } else { seen };
+        (q, k, scale)
+    }
+
+    /// The output map of what the heads have seen, `[B, heads, Q, width / heads]`.
+    fn finish(&self, seen: &Tensor) -> Tensor {
+        let seen = if let Some(head_scale) = &self.head_scale { seen * head_scale } else { seen.shallow_clone() };
         let seen = join_heads(&seen);
         self.out_proj.forward(&if let Some(ln_inner) = &self.ln_inner { ln_inner.forward(&seen) } else { seen })
     }

@@ -3,7 +3,7 @@
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
 
-use super::{Activation, Attention, AttentionExtras, LayerNorm, Linear, Mask, default_bound, dropout, normal, parameter};
+use super::{Activation, Attention, AttentionExtras, KeysValues, LayerNorm, Linear, Mask, default_bound, dropout, normal, parameter};
 use crate::ops::gather_rows;
 use crate::{Noise, Result};
 
@@ -151,6 +151,25 @@ impl Block {
         self.rest(&gather_rows(x, at), seen.squeeze_dim(1), noise)
     }
 
+    /// [`Block::forward`] under a causal mask for tokens `[1, P, width]` with which every row begins, and what later tokens look at.
+    pub fn forward_prefix(&self, x: &Tensor) -> (Tensor, KeysValues) {
+        let (seen, shared) = self.attn.forward_prefix(&self.ln_1.forward(x));
+        (self.rest(x, seen, None), shared)
+    }
+
+    /// [`Block::forward`] for tokens `[B, T, width]` behind a prefix; `mask` covers both.
+    pub fn forward_after(&self, prefix: &KeysValues, x: &Tensor, mask: Mask<'_>) -> Tensor {
+        let tokens = self.ln_1.forward(x);
+        self.rest(x, self.attn.attend_after(prefix, &tokens, &tokens, mask), None)
+    }
+
+    /// [`Block::forward_at`] for tokens behind a prefix.
+    pub fn forward_after_at(&self, prefix: &KeysValues, x: &Tensor, at: &Tensor, mask: Mask<'_>) -> Tensor {
+        let tokens = self.ln_1.forward(x);
+        let seen = self.attn.attend_after(prefix, &gather_rows(&tokens, at).unsqueeze(1), &tokens, mask);
+        self.rest(&gather_rows(x, at), seen.squeeze_dim(1), None)
+    }
+
     /// What follows attention.
     fn rest(&self, x: &Tensor, seen: Tensor, noise: Option<&Noise>) -> Tensor {
         let x = x + self.scaled(0, LayerNorm::optional(&self.ln_attn, seen));
@@ -194,6 +213,23 @@ impl Transformer {
         last.forward_at(&x, at, own, noise)
     }
 
+    /// [`Transformer::forward_at`] under a causal mask, in evaluation, for rows that begin alike: with `prefix` `[1, P, width]`, and then each
+    /// with its row of `x` `[B, T, width]`, in which the token `at[b]` is asked for.
+    pub fn forward_after(&self, prefix: &Tensor, x: &Tensor, at: &Tensor) -> Tensor {
+        let (before, length) = (prefix.size()[1], x.size()[1]);
+        let Some((last, blocks)) = self.blocks.split_last() else { return gather_rows(x, at) };
+        let places = Tensor::arange_start(before, before + length, (Kind::Int64, x.device()));
+        let causal = up_to(&places, before + length);
+        let (mut prefix, mut x) = (prefix.shallow_clone(), x.shallow_clone());
+        for block in blocks {
+            let (next, shared) = block.forward_prefix(&prefix);
+            x = block.forward_after(&shared, &x, Mask::Given(&causal));
+            prefix = next;
+        }
+        let own = up_to(&(at + before), before + length).unsqueeze(1).unsqueeze(1);
+        last.forward_after_at(&last.forward_prefix(&prefix).1, &x, at, Mask::Given(&own))
+    }
+
     /// Prefixes of the blocks' parameters, from input to output, when the stack was made on `path`.
     pub fn stages<'a>(&'a self, path: &'a str) -> impl Iterator<Item = String> + 'a {
         (0..self.blocks.len()).map(move |layer| format!("{path}.resblocks.{layer}"))
@@ -229,6 +265,26 @@ mod tests {
             assert_eq!(alone.size(), [4, 12]);
             let apart = (whole - alone).abs().max().double_value(&[]);
             assert!(apart < 1e-5, "{mask:?}: {apart}");
+        }
+    }
+
+    #[test]
+    fn rows_that_begin_alike_come_out_as_they_do_one_by_one() {
+        let extras = BlockExtras {
+            attention: AttentionExtras { qk_norm: true, scaled_cosine: true, ..AttentionExtras::default() },
+            ..BlockExtras::default()
+        };
+        for extras in [BlockExtras::default(), extras] {
+            let store = VarStore::new(Device::Cpu);
+            let stack =
+                Transformer::new(&store.root(), 3, &BlockConfig { extras, ..config(Activation::Gelu) }).expect("its names are free");
+            let prefix = Tensor::randn([1, 3, 12], (Kind::Float, Device::Cpu));
+            let rest = Tensor::randn([4, 5, 12], (Kind::Float, Device::Cpu));
+            let at = Tensor::from_slice(&[0i64, 4, 3, 2]);
+            let whole = Tensor::cat(&[prefix.expand([4, -1, -1], false), rest.shallow_clone()], 1);
+            let wanted = gather_rows(&stack.forward(&whole, Mask::Causal, None), &(&at + 3));
+            let apart = (wanted - stack.forward_after(&prefix, &rest, &at)).abs().max().double_value(&[]);
+            assert!(apart < 1e-5, "{apart}");
         }
     }
 

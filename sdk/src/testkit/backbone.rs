@@ -42,6 +42,7 @@ pub const LAWS: &[Law<dyn Backbone>] = &[
     ("rows_are_independent", |entry| with(entry, rows_are_independent)),
     ("noise_by_row", |entry| with(entry, noise_by_row)),
     ("padding", |entry| with(entry, padding)),
+    ("shared_prefix", |entry| with(entry, shared_prefix)),
     ("gradients", |entry| with(entry, gradients)),
     ("stages", |entry| with(entry, stages)),
     ("save_and_load", |entry| with(entry, save_and_load)),
@@ -240,6 +241,22 @@ pub fn padding(config: &BackboneOptions) -> Verdict {
     let length = short.not_equal(pad).sum(Kind::Int64).int64_value(&[]);
     ensure(length <= context, || "a row is longer than the context".into())?;
     close(&toy.pooled(&short.narrow(1, 0, length))?, &toy.pooled(&short)?, 1e-5, "a text without its trailing padding")
+}
+
+/// Texts that begin alike come out as they do one by one, from a tower that computes their beginning once.
+pub fn shared_prefix(config: &BackboneOptions) -> Verdict {
+    let toy = Toy::new(config, 1)?;
+    let InputSpec::Text { context, .. } = toy.backbone.input() else { return Ok(()) };
+    let input = toy.input(4);
+    for length in 1..3.min(context) {
+        let prefix = input.narrow(0, 3, 1).narrow(1, 0, length);
+        let rest = input.narrow(1, length, context - length);
+        let whole = Tensor::cat(&[prefix.expand([4, -1], false), rest.shallow_clone()], 1);
+        let shared = tch::no_grad(|| toy.backbone.encode_after(&prefix.squeeze_dim(0), &rest)).map_err(failed("encode_after"))?;
+        let Some(shared) = shared else { return Ok(()) };
+        close(&shared.pooled, &toy.pooled(&whole)?, 1e-5, &format!("texts that have {length} ids in common"))?;
+    }
+    Ok(())
 }
 
 /// Every trainable parameter gets a gradient from the pooled output and the tokens, finite and not zero throughout.

@@ -112,10 +112,7 @@ impl DataCache {
 
     fn of(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self> {
         let value = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let shared = || {
-            let user = value("XDG_CACHE_HOME").or_else(|| Some(value("HOME")?.join(".cache")));
-            value("VLHUB_CACHE").or_else(|| Some(user?.join("vlhub"))).map(|folder| folder.join("data"))
-        };
+        let shared = || files::cache_folder(variable).map(|folder| folder.join("data"));
         let folder = value("VLHUB_DATA_CACHE").or_else(shared);
         let folder = folder.ok_or_else(|| Error::invalid("no folder for the data cache: set `VLHUB_DATA_CACHE` to one"))?;
         let limit = match variable("VLHUB_DATA_CACHE_SIZE").filter(|value| !value.is_empty()) {

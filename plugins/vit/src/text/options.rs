@@ -175,6 +175,12 @@ impl TextConfig {
         Dimensions { width, layers, heads, mlp_ratio, quick_gelu, gelu_tanh, dropout, layer_scale, norm_eps, extras }
     }
 
+    /// Whether each token looks at those before it and at nothing else, and the pooled one is the end token.
+    pub(super) fn is_plainly_causal(&self) -> bool {
+        let masked = self.no_causal_mask || self.use_pad_mask || self.embed_cls;
+        !masked && self.truncates() && matches!(self.pool, TextPool::Argmax | TextPool::Eos)
+    }
+
     /// Whether trailing padding changes nothing.
     pub(super) fn truncates(&self) -> bool {
         // A class token moves with the length, and open_clip's mask for it depends on what stands at the last place.

@@ -1,0 +1,135 @@
+//! Zero-shot classifiers on disk, found by everything that decides their numbers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tch::Tensor;
+use vlhub_core::{Modality, Result};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::text_rows::device_name;
+use crate::engine::towers::Towers;
+use crate::formats::safetensors_write::Layout;
+use crate::formats::{read_safetensors, write_safetensors};
+
+/// Classifiers that are kept; the longest unused go first.
+const MOST: usize = 256;
+
+/// The name of the tensor in a file.
+const TENSOR: &str = "classifier";
+
+/// A folder of classifiers, for one model.
+#[derive(Clone, Debug)]
+pub struct ClassifierCache {
+    folder: PathBuf,
+    /// The options of the text tower: with the same weights, other options compute something else.
+    tower: String,
+}
+
+impl ClassifierCache {
+    /// Classifiers of a text tower with these options, in `folder`.
+    pub fn new(folder: PathBuf, tower: String) -> Self {
+        Self { folder, tower }
+    }
+
+    /// The cache's folder: `classifiers` in `VLHUB_CACHE`, or in `vlhub` in `XDG_CACHE_HOME` or `~/.cache`. `None` without any of these.
+    pub fn folder() -> Option<PathBuf> {
+        crate::files::cache_folder(&|name| std::env::var_os(name)).map(|folder| folder.join("classifiers"))
+    }
+
+    /// The file for the classes whose prompts have these ids.
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub(super) fn file(&self, towers: &Towers, classes: &[&[Vec<i64>]]) -> Result<PathBuf> {
+        let variables = towers.vars.variables();
+        let mut weights: Vec<(String, Tensor)> =
+            variables.into_iter().filter(|(name, _)| towers.owner(name) == Some(Modality::Text)).collect();
+        weights.sort_by(|left, right| left.0.cmp(&right.0));
+        let weights = Layout::new(&weights, &BTreeMap::new())?
+            .write(&weights, &mut std::io::sink())
+            .map_err(|error| vlhub_core::Error::io("the weights of the text tower", error))?;
+        let mut hash = Xxh3::new();
+        for part in [env!("CARGO_PKG_VERSION"), device_name(towers.vars.device()), &self.tower] {
+            hash.update(part.as_bytes());
+            hash.update(&[0]);
+        }
+        hash.update(&weights.to_le_bytes());
+        for prompts in classes {
+            hash.update(&(prompts.len() as u64).to_le_bytes());
+            for ids in *prompts {
+                hash.update(&(ids.len() as u64).to_le_bytes());
+                ids.iter().for_each(|id| hash.update(&id.to_le_bytes()));
+            }
+        }
+        Ok(self.folder.join(format!("{:032x}.safetensors", hash.digest128())))
+    }
+
+    /// The classifier `[classes, D]` of a file that was written before. A damaged file is as good as none.
+    pub(super) fn read(file: &Path, classes: usize) -> Option<Tensor> {
+        let found = read_safetensors(file).ok()?.into_iter().find(|(name, _)| name == TENSOR)?.1;
+        let whole = found.size().len() == 2 && found.size()[0] == classes as i64 && found.isfinite().all().int64_value(&[]) == 1;
+        if whole {
+            // Its time says when it was used last.
+            let now = std::fs::FileTimes::new().set_modified(std::time::SystemTime::now());
+            std::fs::File::options().append(true).open(file).and_then(|file| file.set_times(now)).ok();
+        }
+        whole.then_some(found)
+    }
+
+    /// Writes a classifier, and removes what has not been used for longest.
+    ///
+    /// # Errors
+    /// The file and why it cannot be written.
+    pub(super) fn write(file: &Path, classifier: &Tensor) -> Result<()> {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(|error| vlhub_core::Error::io(folder, error))?;
+        write_safetensors(file, &[(TENSOR.to_owned(), classifier.shallow_clone())], &BTreeMap::new())?;
+        let mut all: Vec<(std::time::SystemTime, PathBuf)> = std::fs::read_dir(folder)
+            .map_err(|error| vlhub_core::Error::io(folder, error))?
+            .flatten()
+            .filter(|entry| entry.path().extension().is_some_and(|suffix| suffix == "safetensors"))
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
+        all.sort();
+        for (_, old) in all.iter().take(all.len().saturating_sub(MOST)) {
+            // Another process may have removed it.
+            std::fs::remove_file(old).ok();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_classifier_is_found_again_and_a_damaged_one_is_not() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("classifiers/a.safetensors");
+        assert!(ClassifierCache::read(&file, 2).is_none());
+        let classifier = Tensor::from_slice(&[1.0f32, 0.0, 0.6, 0.8]).view([2, 2]);
+        ClassifierCache::write(&file, &classifier).expect("it can be written");
+        assert_eq!(ClassifierCache::read(&file, 2).expect("it is there"), classifier);
+        assert!(ClassifierCache::read(&file, 3).is_none(), "another number of classes");
+        std::fs::write(&file, b"damaged").expect("written");
+        assert!(ClassifierCache::read(&file, 2).is_none());
+    }
+
+    #[test]
+    fn the_longest_unused_go_first() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let classifier = Tensor::from_slice(&[1.0f32]).view([1, 1]);
+        for number in 0..MOST + 3 {
+            let file = folder.path().join(format!("{number}.safetensors"));
+            std::fs::write(&file, b"old").expect("written");
+            let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+            std::fs::File::options().append(true).open(&file).expect("open").set_modified(long_ago).expect("set");
+        }
+        ClassifierCache::write(&folder.path().join("new.safetensors"), &classifier).expect("it can be written");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).expect("it is there").flatten().collect();
+        assert_eq!(left.len(), MOST);
+        assert!(!folder.path().join("3.safetensors").exists() && folder.path().join("4.safetensors").exists());
+    }
+}
