@@ -55,6 +55,8 @@ pub enum Command {
     Embed(EmbedArgs),
     /// Write captions of images.
     Caption(CaptionArgs),
+    /// Open a page in which a model is tried: pictures against class names, search in a folder; and a JSON API.
+    Serve(ServeArgs),
     /// Print the token ids of texts: a JSON list for each line of a file.
     Tokenize(TokenizeArgs),
     /// What this build has: list, show, schema, try.
@@ -192,7 +194,13 @@ pub struct EmbedArgs {
     /// A safetensors file with token ids `ids` [M, L], int64, instead of texts.
     #[arg(long, conflicts_with = "texts")]
     pub text_ids: Option<PathBuf>,
-    /// The safetensors file to write: `image` [N, D] and `text` [M, D] of unit length, `logit_scale`.
+    /// Class names of a zero-shot classifier: `imagenet` or another list that is known, or a file with one name a line.
+    #[arg(long, value_name = "LIST|FILE")]
+    pub classes: Option<String>,
+    /// Sentences around the class names: `imagenet` (CLIP's 80), `simple`, or a file with one a line, `{}` for the name.
+    #[arg(long, value_name = "SET|FILE", default_value = "imagenet")]
+    pub templates: String,
+    /// The safetensors file to write: `image` [N, D], `text` [M, D] and `classifier` [C, D] of unit length, `logit_scale`.
     #[arg(long)]
     pub out: PathBuf,
     /// Rows at a time.
@@ -271,6 +279,40 @@ pub struct CaptionArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `vlhub serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The model: a run folder, a checkpoint, `hf-hub:…`, `local-dir:…`, or weights of the model that `--model` names.
+    pub checkpoint: String,
+    /// The model's name, config (`.json`) or run file (`.toml`), for weights that do not describe their model.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Which weights, and whose model.
+    #[command(flatten)]
+    pub weights: WeightArgs,
+    /// Take random weights, where nothing names any.
+    #[arg(long)]
+    pub random_weights: bool,
+    /// Pictures, or folders of pictures, that are indexed for search.
+    #[arg(long, num_args = 1..)]
+    pub images: Vec<PathBuf>,
+    /// How pictures are decoded.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+    /// The address to listen on. Beyond this machine (`0.0.0.0`) a token is asked for.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: std::net::IpAddr,
+    /// The port; 0 takes a free one, which is printed.
+    #[arg(long, default_value_t = 8707)]
+    pub port: u16,
+    /// What requests have to show, as `Authorization: Bearer TOKEN` or in the address of the page; made and printed where it is needed and not given.
+    #[arg(long, env = "VLHUB_SERVE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// `auto`, `cpu`, `cuda`, `cuda:N`; the run's by default.
+    #[arg(long)]
+    pub device: Option<String>,
 }
 
 /// `vlhub tokenize`.

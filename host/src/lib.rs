@@ -20,6 +20,7 @@ mod linked;
 pub mod models;
 pub mod run;
 pub mod section;
+pub mod serve;
 pub mod session;
 pub mod training;
 pub mod weights;
@@ -57,6 +58,7 @@ fn dispatch(cli: cli::Cli) -> Outcome {
         Command::Train(args) => command::train::train(&shared, &args),
         Command::Eval(args) => command::eval::eval(&shared, &args),
         Command::Check(args) => command::check::check(&shared, &args),
+        Command::Serve(args) => command::serve::serve(&shared, &args),
         Command::Embed(args) => command::embed::embed(&shared, &args),
         Command::Caption(args) => command::caption::caption(&shared, &args),
         Command::Tokenize(args) => command::tokenize::tokenize(&args),

@@ -295,6 +295,20 @@ fn embed_writes_unit_rows_of_images_and_texts() {
         let norm = tensor.norm_scalaropt_dim(2.0, [-1], false);
         assert!((norm - 1.0).abs().max().double_value(&[]) < 1e-5, "{name} has unit length");
     }
+    // The classifier is the mean of what the prompts give one by one.
+    std::fs::write(folder.path().join("classes.txt"), "circle\nsquare\n").expect("written");
+    std::fs::write(folder.path().join("templates.txt"), "a red {}\na blue {c}\n").expect("written");
+    std::fs::write(folder.path().join("prompts.txt"), "a red circle\na blue circle\na red square\na blue square\n").expect("written");
+    let asked = ["--classes", "classes.txt", "--templates", "templates.txt", "--texts", "prompts.txt", "--out", "c.safetensors"];
+    must(folder.path(), &[&["embed", "--model", "run.toml"][..], &asked].concat());
+    let out = read_safetensors(&folder.path().join("c.safetensors")).expect("it was written");
+    let named = |wanted: &str| &out.iter().find(|(name, _)| name == wanted).expect(wanted).1;
+    let mean = named("text").view([2, 2, 16]).mean_dim([1].as_slice(), false, vlhub_sdk::tch::Kind::Float);
+    let mean = &mean / mean.norm_scalaropt_dim(2.0, [-1], true);
+    assert!((named("classifier") - mean).abs().max().double_value(&[]) < 1e-5);
+    let typo = run(folder.path(), &["embed", "--model", "run.toml", "--classes", "imagnet", "--out", "c.safetensors"]);
+    assert!(typo.code == 2 && typo.err.contains("did you mean `imagenet`"), "{}", typo.err);
+
     std::fs::write(folder.path().join("pictures/two.png"), b"<html>not a picture</html>").expect("written");
     let bad = run(folder.path(), &["embed", "--model", "run.toml", "--images", "pictures", "--out", "e.safetensors"]);
     assert_eq!(bad.code, 0, "the good one is embedded: {}", bad.err);

@@ -24,6 +24,7 @@ mod objectives;
 mod pages;
 mod program;
 mod rooms;
+mod serve;
 mod stores;
 mod tables;
 mod third_party;

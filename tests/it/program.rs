@@ -16,8 +16,8 @@ pub fn vlhub() -> PathBuf {
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(vlhub());
     command.current_dir(folder).env_remove("LD_LIBRARY_PATH").env("NO_COLOR", "1");
-    // What is fetched or unpacked stays in the test's folder.
-    command.env("VLHUB_DATA_CACHE", folder.join(".data-cache"));
+    // What is fetched, unpacked or computed stays in the test's folder.
+    command.env("VLHUB_DATA_CACHE", folder.join(".data-cache")).env("VLHUB_CACHE", folder.join(".cache"));
     // Products in bfloat16 end a process where the system does not allow the matrix unit that the processor advertises.
     command.env("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16");
     command

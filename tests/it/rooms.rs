@@ -23,6 +23,7 @@ const ORDER: &[&str] = &[
     "identity",
     "session",
     "evaluation",
+    "serve",
     "inspect",
     "run",
     "training",

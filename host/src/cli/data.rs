@@ -212,6 +212,10 @@ pub struct PackArgs {
     /// Lay transparent pictures on this colour: `white`, `black` or `#rrggbb`. Without it pictures are packed as they are.
     #[arg(long)]
     pub background: Option<String>,
+    /// Shrink pictures whose shorter side has more pixels, so that it has as many (img2dataset's `keep_ratio`): JPEG stays JPEG, at quality 95,
+    /// others become PNG. Without it pictures are packed as they are.
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub resize: Option<u16>,
     /// How pictures are decoded.
     #[command(flatten)]
     pub pictures: PictureArgs,

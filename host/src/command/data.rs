@@ -229,7 +229,7 @@ fn pack(shared: &Shared, args: &PackArgs) -> Outcome {
     let source = data::open(chosen.config.as_ref(), &cx).map_err(|error| Failure::usage(error.to_string()))?;
     let background = args.background.as_deref().map(colour).transpose()?;
     let pictures = args.pictures.over(config.top.pictures());
-    let options = data::pack::PackOptions { shard_size: args.shard_size, background, pictures };
+    let options = data::pack::PackOptions { shard_size: args.shard_size, background, shorter_side: args.resize.map(u32::from), pictures };
     let packed = data::pack::pack(source.as_ref(), &args.out, &options)?;
     if args.json {
         return print_json(&packed);

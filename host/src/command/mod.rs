@@ -25,6 +25,7 @@ mod named_pictures;
 pub mod plugin_list;
 pub mod plugins;
 mod screen;
+pub mod serve;
 pub mod tokenize;
 pub mod train;
 pub mod try_plugin;

@@ -1,11 +1,13 @@
 //! Pictures that are named on the command line, in batches: what cannot be used is left out and listed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use image::RgbImage;
 use vlhub_core::Bad;
 
 use crate::data::decode::PictureOptions;
+use crate::data::ordered::{Ordered, ordered};
 use crate::data::pictures::{self, Pictures};
 use crate::data::views::ImageInput;
 use crate::failure::{Failure, Outcome};
@@ -13,12 +15,14 @@ use crate::failure::{Failure, Outcome};
 /// Pictures that are still to be read, and what was left out so far.
 #[derive(Debug)]
 pub struct NamedPictures {
-    files: std::vec::IntoIter<PathBuf>,
+    /// Read ahead by other threads, in order.
+    read: Ordered<(PathBuf, Result<RgbImage, Bad>)>,
     skipped: Vec<Bad>,
-    input: Option<ImageInput>,
-    options: PictureOptions,
     used: usize,
 }
+
+/// Threads that read and decode.
+const THREADS: usize = 4;
 
 impl NamedPictures {
     /// Looks for files; of folders, for pictures in them and below. `input` is what the image tower reads.
@@ -31,7 +35,17 @@ impl NamedPictures {
         if input.is_none() && !files.is_empty() {
             return Err(Failure::usage("the model has no image tower, so it reads no pictures"));
         }
-        Ok(Self { files: files.into_iter(), skipped, input, options, used: 0 })
+        let count = files.len();
+        let work = move |at: usize| {
+            let file = files[at].clone();
+            let image = match &input {
+                Some(input) => pictures::read(&file, input, options),
+                None => Err(Bad { key: String::new(), place: file.display().to_string(), reason: "no image tower", detail: String::new() }),
+            };
+            (file, image)
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        Ok(Self { read: ordered(threads, 0..count, Arc::new(work)), skipped, used: 0 })
     }
 
     /// The next pictures that can be used, at most `most`, each with its file; `None` at the end, where what was left
@@ -42,9 +56,9 @@ impl NamedPictures {
     pub fn next_batch(&mut self, most: usize) -> Outcome<Option<Vec<(PathBuf, RgbImage)>>> {
         let mut batch = Vec::new();
         while batch.len() < most
-            && let (Some(file), Some(input)) = (self.files.next(), &self.input)
+            && let Some((file, image)) = self.read.next()
         {
-            match pictures::read(&file, input, self.options) {
+            match image {
                 Ok(image) => batch.push((file, image)),
                 Err(bad) => self.skipped.push(bad),
             }

@@ -26,13 +26,15 @@ pub struct PackOptions {
     pub shard_size: usize,
     /// Lay pictures that have an alpha channel on this colour, and write them as PNG; else pictures stay as they are.
     pub background: Option<[u8; 3]>,
-    /// How pictures that are laid on a colour are decoded.
+    /// Shrink pictures whose shorter side has more pixels than this, so that it has as many.
+    pub shorter_side: Option<u32>,
+    /// How pictures that are laid on a colour or made smaller are decoded.
     pub pictures: PictureOptions,
 }
 
 impl Default for PackOptions {
     fn default() -> Self {
-        Self { shard_size: 10_000, background: None, pictures: PictureOptions::default() }
+        Self { shard_size: 10_000, background: None, shorter_side: None, pictures: PictureOptions::default() }
     }
 }
 
@@ -153,7 +155,7 @@ fn members(source: &dyn Source, index: usize, options: &PackOptions) -> Result<V
     let from_flaw = |flaw: decode::Flaw| bad(flaw.reason, flaw.detail);
     let (suffix, bytes) = match &raw.picture {
         None => return Err(bad("no image", String::new())),
-        Some(Picture::Decoded(image)) => ("png", png(image)),
+        Some(Picture::Decoded(image)) => ("png", png(&options.shrunk(image).unwrap_or_else(|| image.clone()))),
         Some(Picture::Encoded(bytes)) => {
             let suffix = decode::extension(bytes).ok_or_else(|| bad("not an image", String::new()))?;
             match options
@@ -163,8 +165,16 @@ fn members(source: &dyn Source, index: usize, options: &PackOptions) -> Result<V
                 .map_err(from_flaw)?
                 .flatten()
             {
-                Some(flat) => ("png", png(&flat)),
-                None => (suffix, bytes.clone()),
+                Some(flat) => ("png", png(&options.shrunk(&flat).unwrap_or(flat))),
+                None if options.shorter_side.is_none() => (suffix, bytes.clone()),
+                None => {
+                    let (image, _memory) = decode::decode_held(bytes, options.pictures).map_err(from_flaw)?.into_parts();
+                    match options.shrunk(&image) {
+                        None => (suffix, bytes.clone()),
+                        Some(small) if suffix == "jpg" => (suffix, jpeg(&small)),
+                        Some(small) => ("png", png(&small)),
+                    }
+                }
             }
         }
     };
@@ -179,6 +189,25 @@ fn members(source: &dyn Source, index: usize, options: &PackOptions) -> Result<V
         members.push(("json", json.into_bytes()));
     }
     Ok(members)
+}
+
+impl PackOptions {
+    /// The picture with its shorter side as long as is wanted, by Pillow's bicubic filter; `None` where it is not longer.
+    fn shrunk(&self, image: &RgbImage) -> Option<RgbImage> {
+        let wanted = self.shorter_side?;
+        let (width, height) = image.dimensions();
+        let shorter = width.min(height);
+        let side = |pixels: u32| ((u64::from(pixels) * u64::from(wanted) + u64::from(shorter) / 2) / u64::from(shorter)) as u32;
+        (shorter > wanted).then(|| vlhub_sdk::pixels::resize(image, side(width), side(height), vlhub_sdk::pixels::Filter::Bicubic))
+    }
+}
+
+/// At quality 95, as img2dataset writes pictures that it has made smaller.
+fn jpeg(image: &RgbImage) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
+    image.write_with_encoder(encoder).expect("memory does not fail, and a picture that was read is a JPEG again");
+    bytes
 }
 
 fn png(image: &RgbImage) -> Vec<u8> {
