@@ -11,7 +11,7 @@ use super::named_pictures::NamedPictures;
 use crate::cli::{ServeArgs, Shared};
 use crate::evaluation::{EvalModel, class_names};
 use crate::failure::{Failure, Outcome};
-use crate::serve::{Answering, Door, PictureIndex, Reading, serve as answer_at};
+use crate::serve::{Answering, Door, PictureIndex, PictureReading, serve as answer_at};
 
 /// Answers questions about a model in a browser, until it is stopped.
 pub fn serve(shared: &Shared, args: &ServeArgs) -> Outcome {
@@ -29,7 +29,7 @@ pub fn serve(shared: &Shared, args: &ServeArgs) -> Outcome {
     let scale = session.logit_scale().map(|scale| scale.to_kind(Kind::Float).exp().double_value(&[]));
     let names = session.loaded.first().map(|loaded| class_names::of_checkpoint(&loaded.path)).unwrap_or_default();
     let model = EvalModel::of_session(&session, &names);
-    let reading = Reading { pictures: args.pictures.over(config.top.pictures()), input: session.towers.pictures };
+    let reading = PictureReading { pictures: args.pictures.over(config.top.pictures()), input: session.towers.pictures };
     let mut pictures = NamedPictures::find(&args.images, reading.input, reading.pictures)?;
     let (mut files, mut rows): (Vec<_>, Vec<Tensor>) = (Vec::new(), Vec::new());
     while let Some(read) = pictures.next_batch(BATCH)? {

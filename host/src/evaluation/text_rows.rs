@@ -170,6 +170,36 @@ mod tests {
     }
 
     #[test]
+    fn texts_come_out_as_they_do_one_by_one() {
+        use vlhub_core::Registry;
+
+        use crate::config::RunConfig;
+        use crate::config::document::Document;
+
+        // The end token is the largest id. Causal, and with what makes a tower look at padding or at everything.
+        for extra in ["", "no_causal_mask = true\n", "use_pad_mask = true\n", "embed_cls = true\n", "pool = \"eos\"\neos_id = 31\n"] {
+            let text = format!(
+                "embed = 8\n[backbone.text]\nuse = \"text_transformer\"\ncontext = 9\nvocab = 32\nwidth = 16\nlayers = 2\nheads = 2\n{extra}"
+            );
+            let document = Document::parse(&text, "test", ".".into()).expect("it is TOML");
+            let config = RunConfig::of(&document, &Registry::linked().expect("no duplicates")).expect("it is right");
+            let towers = crate::session::build_trained(&config, Device::Cpu, None).expect("it builds").towers;
+            // 150 prompts of two sentences, some twice, and some short ones.
+            let mut rows: Vec<Vec<i64>> =
+                (0..150).map(|at| vec![30, 1 + at % 2, 3, 4 + at % 13, 5 + at % 17, 6, 31][..].to_vec()).collect();
+            rows.extend([vec![30, 31], vec![30, 2, 31], vec![30, 1, 3, 31], vec![30, 1, 2, 3, 4, 5, 6, 7, 31]]);
+            let got = encode(&towers, &rows).expect("it encodes").embed;
+            let InputSpec::Text { pad, truncates, .. } = towers.net(Modality::Text).expect("a text tower").input else { panic!("texts") };
+            for (row, ids) in rows.iter().enumerate() {
+                let input = TokenRows { context: 9, pad, truncate: truncates }.tensor(&[ids]).expect("it fits");
+                let alone = tch::no_grad(|| towers.encode(Modality::Text, &input, false, None)).expect("it encodes").embed;
+                let apart = (got.get(row as i64) - alone.get(0)).abs().max().double_value(&[]);
+                assert!(apart < 1e-5, "{extra}row {row}: {apart}");
+            }
+        }
+    }
+
+    #[test]
     fn chunks_hold_at_most_so_many_ids() {
         let rows: Vec<usize> = (0..5000).collect();
         let length = |row: usize| 2 + row / 1000;

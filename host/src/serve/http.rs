@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::answering::Asked;
 use super::request::question;
-use super::{CONNECTIONS, Door, MOST_BODY, PATIENCE, READING, Reading};
+use super::{CONNECTIONS, Door, MOST_BODY, PATIENCE, PictureReading, READING};
 use crate::data::pictures;
 
 /// The page.
@@ -38,7 +38,7 @@ const COOKIE: &str = "vlhub_token=";
 /// What is served.
 pub(super) struct Site {
     pub door: Door,
-    pub reading: Reading,
+    pub reading: PictureReading,
     pub about: Value,
     pub files: Vec<PathBuf>,
     pub questions: Sender<Asked>,

@@ -49,7 +49,7 @@ const READING: Duration = Duration::from_secs(15);
 
 /// How questions are read.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading {
+pub struct PictureReading {
     /// How pictures are decoded.
     pub pictures: PictureOptions,
     /// What the image tower reads, if there is one.
@@ -60,7 +60,7 @@ pub struct Reading {
 ///
 /// # Errors
 /// The threads that read requests cannot be started.
-pub fn serve(listener: TcpListener, door: Door, reading: Reading, answering: &Answering<'_>) -> Outcome {
+pub fn serve(listener: TcpListener, door: Door, reading: PictureReading, answering: &Answering<'_>) -> Outcome {
     let (questions, waiting) = crossbeam_channel::bounded(WAITING);
     let about = answering.about();
     let files = answering.files();

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use image::RgbImage;
 use serde::Deserialize;
 
-use super::{MOST_CLASSES, MOST_FOUND, MOST_TEMPLATES, MOST_TEXT, Reading};
+use super::{MOST_CLASSES, MOST_FOUND, MOST_TEMPLATES, MOST_TEXT, PictureReading};
 use crate::data::decode::decode_held;
 
 /// A question to the model.
@@ -61,7 +61,7 @@ fn twelve() -> usize {
 }
 
 /// The question in a body that was sent to `path`, or why there is none. Decodes pictures.
-pub fn question(path: &str, body: &[u8], reading: Reading) -> Result<Question, String> {
+pub fn question(path: &str, body: &[u8], reading: PictureReading) -> Result<Question, String> {
     match path {
         "/api/classify" => {
             let ClassifyBody { image, classes, templates } = json(body)?;
@@ -104,7 +104,7 @@ fn texts(name: &str, texts: Vec<String>, most: usize) -> Result<Vec<String>, Str
 }
 
 /// A picture in base64, with or without the head of a data address.
-fn picture(text: &str, reading: Reading) -> Result<RgbImage, String> {
+fn picture(text: &str, reading: PictureReading) -> Result<RgbImage, String> {
     let input = reading.input.ok_or("the model reads no pictures")?;
     let data = if text.starts_with("data:") { text.split_once(',').map_or("", |(_, data)| data) } else { text };
     let bytes = STANDARD.decode(data.trim()).map_err(|error| format!("`image` is not base64: {error}"))?;
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_no_question_is_told() {
-        let blind = Reading { pictures: PictureOptions::default(), input: None };
+        let blind = PictureReading { pictures: PictureOptions::default(), input: None };
         for (path, body, wanted) in [
             ("/api/classify", "no json", "the body is not the JSON"),
             ("/api/classify", r#"{"picture":""}"#, "unknown field `picture`"),
