@@ -5,7 +5,7 @@
 #   ./study.sh pace               only measures how many steps of each objective take that long on this machine (steps.txt)
 #   VLHUB=path/to/vlhub SECONDS_EACH=150 SEEDS="1 2 3" JOBS=2 ./study.sh
 #
-# Equal compute: each objective gets the steps that it takes in SECONDS_EACH on one core, measured once and kept in steps.txt, so that every
+# Equal compute: each objective gets the steps that take SECONDS_EACH of processor time, measured once and kept in steps.txt, so that every
 # seed and both data sets have the same steps.
 set -eu
 
@@ -21,17 +21,28 @@ cd "$here"
 objectives="clip:_text siglip:_text filip:_text slip:_text declip:_text coca:_text simclr: supervised:_classes"
 alone="train.torch_threads=1 train.workers=1 train.log_every=1000000 train.show_batch=false"
 
+# Seconds of processor time that the children of this shell have taken.
+cpu() {
+    times >times.part
+    awk 'NR == 2 { split($1, part, "[ms]"); print part[1] * 60 + part[2] }' times.part
+}
+
 if [ ! -f steps.txt ]; then
     for pair in $objectives; do
         objective=${pair%%:*}
-        # shellcheck disable=SC2086
-        "$vlhub" train "../recipes/$objective.toml" "base=../recipes/_emoji${pair#*:}.toml" "name=pace_$objective" logs=logs/pace \
-            train.steps=24 train.save_every=24 schedule.warmup=1 'eval={}' $alone >/dev/null 2>&1
-        # The median pace, because the first steps are slow.
-        sed 's/.*"samples_per_second":\([0-9.]*\).*/\1/' "logs/pace/pace_$objective/metrics.jsonl" | sort -n |
-            awk -v name="$objective" -v seconds="$seconds" '{ pace[NR] = $1 } END { printf "%s %d\n", name, pace[int((NR + 1) / 2)] / 128 * seconds }'
-    done >steps.part
-    mv steps.part steps.txt
+        # Processor time, which other work on the machine hardly changes; of 24 steps, without the start.
+        for steps in 4 28; do
+            cpu >"cpu_$steps.part"
+            # shellcheck disable=SC2086
+            "$vlhub" train "../recipes/$objective.toml" "base=../recipes/_emoji${pair#*:}.toml" "name=pace_${objective}_$steps" logs=logs/pace \
+                train.steps=$steps train.save_every=$steps schedule.warmup=1 'eval={}' $alone >/dev/null 2>&1
+            cpu >>"cpu_$steps.part"
+        done
+        cat cpu_4.part cpu_28.part | awk -v name="$objective" -v seconds="$seconds" \
+            '{ at[NR] = $1 } END { printf "%s %d\n", name, seconds * 24 / ((at[4] - at[3]) - (at[2] - at[1])) }'
+    done >steps.new
+    mv steps.new steps.txt
+    rm -f ./*.part
 fi
 cat steps.txt
 [ "${1:-}" = pace ] && exit

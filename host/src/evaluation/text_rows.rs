@@ -177,7 +177,13 @@ mod tests {
         use crate::config::document::Document;
 
         // The end token is the largest id. Causal, and with what makes a tower look at padding or at everything.
-        for extra in ["", "no_causal_mask = true\n", "use_pad_mask = true\n", "embed_cls = true\n", "pool = \"eos\"\neos_id = 31\n"] {
+        for extra in [
+            "",
+            "no_causal_mask = true\n",
+            "no_causal_mask = true\nuse_pad_mask = true\n",
+            "embed_cls = true\n",
+            "pool = \"eos\"\neos_id = 31\n",
+        ] {
             let text = format!(
                 "embed = 8\n[backbone.text]\nuse = \"text_transformer\"\ncontext = 9\nvocab = 32\nwidth = 16\nlayers = 2\nheads = 2\n{extra}"
             );
