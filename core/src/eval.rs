@@ -329,6 +329,10 @@ pub trait Dataset: Send + Sync {
     fn templates(&self) -> &[String] {
         &[]
     }
+    /// Labels of the classes among which a model chooses, as [`Source::evaluated`](crate::Source::evaluated).
+    fn evaluated(&self) -> &[u32] {
+        &[]
+    }
     /// Remarks on the data as a whole, for people, as [`Source::notes`](crate::Source::notes).
     fn notes(&self) -> &[String] {
         &[]
@@ -357,12 +361,16 @@ pub struct EvalCx<'a> {
     pub datasets: &'a dyn Datasets,
     /// Builds caption transforms that the options name.
     pub transform: &'a BuildTransform<'a>,
+    /// Reads a small text file that the options name: a list of classes. Relative paths start at the run file's folder.
+    pub read_text: &'a dyn Fn(&str) -> Result<String>,
 }
 
 impl<'a> EvalCx<'a> {
-    /// With data sets alone: caption transforms are refused.
+    /// With data sets alone: caption transforms and files are refused.
     pub fn new(datasets: &'a dyn Datasets) -> Self {
-        Self { datasets, transform: &|_| Err(Error::Options("no caption transforms are at hand here".into())) }
+        let transform = &|_: &serde_json::Value| Err(Error::Options("no caption transforms are at hand here".into()));
+        let read_text = &|name: &str| Err(Error::Options(format!("`{name}` cannot be read: no files are at hand here")));
+        Self { datasets, transform, read_text }
     }
 }
 

@@ -319,6 +319,9 @@ impl Source for Guarded<dyn Source, AboutSource> {
     fn templates(&self) -> &[String] {
         catch(self.name, || Ok(self.inner.templates())).unwrap_or_default()
     }
+    fn evaluated(&self) -> &[u32] {
+        catch(self.name, || Ok(self.inner.evaluated())).unwrap_or_default()
+    }
     fn labelled(&self) -> bool {
         self.about.labelled
     }

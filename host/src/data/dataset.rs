@@ -69,6 +69,10 @@ impl Dataset for SourceDataset {
         self.source.templates()
     }
 
+    fn evaluated(&self) -> &[u32] {
+        self.source.evaluated()
+    }
+
     fn notes(&self) -> &[String] {
         self.source.notes()
     }
