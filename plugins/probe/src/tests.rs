@@ -9,6 +9,7 @@ use vlhub_sdk::{Classifier, Datasets, Sample, serde_json};
 
 use crate::{AccuracyConfig, KnnConfig, LinearProbeConfig, Output};
 
+mod asked;
 mod golden;
 
 type Suite = Box<dyn Config<dyn EvalSuite>>;

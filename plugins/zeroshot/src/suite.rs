@@ -143,7 +143,9 @@ impl Config<dyn EvalSuite> for ZeroshotConfig {
         let (classes, matched) = self.classes(data.as_ref(), cx)?;
         let names = Rewriter::build("class_transform", &self.class_transform, cx)?;
         let prompts = Rewriter::build("transform", &self.transform, cx)?;
-        let texts = ClassTexts::new(&classes, &templates, &names, &prompts)?;
+        let texts = ClassTexts { templates, names, prompts };
+        // What a transform refuses must not be found out after the last step of a run.
+        texts.of(&classes[..classes.len().min(1)])?;
         let candidates = Some(self.candidates.clone()).filter(|column| !column.is_empty());
         Ok(Box::new(Zeroshot { data, texts, classes, matched, batch: self.batch, topk, balanced: self.balanced, candidates }))
     }
@@ -198,7 +200,7 @@ impl EvalSuite for Zeroshot {
 
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let prompts = self.texts.encoded(model, self.batch)?;
+        let prompts = self.texts.encoded(&self.classes, model, self.batch)?;
         let mut counts = Counts::new(self.classes.len(), &self.topk);
         let mut balanced = self.balanced.then(|| Balanced::new(self.classes.len(), &self.topk));
         report.notes.extend(self.matched.note().map(str::to_owned));
@@ -224,5 +226,7 @@ impl EvalSuite for Zeroshot {
 
 register!(dyn EvalSuite, "zeroshot", ZeroshotConfig);
 
+#[cfg(test)]
+mod asked_tests;
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,7 @@ pub fn predicted(scores: &[f32]) -> usize {
 
 /// Classes that are ranked above `label`. Of equal scores the lower index comes first, so a model that finds everything alike scores what
 /// guessing scores.
-fn rank(scores: &[f32], label: usize) -> usize {
+pub fn rank(scores: &[f32], label: usize) -> usize {
     let own = scores[label];
     scores.iter().enumerate().filter(|(at, score)| **score > own || (**score == own && *at < label)).count()
 }

@@ -98,7 +98,7 @@ pub fn read_labelled(
 pub fn left_out_note(classes: &ClassMatch, left_out: u64) -> Option<String> {
     let asked = classes.asked()?;
     let (kept, all) = (asked.kept().len(), asked.of());
-    Some(format!("{kept} of {all} classes are asked for; {left_out} pictures of other classes were left out"))
+    Some(format!("{kept} of {all} classes are asked for; pictures of other classes that were left out: {left_out}"))
 }
 
 /// The error of a data set without any usable sample, with the first reason.

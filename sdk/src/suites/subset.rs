@@ -27,7 +27,7 @@ pub enum SubsetChoice {
 
 impl SubsetChoice {
     /// Finds the classes among those of a data set. `lists` has one list or several of what they are called, each in the order of labels, and all of them with `count`
-    /// names; files are read by `read_text`.
+    /// names or none; files are read by `read_text`.
     ///
     /// # Errors
     /// A name that no class has, or two; a number that is no label; a class twice; no class at all; a known subset of other classes; a file that
@@ -38,7 +38,7 @@ impl SubsetChoice {
             Self::Numbers(numbers) => numbers.iter().map(|number| *number as usize).collect(),
             Self::Names(names) => places(names, lists).map_err(refused)?,
             Self::Named(name) => match imagenet_subset(name) {
-                Some(_) if count != IMAGENET_CLASSES => {
+                Some(_) if count != IMAGENET_CLASSES && lists.iter().any(|list| !list.is_empty()) => {
                     let text = format!("`{name}` is a subset of ImageNet's {IMAGENET_CLASSES} classes, and the data set has {count}");
                     return Err(refused(text));
                 }

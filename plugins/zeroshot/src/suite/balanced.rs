@@ -1,7 +1,7 @@
 //! Hits averaged over classes, as VL Hub measures OpenImages.
 
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::suites::Labelled;
+use vlhub_sdk::suites::{Labelled, predicted, rank};
 use vlhub_sdk::{MeanOf, SampleTable, ScoreColumn};
 
 /// Fewest pictures of a class that counts.
@@ -31,9 +31,7 @@ impl Balanced {
     /// Adds a batch with its scores.
     pub fn add(&mut self, scores: &[Vec<f32>], batch: &Labelled) {
         for ((scores, class), key) in scores.iter().zip(&batch.labels).zip(&batch.keys) {
-            let above = |(at, score): &(usize, &f32)| **score > scores[*class] || (**score == scores[*class] && at < class);
-            let rank = scores.iter().enumerate().filter(above).count();
-            self.rows.push(Row { key: key.clone(), class: *class, predicted: vlhub_sdk::suites::predicted(scores), rank });
+            self.rows.push(Row { key: key.clone(), class: *class, predicted: predicted(scores), rank: rank(scores, *class) });
         }
     }
 

@@ -48,34 +48,38 @@ fn seed(text: &str) -> u64 {
     text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// The prompts of all classes.
+/// How the prompts of a class are made.
 pub(super) struct ClassTexts {
-    /// For each class, its prompts in the order of the templates.
-    groups: Vec<Vec<String>>,
+    /// Sentences around a class name.
+    pub templates: Vec<String>,
+    /// Rewrites class names.
+    pub names: Rewriter,
+    /// Rewrites prompts.
+    pub prompts: Rewriter,
 }
 
 impl ClassTexts {
-    /// Puts the rewritten class names into the templates, and rewrites what comes of it.
+    /// For each class its prompts, in the order of the templates.
     ///
     /// # Errors
-    /// As [`Rewriter::rewrite`].
-    pub fn new(classes: &[String], templates: &[String], names: &Rewriter, prompts: &Rewriter) -> Result<Self> {
+    /// A transform that drops a text, or makes several of it.
+    pub fn of(&self, classes: &[String]) -> Result<Vec<Vec<String>>> {
         let group = |class: &String| {
-            let class = names.rewrite(class)?;
-            templates.iter().map(|template| prompts.rewrite(&fill(template, &class))).collect()
+            let class = self.names.rewrite(class)?;
+            self.templates.iter().map(|template| self.prompts.rewrite(&fill(template, &class))).collect()
         };
-        Ok(Self { groups: classes.iter().map(group).collect::<Result<_>>()? })
+        classes.iter().map(group).collect()
     }
 
     /// The classes as `model` sees them; about `batch` texts are encoded at a time.
     ///
     /// # Errors
-    /// What the model refuses.
-    pub fn encoded<'a>(&self, model: &'a dyn Model, batch: usize) -> Result<Prompts<'a>> {
-        let Some(scorer) = model.skills().scorer else { return Ok(Prompts::Embedded(model.prototypes(&self.groups)?)) };
-        let templates = self.groups.first().map_or(0, Vec::len);
-        let each = (0..templates).map(|template| {
-            let groups = self.groups.chunks(batch).map(|classes| {
+    /// As [`ClassTexts::of`], and what the model refuses.
+    pub fn encoded<'a>(&self, classes: &[String], model: &'a dyn Model, batch: usize) -> Result<Prompts<'a>> {
+        let groups = self.of(classes)?;
+        let Some(scorer) = model.skills().scorer else { return Ok(Prompts::Embedded(model.prototypes(&groups)?)) };
+        let each = (0..self.templates.len()).map(|template| {
+            let groups = groups.chunks(batch).map(|classes| {
                 let texts: Vec<_> = classes.iter().map(|texts| texts[template].clone()).collect();
                 model.texts(&texts, scorer.tokens())
             });
