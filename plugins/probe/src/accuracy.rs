@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use vlhub_sdk::captions::is_imagenet;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::{
     ClassList, ClassMatch, ClassSubset, Counts, SubsetChoice, asked_classes, checked_topk, left_out_note, read_labelled, score_rows,
 };
 use vlhub_sdk::{serde_json, tch};
 
-use crate::larger::{LargerHead, is_imagenet};
+use crate::larger::LargerHead;
 
 /// How often a supervised head, such as that of `classify`, is right.
 ///
@@ -97,7 +98,11 @@ impl Accuracy {
         {
             return Ok(AskedOfHead { note: Some(head.note()), ..self.of_labels(head.places)? });
         }
-        let full = ClassMatch::new(&ClassList::named("`data`", data), &known);
+        let full = if data != known.names && is_imagenet(data) && is_imagenet(known.names) {
+            ClassMatch::in_order(&ClassList::named("`data`", data), &known, "both have ImageNet's classes")
+        } else {
+            ClassMatch::new(&ClassList::named("`data`", data), &known)
+        };
         let Some(asked) = &self.asked else {
             let matched = full?;
             let names = if known.names.is_empty() { data } else { known.names };

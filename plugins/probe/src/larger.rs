@@ -1,11 +1,7 @@
 //! Heads that were trained on more classes than ImageNet's 1000, among which those are.
 
-use vlhub_sdk::captions::ClassSet;
-
 /// Where ImageNet's classes are in each of them. Source and licence: `assets/README.md`.
 const LISTS: &str = include_str!("../assets/imagenet_in_larger.txt");
-/// Number of ImageNet's classes.
-const IMAGENET_CLASSES: usize = 1000;
 
 /// A classifier of more classes, in which ImageNet's are found by their WordNet numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,15 +34,6 @@ impl LargerHead {
     }
 }
 
-/// Whether class names are ImageNet's in their order: CLIP's, WordNet's words, or WordNet numbers.
-pub(crate) fn is_imagenet(names: &[String]) -> bool {
-    let is_number = |name: &String| name.len() == 9 && name.starts_with('n') && name[1..].bytes().all(|byte| byte.is_ascii_digit());
-    let is_list = |list: &str| ClassSet::Named(list.into()).names("".as_ref()).is_ok_and(|known| known == names);
-    names.len() == IMAGENET_CLASSES
-        && ((names.iter().all(is_number) && names.is_sorted())
-            || ["imagenet", "imagenet_wordnet", "openclip", "default_first"].into_iter().any(is_list))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,27 +43,12 @@ mod tests {
         for (width, first, lacking) in [(21841, 359, 1), (21842, 0, 0), (21843, 359, 1), (11821, 216, 7), (11221, 209, 9), (10450, 209, 9)]
         {
             let head = LargerHead::of(width).expect("it is known");
-            assert_eq!((head.places.len(), head.places[0]), (IMAGENET_CLASSES, Some(first)), "{}", head.name);
+            assert_eq!((head.places.len(), head.places[0]), (1000, Some(first)), "{}", head.name);
             let found = head.places.iter().flatten().copied().collect::<std::collections::BTreeSet<_>>();
-            assert_eq!(found.len() + lacking, IMAGENET_CLASSES, "{}: each at a place of its own", head.name);
+            assert_eq!(found.len() + lacking, 1000, "{}: each at a place of its own", head.name);
             assert!(found.iter().all(|place| *place < width), "{}", head.name);
         }
         assert_eq!(LargerHead::of(1000), None);
         assert!(LargerHead::of(21843).expect("known").note().contains("1 of them it does not have"));
-    }
-
-    #[test]
-    fn imagenet_is_known_by_its_names_or_numbers() {
-        let list = |name: &str| ClassSet::Named(name.into()).names("".as_ref()).expect("known");
-        for name in ["imagenet", "imagenet_wordnet", "openclip", "default_first"] {
-            assert!(is_imagenet(&list(name)), "{name}");
-        }
-        let numbers: Vec<String> = (0..1000).map(|number| format!("n{number:08}")).collect();
-        assert!(is_imagenet(&numbers));
-        assert!(
-            !is_imagenet(&numbers[..999])
-                && !is_imagenet(&numbers.iter().rev().cloned().collect::<Vec<_>>())
-                && !is_imagenet(&list("in100"))
-        );
     }
 }

@@ -6,7 +6,6 @@
 //! "/data/food-101" }`. Their data, class names and templates come from the sources of the same names, which the crate `benchmarks` has.
 #![forbid(unsafe_code)]
 
-mod presets;
 mod suite;
 
 pub use suite::ZeroshotConfig;

@@ -5,7 +5,7 @@ mod prompts;
 
 use std::sync::Arc;
 
-use vlhub_sdk::captions::{ClassSet, Templates};
+use vlhub_sdk::captions::{ClassSet, Templates, is_imagenet};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::{
     ClassList, ClassMatch, Counts, Labelled, SubsetChoice, asked_classes, checked_topk, left_out_note, read_labelled, score_rows,
@@ -115,7 +115,14 @@ impl ZeroshotConfig {
         }
         let classes = other.unwrap_or_else(|| known.to_vec());
         let (ours, prompts) = (ClassList::named("`data`", known), ClassList::named("`classes`", &classes));
-        let matched = ClassMatch::with_other_names(&ours, &prompts).map_err(|error| Error::Options(error.to_string()))?;
+        // Two lists of ImageNet's classes have names in common that stand for other classes, or for two (`missile`): the order tells them apart.
+        let both = known != classes && is_imagenet(known) && is_imagenet(&classes);
+        let matched = if both {
+            ClassMatch::in_order(&ours, &prompts, "both are lists of ImageNet's classes")
+        } else {
+            ClassMatch::with_other_names(&ours, &prompts)
+        };
+        let matched = matched.map_err(|error| Error::Options(error.to_string()))?;
         let count = if known.is_empty() { classes.len() } else { known.len() };
         let numbers = matched.classes_of(count).unwrap_or_default();
         let in_order_of_labels: Vec<String> = numbers.iter().map(|class| classes[*class].clone()).collect();
@@ -225,6 +232,26 @@ impl EvalSuite for Zeroshot {
 }
 
 register!(dyn EvalSuite, "zeroshot", ZeroshotConfig);
+
+/// `zeroshot` on the data of the source `name`, with the templates that it brings.
+fn on(name: &str) -> ZeroshotConfig {
+    ZeroshotConfig { data: serde_json::json!({ "use": name }), templates: Templates::Set("data".into()), ..ZeroshotConfig::default() }
+}
+
+macro_rules! presets {
+    ($($name:literal)*) => { $(register!(dyn EvalSuite, $name, ZeroshotConfig, || on($name));)* };
+}
+
+presets! {
+    "imagenet" "imagenet_v2" "imagenet_a" "imagenet_r" "imagenet_sketch" "imagenet_real" "imagenet_c" "imagenet_stylized" "objectnet"
+    "food101" "fgvc_aircraft" "stanford_cars" "flowers102"
+    "inat2017" "inat2018" "inat2021" "birds525" "insecta" "fungi" "insects2" "arboretum" "bioclip_rare"
+}
+
+// Its classes differ much in size.
+register!(dyn EvalSuite, "openimages", ZeroshotConfig, || ZeroshotConfig { balanced: true, ..on("openimages") });
+// Each picture is judged between the two species of its pair.
+register!(dyn EvalSuite, "confounding", ZeroshotConfig, || ZeroshotConfig { candidates: "class_options".into(), ..on("confounding") });
 
 #[cfg(test)]
 mod asked_tests;

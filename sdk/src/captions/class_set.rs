@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Error, Result, suggest};
 
+/// Number of ImageNet's classes.
+const IMAGENET_CLASSES: usize = 1000;
 /// ImageNet's classes under open_clip's names. Source and licence of the lists: `sdk/assets/class_names/README.md`.
 const IMAGENET: &str = include_str!("../../assets/class_names/imagenet.txt");
 /// ImageNet's classes, each with all the words of its WordNet synset.
@@ -70,6 +72,16 @@ fn known(name: &str) -> Option<Vec<String>> {
     }
     let all = lines(IMAGENET);
     Some(imagenet_subset(name)?.into_iter().filter_map(|number| all.get(number as usize).cloned()).collect())
+}
+
+/// Whether class names are ImageNet's in the order of its labels: those of a known list, or WordNet numbers (`n01440764`).
+pub fn is_imagenet(names: &[String]) -> bool {
+    let is_number = |name: &String| name.len() == 9 && name.starts_with('n') && name[1..].bytes().all(|byte| byte.is_ascii_digit());
+    if names.len() != IMAGENET_CLASSES {
+        return false;
+    }
+    let numbers = names.iter().all(is_number) && names.is_sorted();
+    numbers || all_known().into_iter().any(|list| known(list).is_some_and(|known| known == names))
 }
 
 /// ImageNet's numbers of the classes of a known subset (`in100`, …), in its order.
@@ -152,6 +164,34 @@ mod tests {
             let names = named(name).expect("it is listed");
             assert!(names.len() == 1000 || names.len() == 100, "{name}: {}", names.len());
             assert!(names.iter().all(|class| !class.trim().is_empty()), "{name}");
+        }
+    }
+
+    #[test]
+    fn imagenet_is_known_by_its_names_or_numbers() {
+        for name in ["imagenet", "imagenet_wordnet", "openclip", "default_first", "no_overlap"] {
+            assert!(is_imagenet(&named(name).expect("known")), "{name}");
+        }
+        let numbers: Vec<String> = (0..1000).map(|number| format!("n{number:08}")).collect();
+        assert!(is_imagenet(&numbers));
+        let turned: Vec<String> = numbers.iter().rev().cloned().collect();
+        for (other, why) in
+            [(&numbers[..999], "one is missing"), (&turned, "in another order"), (&named("in100").expect("known"), "a subset")]
+        {
+            assert!(!is_imagenet(other), "{why}");
+        }
+    }
+
+    #[test]
+    fn vl_hubs_lists_are_known_by_their_names() {
+        for (list, at, expected) in [
+            ("openclip", 15, "american robin"),
+            ("ours", 0, "tench, tench bird, Tinca tinca"),
+            ("default", 2, "great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias"),
+            ("default_first", 2, "great white shark"),
+            ("no_overlap", 3, "tiger"),
+        ] {
+            assert_eq!(named(list).expect("known")[at], expected, "{list}");
         }
     }
 

@@ -68,6 +68,14 @@ impl ClassMatch {
         Self::find(data, known, false)
     }
 
+    /// Label `n` is class `n` of both, which have as many: lists of one set of classes under other names.
+    ///
+    /// # Errors
+    /// Lists that have not as many classes.
+    pub fn in_order(data: &ClassList<'_>, known: &ClassList<'_>, why: &str) -> Result<Self> {
+        Self::by_place(data, known, why)
+    }
+
     /// [`ClassMatch::new`], for `known` that may call the classes of `data` by other names, as prompts do: where the two lists have as many names
     /// and no name in two places, they are matched by their order, with a note.
     ///
