@@ -9,11 +9,12 @@ use crate::about::{self, Published};
 use crate::disk::{Pictures, has_folder};
 use crate::lists;
 
-/// Pictures of ImageNet's classes, in a folder for each: ImageNet itself (Russakovsky et al., 2015), V2 (Recht et al., 2019), A and R (Hendrycks et
-/// al., 2021), Sketch (Wang et al., 2019) and Stylized (Geirhos et al., 2019).
+/// Pictures of ImageNet's classes, in a folder for each: ImageNet itself (Russakovsky et al., 2015), V2 (Recht et al., 2019), A and R (Hendrycks
+/// et al., 2021), Sketch (Wang et al., 2019) and Stylized (Geirhos et al., 2019).
 ///
-/// Labels are ImageNet's, 0 to 999, whatever folders are there: by the WordNet number that a folder is called, and in V2 by its number (the folders
-/// sort as text: 0, 1, 10, …). ImageNet-A and R have pictures of 200 of the classes, among which a model chooses. Names and templates are CLIP's.
+/// Labels are ImageNet's, 0 to 999, whatever folders are there: by the WordNet number that a folder is called, and in V2 by its number (the
+/// folders sort as text: 0, 1, 10, …). ImageNet-A and R have pictures of 200 of the classes, among which a model chooses. Names and templates
+/// are CLIP's.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -22,8 +23,8 @@ pub(crate) struct ImageNetConfig {
     pub path: String,
     /// Which data set it is.
     pub variant: ImageNetVariant,
-    /// Which part, where there are several: `val` (default) or `train` of ImageNet and Stylized; `matched-frequency` (default), `threshold-0.7` or
-    /// `top-images` of V2.
+    /// Which part, where there are several: `val` (default) or `train` of ImageNet and Stylized; `matched-frequency` (default), `threshold-0.7`
+    /// or `top-images` of V2.
     pub split: String,
     /// Names of the 1000 classes: a known list (`imagenet`, `openclip`, `default`, `default_first`, …), a file or a list.
     pub classes: ClassSet,

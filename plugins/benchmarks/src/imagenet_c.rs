@@ -12,8 +12,8 @@ use crate::lists;
 
 /// ImageNet's validation pictures with common corruptions, each at severities 1 to 5 (Hendrycks and Dietterich, 2019).
 ///
-/// All corruptions and severities that are there are read unless options choose among them; they have the same pictures, so the accuracy over all is
-/// the mean of theirs.
+/// All corruptions and severities that are there are read unless options choose among them; they have the same pictures, so the accuracy over
+/// all is the mean of theirs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]

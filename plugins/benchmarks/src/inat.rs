@@ -17,7 +17,8 @@ pub(crate) struct Inat2021Config {
     pub path: String,
     /// `2021_valid`, `2021_train` or `2021_train_mini`, as torchvision calls them.
     pub split: String,
-    /// What species are called: `vlhub` (common name, group and genus: `Common Earthworm Animalia Lumbricus`), or `scientific` (genus and species).
+    /// What species are called: `vlhub` (common name, group and genus: `Common Earthworm Animalia Lumbricus`), or `scientific` (genus and
+    /// species).
     pub names: SpeciesNames,
 }
 

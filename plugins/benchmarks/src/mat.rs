@@ -1,6 +1,7 @@
 //! MATLAB's level 5 files (`.mat`), as far as labels are kept in them: arrays of numbers, texts, cells and structures.
 //!
-//! The format: "MAT-File Format", The MathWorks, level 5. A file is a list of elements, each with its type and size; arrays are elements made of others, and may be compressed.
+//! The format: "MAT-File Format", The MathWorks, level 5. A file is a list of elements, each with its type and size; arrays are elements made of
+//! others, and may be compressed.
 
 use std::io::Read;
 use std::path::Path;

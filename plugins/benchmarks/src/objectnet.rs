@@ -13,15 +13,16 @@ use crate::lists;
 /// ObjectNet (Barbu et al., 2019): objects at home, in unusual places and views. The 113 of its 313 classes that ImageNet has too are read; the
 /// folders of the others are counted.
 ///
-/// Each picture has a red border of 2 pixels, which its authors ask to remove. A class may be several of ImageNet's, of which one is enough to be right.
+/// Each picture has a red border of 2 pixels, which its authors ask to remove. A class may be several of ImageNet's, of which one is enough to
+/// be right.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
 pub(crate) struct ObjectNetConfig {
     /// The folder.
     pub path: String,
-    /// Whose classes: `objectnet`, the 113 under ObjectNet's names in small letters, as CLIP_benchmark has them; or `imagenet`, ImageNet's 1000, of
-    /// which a model chooses among the 125 that these are, for supervised heads and as VL Hub has it.
+    /// Whose classes: `objectnet`, the 113 under ObjectNet's names in small letters, as CLIP_benchmark has them; or `imagenet`, ImageNet's 1000,
+    /// of which a model chooses among the 125 that these are, for supervised heads and as VL Hub has it.
     pub labels: ObjectNetLabels,
     /// Names of ImageNet's 1000 classes, where they are the classes: a known list (`imagenet`, `openclip`, `default`, …), a file or a list.
     pub classes: ClassSet,

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// Where the pictures of a table are: its paths are followed as they stand, or below a folder with their leading folders left out, whichever leads to
-/// the first picture that is found. The same holds for all rows then.
+/// Where the pictures of a table are: its paths are followed as they stand, or below a folder with their leading folders left out, whichever
+/// leads to the first picture that is found. The same holds for all rows then.
 #[derive(Debug)]
 pub(crate) struct Relocation {
     below: PathBuf,

@@ -11,10 +11,11 @@ use crate::lists;
 use crate::relocate::Relocation;
 use crate::table::CsvTable;
 
-/// Pictures of species that a CSV of VL Hub names: Arboretum, BioCLIP's rare species, fungi, insects, confounding pairs of species; and Birds-525.
+/// Pictures of species that a CSV of VL Hub names: Arboretum, BioCLIP's rare species, fungi, insects, confounding pairs of species; and
+/// Birds-525.
 ///
-/// Classes are the values of one column, in the order in which they first stand there. Leading folders of the CSV's paths that are not there are left
-/// out, because they are those of another machine.
+/// Classes are the values of one column, in the order in which they first stand there. Leading folders of the CSV's paths that are not there are
+/// left out, because they are those of another machine.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -25,8 +26,8 @@ pub(crate) struct SpeciesConfig {
     pub set: SpeciesSet,
     /// Where the pictures are. Empty: the CSV's folder.
     pub images: String,
-    /// Column of the classes: `kingdom`, `phylum`, `class`, `order`, `family`, `genus`, `species`, `scientific_name`, `common_name`, or what else the
-    /// CSV has.
+    /// Column of the classes: `kingdom`, `phylum`, `class`, `order`, `family`, `genus`, `species`, `scientific_name`, `common_name`, or what
+    /// else the CSV has.
     pub taxon: String,
     /// Only the rows whose column `data set` says this: `test` of Birds-525. Empty: all rows.
     pub split: String,

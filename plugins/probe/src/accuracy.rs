@@ -13,10 +13,10 @@ use crate::larger::LargerHead;
 
 /// How often a supervised head, such as that of `classify`, is right.
 ///
-/// Classes are matched by name: the head has those of the data that it was trained on, and a class that it does not know is refused. Where either
-/// side has no names, labels index the head's classes, and a note says so. A model without such a head is skipped. Where the data set asks for a part of
-/// its classes (ImageNet-A, R), or `subset` does, the head chooses among those alone. On ImageNet's 1000 classes a head without names may have those of
-/// ImageNet-21k, 22k or 12k: they are found by WordNet numbers.
+/// Classes are matched by name: the head has those of the data that it was trained on, and a class that it does not know is refused. Where
+/// either side has no names, labels index the head's classes, and a note says so. A model without such a head is skipped. Where the data set
+/// asks for a part of its classes (ImageNet-A, R), or `subset` does, the head chooses among those alone. On ImageNet's 1000 classes a head
+/// without names may have those of ImageNet-21k, 22k or 12k: they are found by WordNet numbers.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -24,8 +24,8 @@ pub struct AccuracyConfig {
     /// The labelled pictures: a table as in `[data.train]`.
     pub data: serde_json::Value,
     /// Ask for these classes alone (VL Hub's `--caption-subset`): the name of a known subset of ImageNet's classes (`in100`, `in100_dogs`, …), a
-    /// file with numbers or names, a list of numbers (labels from 0), or a list of names. Pictures of other classes are left out and counted. A head
-    /// that was trained on the subset has its classes, in its order or under their names.
+    /// file with numbers or names, a list of numbers (labels from 0), or a list of names. Pictures of other classes are left out and counted. A
+    /// head that was trained on the subset has its classes, in its order or under their names.
     pub subset: Option<SubsetChoice>,
     /// Pictures in one call of the model.
     pub batch: usize,

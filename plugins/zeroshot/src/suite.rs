@@ -18,8 +18,9 @@ use prompts::{ClassTexts, Rewriter};
 /// Zero-shot classification: each picture goes to the class whose texts are nearest (CLIP, Radford et al., 2021).
 ///
 /// A class is the mean of its normalised template embeddings, normalised again. A model that scores in its own way (FILIP) is asked once for
-/// each template, and the scores are averaged; it keeps the tokens of all prompts in memory. Where several classes of a picture are right (ReaL),
-/// one of them is enough. A model chooses among the classes that the data set's own evaluation asks for: those 200 of ImageNet's that ImageNet-A has.
+/// each template, and the scores are averaged; it keeps the tokens of all prompts in memory. Where several classes of a picture are right
+/// (ReaL), one of them is enough. A model chooses among the classes that the data set's own evaluation asks for: those 200 of ImageNet's that
+/// ImageNet-A has.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -47,10 +48,10 @@ pub struct ZeroshotConfig {
     /// file with numbers or names, a list of numbers (labels from 0), or a list of names. Pictures of other classes are left out and counted.
     pub subset: Option<SubsetChoice>,
     /// Caption transforms for each class name, before it is put into the templates: `["upper"]`, `["lower"]` (VL Hub's `--zs-upper`,
-    /// `--zs-lower`), `[{ use = "shift_cipher", by = 1 }]`.
+    /// `--zs-lower`), `[{ use = "shift_cipher", k = 1 }]`.
     pub class_transform: Vec<serde_json::Value>,
-    /// Caption transforms for each prompt, as in `[view.text.NAME]`: `["scramble_words"]` (VL Hub's `--zeroshot-scramble`). What is drawn depends
-    /// on the prompt alone. Token ids are not rewritten.
+    /// Caption transforms for each prompt, as in `[view.text.NAME]`: `["scramble_words"]` (VL Hub's `--zeroshot-scramble`). What is drawn
+    /// depends on the prompt alone. Token ids are not rewritten.
     pub transform: Vec<serde_json::Value>,
     /// Pictures in one call of the model, and about as many texts.
     pub batch: usize,
