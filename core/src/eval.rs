@@ -302,10 +302,17 @@ pub struct Sample {
     pub image: RgbImage,
     /// Its captions; may be empty.
     pub texts: Vec<String>,
-    /// Its class, an index into [`Dataset::classes`].
-    pub label: Option<i64>,
+    /// Its classes, places in [`Dataset::classes`]: none where it has no label, several where several are right.
+    pub labels: Vec<i64>,
     /// Other columns or keys.
     pub meta: BTreeMap<String, String>,
+}
+
+impl Sample {
+    /// Its class, the first where several are right.
+    pub fn label(&self) -> Option<i64> {
+        self.labels.first().copied()
+    }
 }
 
 /// Samples in a fixed order.
@@ -318,6 +325,18 @@ pub trait Dataset: Send + Sync {
     }
     /// Class names in the order of labels; empty when it has no classes.
     fn classes(&self) -> &[String];
+    /// Sentences about a class that it was published with, `{}` or `{c}` standing for the class name; empty where it has none.
+    fn templates(&self) -> &[String] {
+        &[]
+    }
+    /// Labels of the classes among which a model chooses, as [`Source::evaluated`](crate::Source::evaluated).
+    fn evaluated(&self) -> &[u32] {
+        &[]
+    }
+    /// Remarks on the data as a whole, for people, as [`Source::notes`](crate::Source::notes).
+    fn notes(&self) -> &[String] {
+        &[]
+    }
     /// Reads them in order. An unreadable one is an `Err` that names it; the next call goes on with the next sample.
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_>;
 }
@@ -342,12 +361,16 @@ pub struct EvalCx<'a> {
     pub datasets: &'a dyn Datasets,
     /// Builds caption transforms that the options name.
     pub transform: &'a BuildTransform<'a>,
+    /// Reads a small text file that the options name: a list of classes. Relative paths start at the run file's folder.
+    pub read_text: &'a dyn Fn(&str) -> Result<String>,
 }
 
 impl<'a> EvalCx<'a> {
-    /// With data sets alone: caption transforms are refused.
+    /// With data sets alone: caption transforms and files are refused.
     pub fn new(datasets: &'a dyn Datasets) -> Self {
-        Self { datasets, transform: &|_| Err(Error::Options("no caption transforms are at hand here".into())) }
+        let transform = &|_: &serde_json::Value| Err(Error::Options("no caption transforms are at hand here".into()));
+        let read_text = &|name: &str| Err(Error::Options(format!("`{name}` cannot be read: no files are at hand here")));
+        Self { datasets, transform, read_text }
     }
 }
 

@@ -319,6 +319,12 @@ impl Source for Guarded<dyn Source, AboutSource> {
     fn classes(&self) -> &[String] {
         catch(self.name, || Ok(self.inner.classes())).unwrap_or_default()
     }
+    fn templates(&self) -> &[String] {
+        catch(self.name, || Ok(self.inner.templates())).unwrap_or_default()
+    }
+    fn evaluated(&self) -> &[u32] {
+        catch(self.name, || Ok(self.inner.evaluated())).unwrap_or_default()
+    }
     fn labelled(&self) -> bool {
         self.about.labelled
     }

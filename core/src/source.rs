@@ -88,6 +88,16 @@ pub trait Source: Debug + Send + Sync {
     fn classes(&self) -> &[String] {
         &[]
     }
+    /// Sentences about a class that the data set was published with, `{}` or `{c}` standing for the class name; empty where it has none. Suites
+    /// use them where their options ask for those of the data.
+    fn templates(&self) -> &[String] {
+        &[]
+    }
+    /// Labels of the classes that its published evaluation asks for, where that is not all of [`Source::classes`]: ImageNet-A has pictures of 200
+    /// of ImageNet's 1000 classes, and a model chooses among those alone. Empty where all are asked for.
+    fn evaluated(&self) -> &[u32] {
+        &[]
+    }
     /// Whether samples have labels, named or not. Asked only of sources of which labels are wanted.
     fn labelled(&self) -> bool {
         !self.classes().is_empty()

@@ -41,6 +41,7 @@ mod tests {
     use vlhub_core::Registry;
     use vlhub_plugin_align_uniform as _;
     use vlhub_plugin_augment as _;
+    use vlhub_plugin_benchmarks as _;
     use vlhub_plugin_captions as _;
     use vlhub_plugin_classify as _;
     use vlhub_plugin_clip as _;

@@ -3,7 +3,9 @@
 mod classes;
 mod counts;
 mod labelled;
+mod subset;
 
 pub use classes::{ClassList, ClassMatch, number_names};
-pub use counts::{Counts, predicted};
-pub use labelled::{Labelled, checked_topk, nothing_usable, read_labelled, score_rows};
+pub use counts::{Counts, predicted, rank};
+pub use labelled::{Labelled, checked_topk, left_out_note, nothing_usable, read_labelled, score_rows};
+pub use subset::{ClassSubset, SubsetChoice, asked_classes};

@@ -2,6 +2,7 @@
 
 mod augmentations;
 mod batch_norm;
+mod benchmarks;
 mod caption;
 mod captions;
 mod cargo;

@@ -5,6 +5,8 @@
 use vlhub_plugin_align_uniform as _;
 #[cfg(feature = "augment")]
 use vlhub_plugin_augment as _;
+#[cfg(feature = "benchmarks")]
+use vlhub_plugin_benchmarks as _;
 #[cfg(feature = "captions")]
 use vlhub_plugin_captions as _;
 #[cfg(feature = "classify")]

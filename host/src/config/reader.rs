@@ -285,7 +285,7 @@ impl<'a> Reader<'a> {
             // What is measured, and what suites such as `knn` learn from.
             for field in ["data", "train"] {
                 if let Some(data) = user.get(field).filter(|data| field == "data" || data.get("use").is_some()) {
-                    self.source(&format!("{key}.{field}"), data);
+                    self.source(&format!("{key}.{field}"), data, true);
                 }
             }
             let mut extra = Map::new();
@@ -339,7 +339,7 @@ impl<'a> Reader<'a> {
     fn data(&mut self, tree: &Map<String, Value>) -> Option<Chosen<dyn Source>> {
         let data = self.table(tree, "data");
         self.only(&data, "data", &["train"]);
-        let (chosen, complete) = self.source("data.train", data.get("train")?)?;
+        let (chosen, complete) = self.source("data.train", data.get("train")?, false)?;
         self.resolve_into(&["data", "train"], complete);
         Some(chosen)
     }
@@ -363,14 +363,16 @@ impl<'a> Reader<'a> {
         stores
     }
 
-    /// Checks a data table and whether what it names is there, whatever a run reads of it.
-    fn source(&mut self, key: &str, options: &Value) -> Option<(Chosen<dyn Source>, Map<String, Value>)> {
+    /// Checks a data table and whether what it names is there, whatever a run reads of it. A suite whose published data set is absent is told
+    /// and passed over when it is built.
+    fn source(&mut self, key: &str, options: &Value, may_be_absent: bool) -> Option<(Chosen<dyn Source>, Map<String, Value>)> {
         let user = self.object(key, options)?;
         let (chosen, complete) = self.plugin::<dyn Source>(key, None, user, Map::new())?;
         let host = Opener { registry: self.registry, places: &self.places };
         let glance = SourceCx { folder: self.folder, wants: Wants::NOTHING, extent: Extent::Glance, host: &host };
         if let Err(error) = chosen.config.build(&glance)
             && !error.is_elsewhere()
+            && !(may_be_absent && error.is_absent())
         {
             self.problems.add(key, error.to_string());
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vlhub_core::{CaptionCx, CaptionTransform, EvalCx, EvalSuite, Model, Report};
+use vlhub_core::{CaptionCx, CaptionTransform, Error, EvalCx, EvalSuite, Model, Report};
 
 use super::{EvalModel, intervals};
 use crate::config::{RunConfig, SuiteConfig};
@@ -52,7 +52,11 @@ pub fn build(config: &RunConfig, suite: &SuiteConfig, image: Option<ImageInput>)
         let options = crate::data::named::<dyn CaptionTransform>(&config.registry, table, "a caption transform")?;
         options.build(&CaptionCx::new(&config.folder))
     };
-    match suite.chosen.config.build(&EvalCx { datasets: &datasets, transform: &transform }) {
+    let read_text = |name: &str| {
+        let path = config.folder.join(name);
+        std::fs::read_to_string(&path).map_err(|error| Error::io(path, error))
+    };
+    match suite.chosen.config.build(&EvalCx { datasets: &datasets, transform: &transform, read_text: &read_text }) {
         Ok(suite) => Ok(OpenSuite::Ready(suite)),
         Err(error) if error.is_absent() => Ok(OpenSuite::Absent(error.to_string())),
         Err(error) => Err(Failure::usage(error.within(format!("eval.{}", suite.key)).to_string())),

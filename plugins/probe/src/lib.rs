@@ -8,6 +8,7 @@
 mod accuracy;
 mod features;
 mod knn;
+mod larger;
 mod lbfgs;
 mod linear_probe;
 mod logistic;

@@ -4,6 +4,6 @@ mod class_set;
 mod clean;
 mod templates;
 
-pub use class_set::ClassSet;
+pub use class_set::{ClassSet, imagenet_subset, imagenet_subsets, is_imagenet};
 pub use clean::clean;
 pub use templates::{IMAGENET, SIMPLE, Templates, fill};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use vlhub_core::{Error, Result, suggest};
 
+use super::ClassSubset;
+
 /// Names shown in a message; a list of a thousand classes would hide it.
 const SHOWN: usize = 8;
 
@@ -45,6 +47,8 @@ enum Rule {
 pub struct ClassMatch {
     rule: Rule,
     note: Option<String>,
+    /// The classes that are asked for, where that is not all of them.
+    asked: Option<ClassSubset>,
     /// Whose numbers labels without names are; then a label that is none of them contradicts the match itself, and is no fault of its sample.
     numbers_of: Option<String>,
 }
@@ -52,7 +56,7 @@ pub struct ClassMatch {
 impl ClassMatch {
     /// Labels that are numbers of classes, when nothing else is known of them.
     pub fn of_numbers() -> Self {
-        Self { rule: Rule::Same(MOST_NUMBERS), note: None, numbers_of: Some("a data set".into()) }
+        Self { rule: Rule::Same(MOST_NUMBERS), note: None, asked: None, numbers_of: Some("a data set".into()) }
     }
 
     /// Matches the labels of `data` to the classes of `known`.
@@ -62,6 +66,14 @@ impl ClassMatch {
     /// are no names to go by; numbers as names whose order contradicts their values, where only the order could tell.
     pub fn new(data: &ClassList<'_>, known: &ClassList<'_>) -> Result<Self> {
         Self::find(data, known, false)
+    }
+
+    /// Label `n` is class `n` of both, which have as many: lists of one set of classes under other names.
+    ///
+    /// # Errors
+    /// Lists that have not as many classes.
+    pub fn in_order(data: &ClassList<'_>, known: &ClassList<'_>, why: &str) -> Result<Self> {
+        Self::by_place(data, known, why)
     }
 
     /// [`ClassMatch::new`], for `known` that may call the classes of `data` by other names, as prompts do: where the two lists have as many names
@@ -99,7 +111,7 @@ impl ClassMatch {
         let numbers_of = Some(known.owner.to_owned());
         if let Some(values) = numbers(known.names) {
             let places = values.iter().zip(0..).map(|(value, place)| (*value as i64, place)).collect();
-            return Ok(Self { rule: Rule::Numbered(places), note: None, numbers_of });
+            return Ok(Self { rule: Rule::Numbered(places), note: None, asked: None, numbers_of });
         }
         let count = known.count.ok_or_else(|| Error::invalid(format!("neither {} nor {} has classes", data.owner, known.owner)))?;
         let taken = match known.names {
@@ -109,7 +121,12 @@ impl ClassMatch {
                 format!("{} does not name its classes: label {}", data.owner, few(&pairs))
             }
         };
-        Ok(Self { rule: Rule::Same(count), note: Some(format!("{taken}; labels were taken for the places of classes")), numbers_of })
+        Ok(Self {
+            rule: Rule::Same(count),
+            note: Some(format!("{taken}; labels were taken for the places of classes")),
+            asked: None,
+            numbers_of,
+        })
     }
 
     /// Names against classes of which nothing but the number is known.
@@ -222,7 +239,28 @@ impl ClassMatch {
     }
 
     fn by(rule: Rule) -> Self {
-        Self { rule, note: None, numbers_of: None }
+        Self { rule, note: None, asked: None, numbers_of: None }
+    }
+
+    /// Asks for a part of the classes alone: [`ClassMatch::place`] tells where each stands then.
+    #[must_use]
+    pub fn only(self, asked: ClassSubset) -> Self {
+        Self { asked: Some(asked), ..self }
+    }
+
+    /// The place of a class among those that are asked for; its own number where all are.
+    pub fn place(&self, class: usize) -> Option<usize> {
+        self.asked.as_ref().map_or(Some(class), |asked| asked.place(class))
+    }
+
+    /// The part of the classes that is asked for.
+    pub fn asked(&self) -> Option<&ClassSubset> {
+        self.asked.as_ref()
+    }
+
+    /// The class of each of `count` labels, where all of them have one.
+    pub fn classes_of(&self, count: usize) -> Option<Vec<usize>> {
+        (0..count as i64).map(|label| self.find_class(label)).collect()
     }
 
     /// The class of a label. `Ok(Err(reason))` when its sample cannot be used, because the data set has no such class.

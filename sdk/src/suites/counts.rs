@@ -37,7 +37,7 @@ pub fn predicted(scores: &[f32]) -> usize {
 
 /// Classes that are ranked above `label`. Of equal scores the lower index comes first, so a model that finds everything alike scores what
 /// guessing scores.
-fn rank(scores: &[f32], label: usize) -> usize {
+pub fn rank(scores: &[f32], label: usize) -> usize {
     let own = scores[label];
     scores.iter().enumerate().filter(|(at, score)| **score > own || (**score == own && *at < label)).count()
 }
@@ -60,15 +60,23 @@ impl Counts {
 
     /// Counts a batch: for each of its pictures a finite score for each class. `names` are those of all classes in their order.
     pub fn add_batch(&mut self, scores: &[Vec<f32>], batch: &Labelled, names: &[String]) {
-        for (((scores, label), key), image) in scores.iter().zip(&batch.labels).zip(&batch.keys).zip(&batch.images) {
-            self.add(scores, *label, key);
+        for (at, ((scores, key), image)) in scores.iter().zip(&batch.keys).zip(&batch.images).enumerate() {
+            let label = self.add_any(scores, &batch.classes(at), key);
             let class = predicted(scores);
-            let kept = &mut self.pictures[*label][usize::from(class == *label)];
+            let kept = &mut self.pictures[label][usize::from(class == label)];
             if kept.len() < SHOWN_PICTURES {
-                let answer = Answer { text: names[class].clone(), score: None, right: Some(class == *label) };
+                let answer = Answer { text: names[class].clone(), score: None, right: Some(class == label) };
                 kept.push(Thumbnail::new(image, answer));
             }
         }
+    }
+
+    /// Counts one sample of which several classes are right (ReaL, Beyer et al., 2020): it is right where one of them is. It counts as a sample of the
+    /// class among them that is ranked highest, which comes back.
+    pub fn add_any(&mut self, scores: &[f32], labels: &[usize], key: &str) -> usize {
+        let best = labels.iter().copied().min_by_key(|label| rank(scores, *label)).unwrap_or_default();
+        self.add(scores, best, key);
+        best
     }
 
     /// Counts one sample: a finite score for each class, the index of its true class, and its key.
@@ -154,6 +162,16 @@ mod tests {
             assert_eq!(rank(&scores, right), expected, "{why}");
         }
         assert_eq!(predicted(&[0.5, 0.9, 0.9]), 1, "the prediction keeps the same rule");
+    }
+
+    #[test]
+    fn of_several_right_classes_one_is_enough() {
+        let mut counts = Counts::new(3, &[1, 2]);
+        assert_eq!(counts.add_any(&[0.1, 0.9, 0.5], &[0, 1], "a"), 1, "the class that is ranked highest");
+        assert_eq!(counts.add_any(&[0.1, 0.9, 0.5], &[0, 2], "b"), 2);
+        let mut report = Report::default();
+        counts.write(&["a", "b", "c"].map(String::from), &mut report);
+        assert_eq!((report.get("top1"), report.get("top2")), (Some(0.5), Some(1.0)));
     }
 
     #[test]

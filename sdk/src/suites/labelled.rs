@@ -1,5 +1,7 @@
 //! Labelled pictures of a data set, batch by batch.
 
+use std::collections::BTreeMap;
+
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 use vlhub_core::{Dataset, Error, Result};
@@ -11,14 +13,27 @@ use super::ClassMatch;
 pub struct Labelled {
     /// The pictures.
     pub images: Vec<RgbImage>,
-    /// The class of each: an index into the classes to which the labels were matched.
+    /// The class of each: its place among the classes that are asked for. Where several are right, the first of them.
     pub labels: Vec<usize>,
+    /// The other right classes of each; of most pictures there are none.
+    pub also: Vec<Vec<usize>>,
     /// Where each is from, for messages.
     pub keys: Vec<String>,
+    /// Other columns of each, as far as the data set was opened with them.
+    pub meta: Vec<BTreeMap<String, String>>,
+}
+
+impl Labelled {
+    /// All right classes of a picture.
+    pub fn classes(&self, picture: usize) -> Vec<usize> {
+        let also = self.also.get(picture).map(Vec::as_slice).unwrap_or_default();
+        self.labels.get(picture).into_iter().chain(also).copied().collect()
+    }
 }
 
 /// Calls `each` with batches of at most `batch` labelled pictures, in the order of the data set. A sample that cannot be read, or has no label,
-/// or one that its data set does not have, is listed in `skipped` with the reason.
+/// or one that its data set does not have, is listed in `skipped` with the reason. Samples of classes that are not asked for
+/// ([`ClassMatch::only`]) are left out; their number comes back, and [`left_out_note`] tells it.
 ///
 /// # Errors
 /// Whatever `each` refuses, a data set without any usable sample, or labels that are no classes of those to which they were matched.
@@ -28,10 +43,10 @@ pub fn read_labelled(
     batch: usize,
     skipped: &mut Vec<String>,
     mut each: impl FnMut(Labelled) -> Result<()>,
-) -> Result<()> {
+) -> Result<u64> {
     let before = skipped.len();
     let mut ready = Labelled::default();
-    let mut usable = 0;
+    let (mut usable, mut left_out) = (0, 0);
     for sample in data.samples() {
         let sample = match sample {
             Ok(sample) => sample,
@@ -40,21 +55,29 @@ pub fn read_labelled(
                 continue;
             }
         };
-        let Some(label) = sample.label else {
+        if sample.labels.is_empty() {
             skipped.push(format!("{}: no label", sample.key));
             continue;
-        };
-        let class = match classes.class_of(label).map_err(|error| error.within(&sample.key))? {
-            Ok(class) => class,
+        }
+        let found: Result<Result<Vec<usize>, String>> = sample.labels.iter().map(|label| classes.class_of(*label)).collect();
+        let found = match found.map_err(|error| error.within(&sample.key))? {
+            Ok(found) => found,
             Err(why) => {
                 skipped.push(format!("{}: {why}", sample.key));
                 continue;
             }
         };
+        let mut places = found.into_iter().filter_map(|class| classes.place(class));
+        let Some(label) = places.next() else {
+            left_out += 1;
+            continue;
+        };
         usable += 1;
         ready.images.push(sample.image);
-        ready.labels.push(class);
+        ready.labels.push(label);
+        ready.also.push(places.collect());
         ready.keys.push(sample.key);
+        ready.meta.push(sample.meta);
         if ready.labels.len() >= batch {
             each(std::mem::take(&mut ready))?;
         }
@@ -62,7 +85,20 @@ pub fn read_labelled(
     if !ready.labels.is_empty() {
         each(ready)?;
     }
-    if usable == 0 { Err(nothing_usable(&skipped[before..])) } else { Ok(()) }
+    match usable {
+        0 if left_out > 0 => {
+            Err(Error::invalid(format!("no sample is of a class that is asked for; {left_out} of other classes were left out")))
+        }
+        0 => Err(nothing_usable(&skipped[before..])),
+        _ => Ok(left_out),
+    }
+}
+
+/// What a reader must know of the samples that [`read_labelled`] left out.
+pub fn left_out_note(classes: &ClassMatch, left_out: u64) -> Option<String> {
+    let asked = classes.asked()?;
+    let (kept, all) = (asked.kept().len(), asked.of());
+    Some(format!("{kept} of {all} classes are asked for; pictures of other classes that were left out: {left_out}"))
 }
 
 /// The error of a data set without any usable sample, with the first reason.

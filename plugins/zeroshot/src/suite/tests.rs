@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vlhub_sdk::{Datasets, Sample, Skills};
+use vlhub_sdk::{Datasets, Sample, Scorer, Skills};
 
 use super::*;
 
@@ -63,7 +63,7 @@ impl Dataset for Data {
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
         Box::new(self.0.iter().enumerate().map(|(at, label)| {
             let image = RgbImage::from_pixel(1, 1, vlhub_sdk::image::Rgb([at as u8, 0, 0]));
-            Ok(Sample { key: format!("sample {at}"), image, texts: vec![], label: *label, meta: BTreeMap::new() })
+            Ok(Sample { key: format!("sample {at}"), image, texts: vec![], labels: label.iter().copied().collect(), meta: BTreeMap::new() })
         }))
     }
 }
@@ -131,7 +131,7 @@ fn samples_without_a_usable_label_are_listed() {
 #[test]
 fn class_names_are_matched_by_name_and_replaced_by_their_order() {
     let run_with = |classes: &[&str], labels: &[Option<i64>]| {
-        let config = ZeroshotConfig { classes: classes.iter().map(|&name| name.into()).collect(), ..config(&["a {}"]) };
+        let config = ZeroshotConfig { classes: ClassSet::List(classes.iter().map(|&name| name.into()).collect()), ..config(&["a {}"]) };
         run(&config, labels, &table(false))
     };
     // The pictures are a cat and a dog, in the classes `cat` and `dog` of the data set.

@@ -1,0 +1,3 @@
+fn main() {
+    vlhub_build::rpath();
+}

@@ -1,0 +1,3 @@
+use vlhub_plugin_benchmarks as _;
+
+vlhub_sdk::conformance!();
