@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod captions;
+mod gallery;
 mod pictures;
 mod pool;
 mod rank;
