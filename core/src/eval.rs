@@ -302,10 +302,17 @@ pub struct Sample {
     pub image: RgbImage,
     /// Its captions; may be empty.
     pub texts: Vec<String>,
-    /// Its class, an index into [`Dataset::classes`].
-    pub label: Option<i64>,
+    /// Its classes, places in [`Dataset::classes`]: none where it has no label, several where several are right.
+    pub labels: Vec<i64>,
     /// Other columns or keys.
     pub meta: BTreeMap<String, String>,
+}
+
+impl Sample {
+    /// Its class, the first where several are right.
+    pub fn label(&self) -> Option<i64> {
+        self.labels.first().copied()
+    }
 }
 
 /// Samples in a fixed order.
@@ -318,6 +325,14 @@ pub trait Dataset: Send + Sync {
     }
     /// Class names in the order of labels; empty when it has no classes.
     fn classes(&self) -> &[String];
+    /// Sentences about a class that it was published with, `{}` or `{c}` standing for the class name; empty where it has none.
+    fn templates(&self) -> &[String] {
+        &[]
+    }
+    /// Remarks on the data as a whole, for people, as [`Source::notes`](crate::Source::notes).
+    fn notes(&self) -> &[String] {
+        &[]
+    }
     /// Reads them in order. An unreadable one is an `Err` that names it; the next call goes on with the next sample.
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_>;
     /// Reads one sample again: the one that [`Dataset::samples`] gives at `index`. For the few that are shown on a page. By default the samples

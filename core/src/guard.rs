@@ -316,6 +316,9 @@ impl Source for Guarded<dyn Source, AboutSource> {
     fn classes(&self) -> &[String] {
         catch(self.name, || Ok(self.inner.classes())).unwrap_or_default()
     }
+    fn templates(&self) -> &[String] {
+        catch(self.name, || Ok(self.inner.templates())).unwrap_or_default()
+    }
     fn labelled(&self) -> bool {
         self.about.labelled
     }

@@ -88,6 +88,11 @@ pub trait Source: Debug + Send + Sync {
     fn classes(&self) -> &[String] {
         &[]
     }
+    /// Sentences about a class that the data set was published with, `{}` or `{c}` standing for the class name; empty where it has none. Suites
+    /// use them where their options ask for those of the data.
+    fn templates(&self) -> &[String] {
+        &[]
+    }
     /// Whether samples have labels, named or not. Asked only of sources of which labels are wanted.
     fn labelled(&self) -> bool {
         !self.classes().is_empty()

@@ -52,8 +52,7 @@ fn sample(source: &dyn Source, index: usize, reading: &SampleReading) -> Result<
             image = input.bounded(image);
         }
         drop(memory);
-        let label = raw.caption.labels.first().copied();
-        Ok(Sample { key: raw.key, image, texts: raw.caption.texts, label, meta: raw.caption.meta })
+        Ok(Sample { key: raw.key, image, texts: raw.caption.texts, labels: raw.caption.labels, meta: raw.caption.meta })
     })
 }
 
@@ -64,6 +63,14 @@ impl Dataset for SourceDataset {
 
     fn classes(&self) -> &[String] {
         self.source.classes()
+    }
+
+    fn templates(&self) -> &[String] {
+        self.source.templates()
+    }
+
+    fn notes(&self) -> &[String] {
+        self.source.notes()
     }
 
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
@@ -131,7 +138,7 @@ mod tests {
             assert_eq!((all.len(), set.len()), (40, 40));
             for (at, sample) in all.iter().enumerate() {
                 match sample {
-                    Ok(sample) => assert_eq!((sample.key.clone(), sample.label), (format!("sample {at}"), Some(at as i64 % 3))),
+                    Ok(sample) => assert_eq!((sample.key.clone(), sample.labels.clone()), (format!("sample {at}"), vec![at as i64 % 3])),
                     Err(error) => assert!(
                         (at == 7 && error.to_string().contains("broken")) || (at == 9 && error.to_string().contains("panic")),
                         "{error}"

@@ -33,7 +33,7 @@ impl Config<dyn EvalSuite> for AccuracyConfig {
         let topk = checked_topk(&self.topk, self.batch)?;
         let data = cx.datasets.open_for(&self.data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
         // Labels may come without names. That there are none must not be found out after the last step of a run.
-        if data.classes().is_empty() && data.samples().find_map(Result::ok).is_some_and(|sample| sample.label.is_none()) {
+        if data.classes().is_empty() && data.samples().find_map(Result::ok).is_some_and(|sample| sample.labels.is_empty()) {
             return Err(Error::Options("`data` has no labels; choose a labelled data set".into()));
         }
         Ok(Box::new(Accuracy { data, batch: self.batch, topk }))

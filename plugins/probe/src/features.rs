@@ -32,7 +32,7 @@ impl Pair {
         let train = cx.datasets.open_for(train, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`train`"))?;
         let data = cx.datasets.open_for(data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
         for (name, set) in [("train", &train), ("data", &data)] {
-            if set.classes().is_empty() && set.samples().find_map(Result::ok).is_some_and(|sample| sample.label.is_none()) {
+            if set.classes().is_empty() && set.samples().find_map(Result::ok).is_some_and(|sample| sample.labels.is_empty()) {
                 return Err(Error::Options(format!("`{name}` has no labels; choose a labelled data set")));
             }
         }

@@ -102,7 +102,7 @@ impl Dataset for Data {
             let image = RgbImage::from_pixel(1, 1, Rgb([(at % 256) as u8, (at / 256) as u8, 0]));
             // A label of 99 stands for none.
             let label = (label != 99).then_some(label);
-            Ok(Sample { key: format!("picture {at}"), image, texts: vec![], label, meta: BTreeMap::new() })
+            Ok(Sample { key: format!("picture {at}"), image, texts: vec![], labels: label.into_iter().collect(), meta: BTreeMap::new() })
         }))
     }
 }

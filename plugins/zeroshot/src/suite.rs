@@ -19,7 +19,8 @@ use vlhub_sdk::captions::{Templates, fill};
 pub struct ZeroshotConfig {
     /// The labelled pictures: a table as in `[data.train]`.
     pub data: serde_json::Value,
-    /// Sentences around a class name, with `{}` or `{c}` in its place; or `imagenet` (CLIP's 80) or `simple` (seven of them).
+    /// Sentences around a class name, with `{}` or `{c}` in its place; or `imagenet` (CLIP's 80) or `simple` (seven of them), or
+    /// `data` (those that the data set was published with).
     pub templates: Templates,
     /// Class names for the prompts; empty takes the data set's own. Where all of the data set's names are among these, they are matched by name,
     /// and further classes may be left without pictures; else they are other names for the data set's classes, in the order of its labels, and
@@ -48,12 +49,12 @@ impl Default for ZeroshotConfig {
 
 impl Config<dyn EvalSuite> for ZeroshotConfig {
     fn build(&self, cx: &EvalCx<'_>) -> Result<Box<dyn EvalSuite>> {
-        let mut templates = self.templates.sentences()?;
+        let topk = checked_topk(&self.topk, self.batch)?;
+        let data = cx.datasets.open_for(&self.data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
+        let mut templates = self.templates.sentences_for(data.templates())?;
         if !self.ensemble {
             templates.truncate(1);
         }
-        let topk = checked_topk(&self.topk, self.batch)?;
-        let data = cx.datasets.open_for(&self.data, Wants::NOTHING.label(Want::Optional)).map_err(|error| error.within("`data`"))?;
         let known = data.classes();
         if known.is_empty() && self.classes.is_empty() {
             return Err(Error::Options("the data set has no classes; name them in `classes`, or choose a labelled data set".into()));

@@ -4,18 +4,37 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Error, Result};
 
+/// The name that stands for a data set's own templates.
+const DATA: &str = "data";
+
 /// Templates: a list of sentences with `{}` or `{c}` for the class name, or the name of a set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Templates {
-    /// `imagenet`: the 80 templates that CLIP's authors published for ImageNet. `simple`: the seven of them that do best together.
+    /// `imagenet`: the 80 templates that CLIP's authors published for ImageNet. `simple`: the seven of them that do best together. `data`: those
+    /// that the data set was published with, where a data set is at hand.
     Set(String),
     /// Sentences with `{}` or `{c}` for the class name.
     List(Vec<String>),
 }
 
 impl Templates {
-    /// The sentences.
+    /// [`Templates::sentences`], where `data` stands for `published`, the templates that a data set brings.
+    ///
+    /// # Errors
+    /// As [`Templates::sentences`], and `data` for a data set that brings none.
+    pub fn sentences_for(&self, published: &[String]) -> Result<Vec<String>> {
+        match self {
+            Self::Set(name) if name == DATA && published.is_empty() => {
+                let text = "`templates` is `data`, and the data set brings no templates; write a list such as [\"a photo of a {}.\"]";
+                Err(Error::Options(text.into()))
+            }
+            Self::Set(name) if name == DATA => Self::List(published.to_vec()).sentences(),
+            _ => self.sentences(),
+        }
+    }
+
+    /// The sentences, where there is no data set whose own could be meant.
     ///
     /// # Errors
     /// When the set is unknown, the list is empty, or a sentence has no place for the class name.
@@ -25,10 +44,11 @@ impl Templates {
                 let set = match name.as_str() {
                     "imagenet" => IMAGENET,
                     "simple" => SIMPLE,
+                    DATA => return Err(Error::Options("`templates` is `data`, and no data set is at hand here; write a list".into())),
                     _ if holds_a_place(name) => {
                         return Err(Error::Options(format!("`templates` is one sentence; write it as a list: `[\"{name}\"]`")));
                     }
-                    _ => return Err(Error::Options(format!("no set of templates is called `{name}`; known: imagenet simple"))),
+                    _ => return Err(Error::Options(format!("no set of templates is called `{name}`; known: imagenet simple data"))),
                 };
                 set.iter().map(|&sentence| sentence.to_owned()).collect()
             }
@@ -160,7 +180,7 @@ mod tests {
             (Templates::Set("imagenet".into()), Ok(80), "the set of the paper"),
             (Templates::Set("simple".into()), Ok(7), "the short set"),
             (list(&["a {}.", "the {c}"]), Ok(2), "both marks"),
-            (Templates::Set("imagnet".into()), Err("known: imagenet simple"), "a misspelt set"),
+            (Templates::Set("imagnet".into()), Err("known: imagenet simple data"), "a misspelt set"),
             (Templates::Set("a {}.".into()), Err("as a list"), "a sentence that is not in a list"),
             (list(&[]), Err("is empty"), "nothing to say"),
             (list(&["a photo"]), Err("`a photo`"), "every class would get one text"),
@@ -170,6 +190,17 @@ mod tests {
                 (Err(error), Err(word)) => assert!(error.to_string().contains(word), "{why}: {error}"),
                 (other, _) => panic!("{why}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_data_sets_own_templates_are_asked_for_by_name() {
+        let own = ["a photo of {c}, a flower.".to_owned()];
+        let data = Templates::Set("data".into());
+        assert_eq!(data.sentences_for(&own).expect("it brings one"), own);
+        assert_eq!(Templates::Set("simple".into()).sentences_for(&own).expect("known").len(), 7, "others are not asked for");
+        for error in [data.sentences_for(&[]), data.sentences(), data.sentences_for(&["flat".into()])] {
+            assert!(error.is_err());
         }
     }
 

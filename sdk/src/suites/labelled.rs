@@ -40,7 +40,7 @@ pub fn read_labelled(
                 continue;
             }
         };
-        let Some(label) = sample.label else {
+        let Some(label) = sample.label() else {
             skipped.push(format!("{}: no label", sample.key));
             continue;
         };

@@ -31,6 +31,9 @@ pub const PICTURES: i64 = 12;
 /// What the oracle's head calls its classes.
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| CLASSES.map(String::from).to_vec());
 
+/// Sentences that the toy data set brings.
+static TEMPLATES: LazyLock<Vec<String>> = LazyLock::new(|| vec!["a photo of a {}.".into()]);
+
 fn with(entry: &vlhub_core::PluginEntry<dyn EvalSuite>, law: fn(&SuiteOptions) -> Verdict) -> LawOutcome {
     let config = match all::default_config(entry) {
         Ok(config) => config,
@@ -80,6 +83,9 @@ impl Dataset for ToyData {
     fn classes(&self) -> &[String] {
         &self.classes
     }
+    fn templates(&self) -> &[String] {
+        &TEMPLATES
+    }
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
         let broken = self.broken.then(|| Err(Error::invalid("toy/broken.png: not a picture")));
         let count = CLASSES.len() as i64;
@@ -89,7 +95,7 @@ impl Dataset for ToyData {
                 key: format!("toy/{at}.png"),
                 image: RgbImage::from_pixel(4, 4, Rgb([(at * 20) as u8, 100, 200])),
                 texts: vec![caption(at)],
-                label: Some(if self.turned { count - 1 - class } else { class }),
+                labels: vec![if self.turned { count - 1 - class } else { class }],
                 meta: BTreeMap::new(),
             })
         });

@@ -180,6 +180,12 @@ impl Source for Mix {
         &self.classes
     }
 
+    fn templates(&self) -> &[String] {
+        let mut all = self.sources.iter().map(|mixed| mixed.source.templates());
+        let first = all.next().unwrap_or_default();
+        if all.all(|other| other == first) { first } else { &[] }
+    }
+
     fn labelled(&self) -> bool {
         self.sources.iter().any(|mixed| mixed.source.labelled())
     }

@@ -62,7 +62,7 @@ impl Dataset for Data {
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
         Box::new(self.0.iter().enumerate().map(|(at, (picture, texts))| {
             let image = RgbImage::from_pixel(1, 1, image_of(*picture));
-            Ok(Sample { key: format!("sample {at}"), image, texts: texts.clone(), label: None, meta: BTreeMap::new() })
+            Ok(Sample { key: format!("sample {at}"), image, texts: texts.clone(), labels: vec![], meta: BTreeMap::new() })
         }))
     }
 }

@@ -63,7 +63,7 @@ impl Dataset for Data {
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
         Box::new(self.0.iter().enumerate().map(|(at, label)| {
             let image = RgbImage::from_pixel(1, 1, vlhub_sdk::image::Rgb([at as u8, 0, 0]));
-            Ok(Sample { key: format!("sample {at}"), image, texts: vec![], label: *label, meta: BTreeMap::new() })
+            Ok(Sample { key: format!("sample {at}"), image, texts: vec![], labels: label.iter().copied().collect(), meta: BTreeMap::new() })
         }))
     }
 }
