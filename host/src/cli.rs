@@ -1,5 +1,6 @@
 //! The command line: types only.
 
+mod benchmark;
 mod data;
 mod pictures;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use benchmark::BenchmarkArgs;
 pub use data::{
     BenchCommand, BenchDataArgs, BenchTokensArgs, CacheArgs, DataCheckArgs, DataCommand, DataMatchArgs, IndexArgs, PackArgs, PreviewArgs,
     StatsArgs,
@@ -136,6 +138,9 @@ pub struct EvalArgs {
     /// Only these suites, by key.
     #[arg(long)]
     pub suite: Vec<String>,
+    /// Published data sets instead of the suites, and result files.
+    #[command(flatten)]
+    pub benchmark: BenchmarkArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -1,9 +1,12 @@
 //! Evaluation: a trained model as suites see it, suites with their data, and the names of classes on both sides.
 
+pub mod benchmark;
 pub mod class_names;
+pub mod datacomp;
 mod encode_once;
 mod eval_model;
 pub mod intervals;
+pub mod result_files;
 pub mod suites;
 
 pub use encode_once::EncodeOnce;

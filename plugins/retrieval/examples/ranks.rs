@@ -37,7 +37,7 @@ impl Dataset for Numbers {
     fn sample(&self, at: usize) -> Result<Sample> {
         let image = image::RgbImage::from_pixel(1, 1, image::Rgb([(at % 256) as u8, (at / 256) as u8, 0]));
         let texts = (at * TEXTS..(at + 1) * TEXTS).map(|text| text.to_string()).collect();
-        Ok(Sample { key: at.to_string(), image, texts, label: None, meta: BTreeMap::new() })
+        Ok(Sample { key: at.to_string(), image, texts, labels: vec![], meta: BTreeMap::new() })
     }
 }
 
