@@ -2,6 +2,7 @@
 
 mod augmentations;
 mod batch_norm;
+mod benchmark;
 mod caption;
 mod captions;
 mod cargo;

@@ -27,6 +27,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
             (config, choose(shared, ModelRequest { model: Some(&args.target.display().to_string()), ..asked })?)
         }
     };
+    let mut plan = EvalPlan::new(args, &mut config)?;
     let device = device::device(&config.top.device)?;
     if config.train.torch_threads > 0 {
         tch::set_num_threads(config.train.torch_threads);
@@ -41,7 +42,6 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let class_names = if of_checkpoint.is_empty() { &config.top.class_names } else { &of_checkpoint };
     let model = EvalModel::of_session(&session, class_names);
     let once = EncodeOnce::new(&model);
-    let mut plan = EvalPlan::new(args, &mut config)?;
     let names = names_of(&chosen, loaded, args);
     let mut results = Vec::new();
     for planned in std::mem::take(&mut plan.all) {

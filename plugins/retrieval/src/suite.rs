@@ -148,7 +148,21 @@ fn write(report: &mut Report, name: &str, keys: Vec<String>, ranks: &[i64], reca
     report.tables.push(SampleTable { name: name.to_owned(), keys, columns, ..SampleTable::default() });
 }
 
+impl RetrievalConfig {
+    /// On a published set, whose pictures are told apart by its list.
+    fn of(data: serde_json::Value) -> Self {
+        Self { data, group: Group::Sample, split_texts: false, ..Self::default() }
+    }
+}
+
 register!(dyn EvalSuite, "retrieval", RetrievalConfig);
+register!(dyn EvalSuite, "flickr8k", RetrievalConfig, || RetrievalConfig::of(serde_json::json!({ "use": "flickr8k", "path": "flickr8k" })));
+register!(dyn EvalSuite, "flickr30k", RetrievalConfig, || RetrievalConfig::of(
+    serde_json::json!({ "use": "flickr30k", "path": "flickr30k" })
+));
+register!(dyn EvalSuite, "coco_captions", RetrievalConfig, || RetrievalConfig::of(
+    serde_json::json!({ "use": "coco_captions", "path": "coco" })
+));
 
 #[cfg(test)]
 mod tests;

@@ -115,7 +115,8 @@ mod tests {
             (file("|O", "(1,)", &[0; 12]), "`|O`"),
             (file("|u1", "(2, 2)", &[0; 4]), "2 dimensions"),
             (file("|u1", "(2,)", &[0; 3]), "3 bytes for 2 elements of 1"),
-            (file("<i8", "(18446744073709551615,)", &[0; 8]), "8 bytes for"),
+            (file("<i8", "(18446744073709551615,)", &[0; 8]), "wrong `shape`"),
+            (file("<i8", "(4611686018427387904,)", &[0; 8]), "8 bytes for"),
         ] {
             let error = parse(&bytes).expect_err(wanted);
             assert!(error.contains(wanted), "{error}");
