@@ -99,10 +99,10 @@ fn pairs_have_winogrounds_scores() {
     let scores = ["text_score", "image_score", "group_score"].map(|name| report.get(name).expect(name));
     let table = report.tables.iter().find(|table| table.name == "pairs").expect("a row for each pair");
     assert_eq!(table.keys, ["image", "right", "text", "wrong"]);
-    assert_eq!(table.columns[0].values, [0.0, 1.0, 0.0, 0.0], "text_score");
+    assert_eq!(table.columns[0].values, [0.0, 1.0, 1.0, 0.0], "text_score");
     assert_eq!(table.columns[1].values, [1.0, 1.0, 0.0, 0.0], "image_score");
     assert_eq!(table.columns[2].values, [0.0, 1.0, 0.0, 0.0], "group_score");
-    assert_eq!(scores, [0.25, 0.5, 0.25]);
+    assert_eq!(scores, [0.5, 0.5, 0.25]);
 }
 
 #[test]

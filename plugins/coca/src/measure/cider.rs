@@ -57,11 +57,10 @@ pub(super) fn scores(captions: &[Vec<String>], references: &[Vec<Vec<String>>]) 
         seen.into_iter().for_each(|ngram| *frequencies.entry(ngram).or_default() += 1);
     }
     let log_pictures = (references.len() as f64).ln();
-    let weighted = |words| Weighted::new(counts(words), &frequencies, log_pictures);
     let score = |(caption, references): (&Vec<String>, &Vec<Vec<String>>)| {
-        let caption = weighted(caption);
-        let sum: f64 = references.iter().map(|reference| caption.similarity(&weighted(reference))).sum();
-        10.0 * sum / references.len() as f64
+        let caption = Weighted::new(counts(caption), &frequencies, log_pictures);
+        let similarity = |reference: &Vec<String>| caption.similarity(&Weighted::new(counts(reference), &frequencies, log_pictures));
+        10.0 * references.iter().map(similarity).sum::<f64>() / references.len() as f64
     };
     captions.iter().zip(references).map(score).collect()
 }
