@@ -72,7 +72,10 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let scores = plan.scores();
     if args.json {
         let differences = chosen.all_differences(&session);
-        let all = json!({"checkpoint": loaded, "weights": which, "differences": differences, "results": results, "datacomp": scores});
+        let mut all = json!({"checkpoint": loaded, "weights": which, "differences": differences, "results": results});
+        if args.benchmark.datacomp.is_some() {
+            all["datacomp"] = json!(scores);
+        }
         return print_json(&all);
     }
     scores.iter().for_each(|score| say!("{score}"));

@@ -38,6 +38,10 @@ impl EvalPlan {
     /// Exit status 2: folders that are no data sets, a list of tasks that cannot be read, or a build without a suite.
     pub fn new(args: &EvalArgs, config: &mut RunConfig) -> Outcome<Self> {
         let asked = &args.benchmark;
+        if let Some(pattern) = &asked.output {
+            // A pattern that means nothing is found before anything is measured.
+            ResultHead::default().file(pattern)?;
+        }
         let mut plan = Self { all: Vec::new(), tasks: Vec::new(), results: DatacompResults::default() };
         if let Some(root) = &asked.datacomp {
             plan.tasks = datacomp::tasks(root, asked.tasklist.as_deref())?;

@@ -12,7 +12,7 @@ use crate::files::replace;
 const TOP5: usize = 5;
 
 /// What a result file says beside its metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResultHead {
     /// The data set.
     pub dataset: String,

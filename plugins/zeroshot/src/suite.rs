@@ -84,37 +84,20 @@ impl std::fmt::Debug for Zeroshot {
 }
 
 /// The classes as the model sees them.
-pub(crate) enum Prompts<'a> {
+enum Prompts<'a> {
     /// `[C, D]`, unit rows.
     Embedded(Tensor),
     /// For each template, groups of classes.
     Scored(&'a dyn Scorer, Vec<Vec<Encoded>>),
 }
 
-impl<'a> Prompts<'a> {
-    /// Encodes each class in each of `templates`, about `batch` texts at once.
-    pub(crate) fn new(model: &'a dyn Model, templates: &[String], classes: &[String], batch: usize) -> Result<Self> {
-        if let Some(scorer) = model.skills().scorer {
-            let each = templates.iter().map(|sentence| {
-                let groups = classes.chunks(batch).map(|classes| {
-                    let texts: Vec<_> = classes.iter().map(|class| fill(sentence, class)).collect();
-                    model.texts(&texts, scorer.tokens())
-                });
-                groups.collect()
-            });
-            return Ok(Self::Scored(scorer, each.collect::<Result<_>>()?));
-        }
-        let texts = |class: &String| templates.iter().map(|sentence| fill(sentence, class)).collect();
-        let groups: Vec<Vec<String>> = classes.iter().map(texts).collect();
-        Ok(Self::Embedded(model.prototypes(&groups)?))
-    }
-
-    pub(crate) fn tokens(&self) -> bool {
+impl Prompts<'_> {
+    fn tokens(&self) -> bool {
         matches!(self, Self::Scored(scorer, _) if scorer.tokens())
     }
 
     /// `[B, C]`.
-    pub(crate) fn scores(&self, images: &Encoded) -> Result<Tensor> {
+    fn scores(&self, images: &Encoded) -> Result<Tensor> {
         let scores = match self {
             Self::Embedded(classes) => normalize(&images.embed.to_kind(Kind::Float)).matmul(&classes.tr()),
             Self::Scored(scorer, templates) => {
@@ -129,6 +112,24 @@ impl<'a> Prompts<'a> {
     }
 }
 
+impl Zeroshot {
+    fn prompts<'a>(&self, model: &'a dyn Model) -> Result<Prompts<'a>> {
+        if let Some(scorer) = model.skills().scorer {
+            let each = self.templates.iter().map(|sentence| {
+                let groups = self.classes.chunks(self.batch).map(|classes| {
+                    let texts: Vec<_> = classes.iter().map(|class| fill(sentence, class)).collect();
+                    model.texts(&texts, scorer.tokens())
+                });
+                groups.collect()
+            });
+            return Ok(Prompts::Scored(scorer, each.collect::<Result<_>>()?));
+        }
+        let groups: Vec<Vec<String>> =
+            self.classes.iter().map(|class| self.templates.iter().map(|sentence| fill(sentence, class)).collect()).collect();
+        Ok(Prompts::Embedded(model.prototypes(&groups)?))
+    }
+}
+
 impl EvalSuite for Zeroshot {
     fn requires(&self) -> Requires {
         Requires::ENCODERS
@@ -136,7 +137,7 @@ impl EvalSuite for Zeroshot {
 
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let prompts = Prompts::new(model, &self.templates, &self.classes, self.batch)?;
+        let prompts = self.prompts(model)?;
         let mut counts = Counts::new(self.classes.len(), &self.topk);
         report.notes.extend(self.matched.note().map(str::to_owned));
         read_labelled(self.data.as_ref(), &self.matched, self.batch, &mut report.skipped, |ready| {
