@@ -21,7 +21,8 @@ const WHOLE: [&str; 3] = ["'n'", "'em", "'n"];
 
 /// The words of a caption.
 pub(super) fn words(caption: &str) -> Vec<String> {
-    let text: String = caption.to_lowercase().chars().map(plain).collect();
+    // Emoji and other rare characters are none of the tokenizer's.
+    let text: String = caption.to_lowercase().chars().filter(|letter| u32::from(*letter) <= 0xFFFF).map(plain).collect();
     let text = text.replace('…', "...").replace(['–', '—'], "--").replace('½', "1/2").replace('¼', "1/4").replace('¾', "3/4");
     let mut words = Vec::new();
     let parts: Vec<&str> = text.split_whitespace().collect();
@@ -127,6 +128,9 @@ fn finish(word: &mut String, next: Option<&str>, words: &mut Vec<String>) {
     if !is_year {
         word = word.trim_start_matches('\'');
     }
+    if word.starts_with('.') && !word[1..].starts_with(|letter: char| letter.is_ascii_digit()) {
+        word = word.trim_start_matches('.');
+    }
     let (stem, dot) = match word.strip_suffix('.') {
         Some(stem) if keeps_dot(stem, next) => (stem, "."),
         Some(stem) => (stem, ""),
@@ -166,6 +170,12 @@ fn contraction(stem: &str, dot: &str, words: &mut Vec<String>) {
     let hours = ["am", "pm"].iter().find_map(|half| Some((stem.strip_suffix(half)?, *half)));
     if let Some((time, half)) = hours.filter(|(time, _)| time.contains(':')) {
         return words.extend([time.to_owned(), half.to_owned()]);
+    }
+    // `1.5m` is a number and its unit; `5ft` stays.
+    let unit = stem.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(stem.len());
+    let (number, rest) = stem.split_at(unit);
+    if number.contains('.') && !number.ends_with('.') && !rest.is_empty() && rest.chars().all(char::is_alphabetic) {
+        return words.extend([number.to_owned(), rest.to_owned()]);
     }
     words.push(format!("{stem}{dot}"));
 }
