@@ -30,6 +30,7 @@ PICTURES = [
      "He said: 'It's late' and I cannot, gonna, wanna go", "w/ a hat and/or w/o shoes -- or not - maybe..", "Mr. Smith vs. Dr. Jones. No. 5 etc."]),
     ("people in the rain", ["Rock 'n' roll in the '90s; the 80's; dogs' toys", "I've seen ma'am at 5 o'clock; I'd, he'll, we're, I'm", "‘quoted’ “double” – dash — dash",
      "a dog.a cat; tv. TV's", "What?! Really! ok?? [sic] {x} a = b + c * d", "the colour of the grey theatre", "email a@b.com or http://www.foo.com/x."]),
+    ("a board of 1.5m", ["a 1.5m board, 5ft high", "a .net sign and .5 inches", "a dog 😀 smiles"]),
 ]
 
 

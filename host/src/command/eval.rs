@@ -101,7 +101,8 @@ fn of_run(shared: &Shared, args: &EvalArgs, asked: ModelRequest<'_>, run: &str) 
 /// What result files call the model and its weights.
 fn names_of(chosen: &ChosenModel, loaded: Option<&PathBuf>, args: &EvalArgs) -> ModelNames {
     let top = &chosen.config.top;
-    let model = [&top.model, &top.name].into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_else(|| "vlhub".into());
+    let model = [&top.model, &top.name].into_iter().find(|name| !name.is_empty()).map_or("vlhub", |name| name);
+    let model = model.strip_suffix(".json").unwrap_or(model).to_owned();
     let named = args.checkpoint.clone().unwrap_or_else(|| match chosen.config.weights() {
         Some(named) if chosen.run.is_none() => named.to_owned(),
         _ => args.target.display().to_string(),
