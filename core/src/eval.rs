@@ -339,6 +339,15 @@ pub trait Dataset: Send + Sync {
     }
     /// Reads them in order. An unreadable one is an `Err` that names it; the next call goes on with the next sample.
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_>;
+    /// Reads one sample again: the one that [`Dataset::samples`] gives at `index`. For the few that are shown on a page. By default the samples
+    /// before it are read too.
+    ///
+    /// # Errors
+    /// It cannot be read, or there are not so many.
+    fn sample(&self, index: usize) -> Result<Sample> {
+        let beyond = || Err(Error::invalid(format!("sample {index} of {}", self.len())));
+        self.samples().nth(index).unwrap_or_else(beyond)
+    }
 }
 
 /// Opens data sets: the host's business, lent to suites.

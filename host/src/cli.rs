@@ -1,5 +1,6 @@
 //! The command line: types only.
 
+mod benchmark;
 mod data;
 mod pictures;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use benchmark::BenchmarkArgs;
 pub use data::{
     BenchCommand, BenchDataArgs, BenchTokensArgs, CacheArgs, DataCheckArgs, DataCommand, DataMatchArgs, IndexArgs, PackArgs, PreviewArgs,
     StatsArgs,
@@ -141,6 +143,9 @@ pub struct EvalArgs {
     /// Compute zero-shot classifiers anew, and keep none. They are kept in `classifiers` in the cache folder, under a hash of weights and prompts.
     #[arg(long)]
     pub no_classifier_cache: bool,
+    /// Published data sets instead of the suites, and result files.
+    #[command(flatten)]
+    pub benchmark: BenchmarkArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,7 @@
 mod augmentations;
 mod batch_norm;
 mod benchmarks;
+mod benchmark;
 mod caption;
 mod captions;
 mod cargo;

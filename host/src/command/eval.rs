@@ -1,9 +1,10 @@
 //! `vlhub eval`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::eval_plan::{EvalPlan, ModelNames};
 use super::model::{ChosenModel, ModelRequest, WithoutWeights, choose, is_run, weights_name};
 use super::{load, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
@@ -18,7 +19,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
     let asked =
         ModelRequest { model: None, overrides: &args.overrides, checkpoint: args.checkpoint.as_deref(), weights: &args.weights, without };
-    let (config, chosen) = match run_of(&args.target) {
+    let (mut config, chosen) = match run_of(&args.target) {
         Some(run) => of_run(shared, args, asked, &run.display().to_string())?,
         None => {
             let config = load(shared, &args.target, &args.overrides)?;
@@ -26,6 +27,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
             (config, choose(shared, ModelRequest { model: Some(&args.target.display().to_string()), ..asked })?)
         }
     };
+    let mut plan = EvalPlan::new(args, &mut config)?;
     let device = device::device(&config.top.device)?;
     if config.train.torch_threads > 0 {
         tch::set_num_threads(config.train.torch_threads);
@@ -41,24 +43,43 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let mut model = EvalModel::of_session(&session, class_names);
     model.classifiers = classifiers(args, &chosen.config);
     let once = EncodeOnce::new(&model);
+    let names = names_of(&chosen, loaded, args);
     let mut results = Vec::new();
-    for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
-        let built = suites::build(&config, suite, session.towers.pictures)?;
-        suites::check(&suite.key, &built, &model)?;
-        let measured = suites::evaluate(&suite.key, &built, &once)?;
-        let (why, report) = (measured.why_not(), if let Measured::Report(report) = measured { Some(report) } else { None });
-        if !args.json {
-            match &report {
-                Some(report) => super::say_text(&crate::run::result_table(&suite.key, report)),
-                None => say!("{}: {}", suite.key, why.as_deref().unwrap_or_default()),
+    for planned in std::mem::take(&mut plan.all) {
+        let (key, mut why, mut report) = (&planned.key, plan.is_there(&planned, args, &names)?, None);
+        match &planned.suite {
+            Err(none) => why = Some(none.clone()),
+            Ok(_) if why.is_some() => {}
+            Ok(suite) => {
+                let built = suites::build(&config, suite, session.towers.pictures)?;
+                suites::check(key, &built, &model)?;
+                let measured = suites::evaluate(key, &built, &once)?;
+                why = measured.why_not();
+                report = if let Measured::Report(report) = measured { Some(report) } else { None };
             }
         }
-        results.push(json!({"name": suite.key, "plugin": suite.chosen.plugin, "report": report, "why_not": why}));
+        if let Some(report) = &report {
+            plan.write(&planned, report, args, &names, &config)?;
+        }
+        if !args.json {
+            match &report {
+                Some(report) => super::say_text(&crate::run::result_table(key, report)),
+                None => say!("{key}: {}", why.as_deref().unwrap_or_default()),
+            }
+        }
+        let plugin = planned.suite.as_ref().map(|suite| suite.chosen.plugin.as_str()).ok();
+        results.push(json!({"name": key, "plugin": plugin, "report": report, "why_not": why}));
     }
+    let scores = plan.scores();
     if args.json {
         let differences = chosen.all_differences(&session);
-        return print_json(&json!({"checkpoint": loaded, "weights": which, "differences": differences, "results": results}));
+        let mut all = json!({"checkpoint": loaded, "weights": which, "differences": differences, "results": results});
+        if args.benchmark.datacomp.is_some() {
+            all["datacomp"] = json!(scores);
+        }
+        return print_json(&all);
     }
+    scores.iter().for_each(|score| say!("{score}"));
     Ok(())
 }
 
@@ -86,8 +107,23 @@ fn of_run(shared: &Shared, args: &EvalArgs, asked: ModelRequest<'_>, run: &str) 
     Ok((config, chosen))
 }
 
+/// What result files call the model and its weights.
+fn names_of(chosen: &ChosenModel, loaded: Option<&PathBuf>, args: &EvalArgs) -> ModelNames {
+    let top = &chosen.config.top;
+    let model = [&top.model, &top.name].into_iter().find(|name| !name.is_empty()).map_or("vlhub", |name| name);
+    let model = model.strip_suffix(".json").unwrap_or(model).to_owned();
+    let named = args.checkpoint.clone().unwrap_or_else(|| match chosen.config.weights() {
+        Some(named) if chosen.run.is_none() => named.to_owned(),
+        _ => args.target.display().to_string(),
+    });
+    ModelNames { model, pretrained: if loaded.is_some() { named } else { "random".into() } }
+}
+
 /// Found before anything is built.
 fn check_suites(args: &EvalArgs, config: &RunConfig) -> Outcome {
+    if args.benchmark.names_data() {
+        return Ok(());
+    }
     let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
     if known.is_empty() {
         return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.target.display())));

@@ -18,6 +18,7 @@ mod data_index;
 mod data_match;
 pub mod embed;
 pub mod eval;
+mod eval_plan;
 pub mod internal;
 mod model;
 pub mod models;

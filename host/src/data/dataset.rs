@@ -84,6 +84,16 @@ impl Dataset for SourceDataset {
         let all = lost.chain(ordered(reading.threads, 0..self.source.len(), Arc::new(read)));
         Box::new(all.map(|sample| sample.map_err(|bad| Error::invalid(bad.to_string()))))
     }
+
+    fn sample(&self, index: usize) -> Result<Sample> {
+        let lost = self.source.problems();
+        let read = match index.checked_sub(lost.len()) {
+            None => Err(lost[index].clone()),
+            Some(index) if index < self.source.len() => sample(&*self.source, index, &self.reading),
+            Some(_) => return Err(Error::invalid(format!("sample {index} of {}", self.len()))),
+        };
+        read.map_err(|bad| Error::invalid(bad.to_string()))
+    }
 }
 
 /// Opens data sets for evaluation suites.
@@ -138,7 +148,10 @@ mod tests {
                         "{error}"
                     ),
                 }
+                let again = set.sample(at).map(|sample| sample.key).map_err(|error| error.to_string());
+                assert_eq!(again, sample.as_ref().map(|sample| sample.key.clone()).map_err(ToString::to_string));
             }
+            assert!(set.sample(40).is_err(), "there are 40");
             assert_eq!(all.iter().filter(|sample| sample.is_err()).count(), 2);
         }
     }

@@ -1,10 +1,13 @@
 //! Evaluation: a trained model as suites see it, suites with their data, and the names of classes on both sides.
 
+pub mod benchmark;
 pub mod class_names;
 mod classifier_cache;
+pub mod datacomp;
 mod encode_once;
 mod eval_model;
 pub mod intervals;
+pub mod result_files;
 pub mod suites;
 mod text_rows;
 

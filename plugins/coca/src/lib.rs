@@ -8,9 +8,11 @@ mod caption;
 mod decoder;
 #[cfg(test)]
 mod golden;
+mod measure;
 mod sample;
 mod writer;
 
 pub use caption::CaptionConfig;
+pub use measure::CaptionSuiteConfig;
 
 vlhub_sdk::export!();

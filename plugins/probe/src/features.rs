@@ -69,26 +69,40 @@ impl Pair {
         Ok((Known { features: Tensor::cat(&features, 0), labels }, names))
     }
 
-    /// Counts how often `scores` puts the right class first: it makes a row of numbers, one for each of the classes `names` of `train`, for
-    /// each row of features.
+    /// Counts how often each of `scorers` puts the right class first: it makes a row of numbers, one for each of the classes `names` of `train`,
+    /// for each row of features. The pictures are read once. A report for each scorer comes back; what is true of all of them is in `report`.
     pub fn measure(
         &self,
         reading: &Reading<'_>,
         topk: &[usize],
         names: &[String],
         report: &mut Report,
-        scores: impl Fn(&Tensor) -> Result<Vec<Vec<f32>>>,
-    ) -> Result<()> {
+        scorers: &[impl Fn(&Tensor) -> Result<Vec<Vec<f32>>>],
+    ) -> Result<Vec<Report>> {
         let matched = self.matched(names)?;
         report.notes.extend(matched.note().map(str::to_owned));
-        let mut counts = Counts::new(names.len(), topk);
+        let mut all: Vec<Counts> = scorers.iter().map(|_| Counts::new(names.len(), topk)).collect();
         read_labelled(self.data.as_ref(), &matched, reading.batch, &mut report.skipped, |ready| {
-            counts.add_batch(&scores(&reading.features(&ready)?)?, &ready, names);
+            let features = reading.features(&ready)?;
+            for (counts, scores) in all.iter_mut().zip(scorers) {
+                counts.add_batch(&scores(&features)?, &ready, names);
+            }
             Ok(())
         })?;
-        counts.write(names, report);
-        Ok(())
+        let write = |counts: Counts| {
+            let mut report = Report::default();
+            counts.write(names, &mut report);
+            report
+        };
+        Ok(all.into_iter().map(write).collect())
     }
+}
+
+/// Adds what was found to a report that may have notes already.
+pub(crate) fn add(report: &mut Report, found: Report) {
+    report.notes.extend(found.notes);
+    let (notes, skipped) = (std::mem::take(&mut report.notes), std::mem::take(&mut report.skipped));
+    *report = Report { notes, skipped, ..found };
 }
 
 /// How the features of pictures are read.

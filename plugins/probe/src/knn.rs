@@ -5,7 +5,7 @@ use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::checked_topk;
 use vlhub_sdk::{serde_json, tch};
 
-use crate::features::{Known, Output, Pair, Reading};
+use crate::features::{Known, Output, Pair, Reading, add};
 
 /// Classes by the nearest neighbours among labelled pictures (Wu et al., 2018, arXiv 1805.01978).
 ///
@@ -123,7 +123,9 @@ impl EvalSuite for Knn {
         let (mut known, names) = self.pair.learn(&reading, report)?;
         known.features = normalize(&known.features);
         let vote = |features: &Tensor| votes(&normalize(features), &known, names.len(), k, temperature);
-        self.pair.measure(&reading, &self.topk, &names, report, vote)
+        let found = self.pair.measure(&reading, &self.topk, &names, report, &[vote])?;
+        found.into_iter().for_each(|found| add(report, found));
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod accuracy;
 mod features;
+mod few_shot;
 mod knn;
 mod larger;
 mod lbfgs;

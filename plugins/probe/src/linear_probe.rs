@@ -6,7 +6,8 @@ use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::{checked_topk, predicted};
 use vlhub_sdk::{serde_json, tch};
 
-use crate::features::{Known, Output, Pair, Reading};
+use crate::features::{Known, Output, Pair, Reading, add};
+use crate::few_shot::averaged;
 use crate::lbfgs::Stop;
 use crate::logistic::Problem;
 
@@ -14,7 +15,7 @@ use crate::logistic::Problem;
 ///
 /// The loss is the mean cross-entropy over `train` plus `l2 / 2` times the squared weights; biases are free. scikit-learn's `C` is
 /// `1 / (l2 · pictures)`. Of several `l2` the one is taken that is most often right on a held-out fifth of `train`: every fifth picture in the
-/// order of classes. All of `train` is then fitted again. Nothing is drawn. The features of `train` stay in memory, twice while an `l2` is
+/// order of classes. All of `train` is then fitted again. Nothing is drawn unless `shots` says so. The features of `train` stay in memory, twice while an `l2` is
 /// chosen.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
@@ -28,6 +29,10 @@ pub struct LinearProbeConfig {
     pub features: Output,
     /// Subtract each feature's mean over `train` and divide by its standard deviation. A feature that does not vary is left out.
     pub standardise: bool,
+    /// So many pictures of each class of `train` are drawn, and the rest is as if it were not there (few-shot); 0 takes all.
+    pub shots: usize,
+    /// A classifier is fitted to the pictures that each seed draws, and the metrics are averaged. Only with `shots`.
+    pub seeds: Vec<u64>,
     /// Strengths of the regularisation, at least 0; of several the best is chosen, of equally good ones the strongest.
     pub l2: Vec<f64>,
     /// The fit ends when no entry of the gradient is larger.
@@ -47,6 +52,8 @@ impl Default for LinearProbeConfig {
             data: serde_json::json!({ "use": "shapes", "seed": 1 }),
             features: Output::Pooled,
             standardise: true,
+            shots: 0,
+            seeds: vec![0],
             l2: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0],
             tolerance: 1e-5,
             iterations: 1000,
@@ -68,6 +75,13 @@ impl Config<dyn EvalSuite> for LinearProbeConfig {
         }
         if self.iterations == 0 {
             return Err(Error::Options("`iterations` is 0; at least one step is needed".into()));
+        }
+        let mut seeds = self.seeds.clone();
+        seeds.sort_unstable();
+        seeds.dedup();
+        if seeds.is_empty() || seeds.len() < self.seeds.len() || (self.shots == 0 && self.seeds.len() > 1) {
+            let text = format!("`seeds` is {:?}; give at least one number, each once, and several only with `shots`", self.seeds);
+            return Err(Error::Options(text));
         }
         let mut l2 = self.l2.clone();
         l2.sort_unstable_by(|a, b| b.total_cmp(a));
@@ -116,11 +130,7 @@ impl LinearProbe {
             let text = "no class of `train` has pictures both to fit and to hold out, so nothing tells which `l2` is best; give one number";
             return Err(Error::invalid(text));
         }
-        let pick = |rows: &[i64]| Known {
-            features: known.features.index_select(0, &Tensor::from_slice(rows).to_device(known.features.device())),
-            labels: rows.iter().map(|row| known.labels[*row as usize]).collect(),
-        };
-        let (fitted, out) = (pick(&fitted), pick(&out));
+        let (fitted, out) = (known.rows(&fitted), known.rows(&out));
         let problem = Problem::new(&fitted, self.config.standardise);
         let mut weights = problem.zeros();
         let (mut best, mut most, mut told, mut unended) = (strongest, None, Vec::new(), 0);
@@ -156,18 +166,36 @@ impl EvalSuite for LinearProbe {
         let LinearProbeConfig { features, batch, ref topk, .. } = self.config;
         let reading = Reading { model, output: features, batch };
         let (known, names) = self.pair.learn(&reading, report)?;
-        let l2 = self.choose(&known, names.len(), report)?;
-        let problem = Problem::new(&known, self.config.standardise);
+        let seeds = if self.config.shots == 0 { &self.config.seeds[..1] } else { &self.config.seeds };
+        let mut fits = Vec::with_capacity(seeds.len());
+        for seed in seeds {
+            let drawn = if self.config.shots == 0 { None } else { Some(known.drawn(self.config.shots, *seed)) };
+            fits.push(self.fit(drawn.as_ref().unwrap_or(&known), names.len(), report)?);
+        }
+        let lacking = names.len() - fits[0].0.present();
+        if lacking > 0 {
+            report.notes.push(format!("{lacking} of {} classes have no picture in `train`; they are never predicted", names.len()));
+        }
+        let classes = names.len();
+        let scorers: Vec<_> =
+            fits.iter().map(|(problem, found)| move |features: &Tensor| problem.scores(features, found, classes)).collect();
+        let found = self.pair.measure(&reading, topk, &names, report, &scorers)?;
+        add(report, averaged(found, seeds));
+        Ok(())
+    }
+}
+
+impl LinearProbe {
+    /// A classifier of what is known, with the best `l2`.
+    fn fit(&self, known: &Known, classes: usize, report: &mut Report) -> Result<(Problem, Tensor)> {
+        let l2 = self.choose(known, classes, report)?;
+        let problem = Problem::new(known, self.config.standardise);
         let found = problem.fit(l2, problem.zeros(), self.stop())?;
         if found.gradient > self.config.tolerance {
             let (steps, left) = (found.iterations, found.gradient);
             report.notes.push(format!("the fit ended after {steps} steps with a gradient of {left:.1e}, above `tolerance`"));
         }
-        let lacking = names.len() - problem.present();
-        if lacking > 0 {
-            report.notes.push(format!("{lacking} of {} classes have no picture in `train`; they are never predicted", names.len()));
-        }
-        self.pair.measure(&reading, topk, &names, report, |features| problem.scores(features, &found.at, names.len()))
+        Ok((problem, found.at))
     }
 }
 

@@ -355,3 +355,28 @@ fn options_that_mean_nothing_are_refused_by_name() {
         assert!(refused(suite, &unlabelled, &model).starts_with("`data` has no labels"));
     }
 }
+
+#[test]
+fn a_few_pictures_of_each_class_are_enough_and_draws_are_averaged() {
+    // Two classes on two axes, far apart but for a few of `train` that lie on the other axis.
+    let count = 40;
+    let label = |at: usize| (at % 2) as i64;
+    let row = |at: usize| if at.is_multiple_of(5) != (label(at) == 0) { vec![4.0, 0.1 * at as f32] } else { vec![0.1 * at as f32, 4.0] };
+    let labels = |count: usize| (0..count).map(|at| Some(label(at))).collect();
+    let set = Labels { classes: [kinds(2), kinds(2)], train: labels(count), data: labels(20) };
+    let model = Table::new((0..count + 20).map(row).collect());
+    let few = |seeds: &[u64], shots| LinearProbeConfig { shots, seeds: seeds.to_vec(), ..probe() };
+    let top1 = |seeds: &[u64], shots| run(&few(seeds, shots), &set, &model).expect("a report").get("top1").expect("it is measured");
+    let all: Vec<f64> = [0, 1, 2].map(|seed| top1(&[seed], 3)).to_vec();
+    let report = run(&few(&[0, 1, 2], 3), &set, &model).expect("a report");
+    let mean = report.get("top1").expect("it is measured");
+    assert!((mean - all.iter().sum::<f64>() / 3.0).abs() < 1e-12, "{mean} of {all:?}");
+    let column = report.tables[0].columns.iter().find(|column| column.metric == "top1").expect("its samples");
+    let of_samples = column.values.iter().map(|value| f64::from(*value)).sum::<f64>() / 20.0;
+    assert!((of_samples - mean).abs() < 1e-6, "the samples behind a mean are means: {of_samples}");
+    assert!(report.notes.iter().any(|note| note.contains("over the seeds 0, 1, 2")), "{:?}", report.notes);
+    assert_eq!(top1(&[7], 99), run(&probe(), &set, &model).expect("a report").get("top1").expect("it is measured"), "all are all");
+    for config in [few(&[], 3), few(&[1, 1], 3), few(&[0, 1], 0)] {
+        assert!(refused(&config, &set, &model).contains("`seeds`"));
+    }
+}

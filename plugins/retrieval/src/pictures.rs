@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
 
+use vlhub_sdk::Sample;
 use vlhub_sdk::prelude::*;
 
 use crate::captions::{Layout, captions};
@@ -32,6 +33,8 @@ pub(crate) struct Pictures {
     split: bool,
     /// The captions of each picture, in the order of the pictures.
     pub captions: Vec<Vec<String>>,
+    /// The first sample of each picture: its key, and its place in the data set.
+    pub first: Vec<(String, usize)>,
     /// Pictures by their pixels.
     seen: HashMap<u128, usize>,
     /// Samples that had a caption.
@@ -43,12 +46,12 @@ pub(crate) struct Pictures {
 
 impl Pictures {
     pub(crate) fn new(group: Group, limit: usize, split: bool) -> Self {
-        Self { group, limit, split, captions: Vec::new(), seen: HashMap::new(), samples: 0, lines: 0, lists: 0 }
+        Self { group, limit, split, captions: Vec::new(), first: Vec::new(), seen: HashMap::new(), samples: 0, lines: 0, lists: 0 }
     }
 
-    /// Takes a sample. Whether its picture is new; `None` when it has no caption.
-    pub(crate) fn add(&mut self, image: &RgbImage, texts: Vec<String>) -> Option<bool> {
-        let (texts, layout) = captions(texts, self.split);
+    /// Takes the sample at place `at` of the data set. Whether its picture is new; `None` when it has no caption.
+    pub(crate) fn add(&mut self, at: usize, sample: &mut Sample) -> Option<bool> {
+        let (texts, layout) = captions(std::mem::take(&mut sample.texts), self.split);
         if texts.is_empty() {
             return None;
         }
@@ -61,13 +64,30 @@ impl Pictures {
             Group::Sample => true,
         };
         let next = self.captions.len();
-        let place = if alone { next } else { *self.seen.entry(fingerprint(image)).or_insert(next) };
+        let place = if alone { next } else { *self.seen.entry(fingerprint(&sample.image)).or_insert(next) };
         if place == next {
             self.captions.push(Vec::new());
+            self.first.push((sample.key.clone(), at));
         }
         let own = &mut self.captions[place];
         own.extend(texts.into_iter().take(self.limit - own.len().min(self.limit)));
         Some(place == next)
+    }
+
+    /// The picture of each text.
+    pub(crate) fn owners(&self) -> Vec<i64> {
+        self.captions.iter().zip(0..).flat_map(|(texts, picture)| texts.iter().map(move |_| picture)).collect()
+    }
+
+    /// How many texts each picture has.
+    pub(crate) fn counts(&self) -> Vec<i64> {
+        self.captions.iter().map(|texts| texts.len() as i64).collect()
+    }
+
+    /// Names of the texts: `1000092795.jpg#0` is the first of that picture, as Flickr30k writes it.
+    pub(crate) fn text_keys(&self) -> Vec<String> {
+        let of = |((key, _), texts): (&(String, usize), &Vec<String>)| (0..texts.len()).map(|at| format!("{key}#{at}")).collect::<Vec<_>>();
+        self.first.iter().zip(&self.captions).flat_map(of).collect()
     }
 
     /// What the reader should know of how captions came to pictures.

@@ -1,7 +1,8 @@
 //! Ranks of right answers, in tiles of the score matrix.
 //!
 //! The rank of an answer is the number of others with a strictly greater score, plus the number with an equal score and a lower index. So
-//! duplicates and models that find everything alike gain nothing, and the order does not depend on a sort.
+//! duplicates and models that find everything alike gain nothing, and the order does not depend on a sort. Each tile is computed once, so a score
+//! is compared with the very bits that it has.
 
 use vlhub_sdk::prelude::*;
 
@@ -14,77 +15,104 @@ pub(crate) struct Ranks {
     pub images: Vec<i64>,
     /// For each text, of its picture among all pictures.
     pub texts: Vec<i64>,
+    /// For each picture, which of all texts is the best of its own.
+    pub best: Vec<i64>,
 }
 
-/// Ranks both ways. `owner[t]` is the picture of text `t`, and does not decrease.
-pub(crate) fn ranks(measure: &Measure<'_>, images: &Pool, texts: &Pool, owner: &[i64]) -> Result<Ranks> {
-    // The best text of each picture (score and index), and the score of each text with its picture.
-    let mut best = vec![(f32::NEG_INFINITY, -1i64); images.rows as usize];
-    let mut own = vec![0f32; texts.rows as usize];
-    for_tiles(images, texts, |rows, columns| {
-        let pairs: Vec<_> = (columns.start..columns.start + columns.rows)
-            .filter(|text| (rows.start..rows.start + rows.rows).contains(&owner[*text as usize]))
-            .collect();
-        if pairs.is_empty() {
-            return Ok(());
+/// What is compared with: right answers and their scores.
+struct Right {
+    /// For each picture, the score and the place of the best of its texts.
+    best: Vec<(f32, i64)>,
+    /// For each text, its score with its picture.
+    own: Vec<f32>,
+    /// The first text of each picture, and how many there are.
+    first: Vec<i64>,
+}
+
+/// Ranks both ways. `counts` says how many texts each picture has: at least one, in the order of the pictures.
+pub(crate) fn ranks(measure: &Measure<'_>, pool: &Pool, counts: &[i64]) -> Result<Ranks> {
+    let mut first = vec![0];
+    counts.iter().for_each(|count| first.push(first[first.len() - 1] + count));
+    let (images, texts) = (pool.images as usize, pool.texts as usize);
+    let mut right = Right { best: vec![(f32::NEG_INFINITY, -1); images], own: vec![0.0; texts], first };
+    let mut found = Counts { images: vec![0; images], texts: vec![0; texts] };
+    // A picture and its texts are in one block: these tiles tell what is right, and all others are compared with that.
+    for block in &pool.blocks {
+        let tiles: Vec<_> = block.texts.iter().map(|texts| measure.scores(&block.images, texts)).collect::<Result<_>>()?;
+        for (texts, tile) in block.texts.iter().zip(&tiles) {
+            right.take(tile, &block.images, texts);
         }
-        let at: Vec<_> = pairs.iter().map(|text| (owner[*text as usize] - rows.start) * columns.rows + text - columns.start).collect();
-        let scores = measure.scores(rows, columns)?;
-        let right = scores.reshape([-1]).index_select(0, &Tensor::from_slice(&at).to_device(scores.device()));
-        for (text, score) in pairs.iter().zip(Vec::<f32>::try_from(right.to_kind(Kind::Float).to_device(Device::Cpu))?) {
-            own[*text as usize] = score;
-            let best = &mut best[owner[*text as usize] as usize];
-            // Texts come in order, so of equal ones the first stays.
-            if score > best.0 || best.1 < 0 {
-                *best = (score, *text);
+        for (texts, tile) in block.texts.iter().zip(&tiles) {
+            found.count(&right, tile, &block.images, texts);
+        }
+    }
+    for (at, block) in pool.blocks.iter().enumerate() {
+        let others = pool.blocks.iter().enumerate().filter(|(other, _)| *other != at);
+        for texts in others.flat_map(|(_, other)| &other.texts) {
+            let tile = measure.scores(&block.images, texts)?;
+            found.count(&right, &tile, &block.images, texts);
+        }
+    }
+    let wide = |counts: Vec<u32>| counts.into_iter().map(i64::from).collect();
+    let best = right.best.into_iter().map(|(_, text)| text).collect();
+    Ok(Ranks { images: wide(found.images), texts: wide(found.texts), best })
+}
+
+/// Scores that come before each right answer, as far as they were counted. As narrow as the scores, so that both fill a vector alike.
+struct Counts {
+    images: Vec<u32>,
+    texts: Vec<u32>,
+}
+
+impl Right {
+    /// Takes what a tile has of right answers.
+    fn take(&mut self, tile: &[f32], images: &Chunk, texts: &Chunk) {
+        for (row, image) in tile.chunks(texts.rows as usize).zip(images.start as usize..) {
+            let own = self.first[image].max(texts.start)..self.first[image + 1].min(texts.start + texts.rows);
+            for text in own {
+                let score = row[(text - texts.start) as usize];
+                self.own[text as usize] = score;
+                let best = &mut self.best[image];
+                // Texts come in order, so of equal ones the first stays.
+                if score > best.0 || best.1 < 0 {
+                    *best = (score, text);
+                }
             }
         }
-        Ok(())
-    })?;
-
-    let mut found = Ranks { images: vec![0; images.rows as usize], texts: vec![0; texts.rows as usize] };
-    for_tiles(images, texts, |rows, columns| {
-        let scores = measure.scores(rows, columns)?.to_kind(Kind::Float);
-        let device = scores.device();
-        let index = |chunk: &Chunk| Tensor::arange_start(chunk.start, chunk.start + chunk.rows, (Kind::Int64, device));
-        let (picture, text) = (index(rows).unsqueeze(1), index(columns).unsqueeze(0));
-
-        let mine = &best[span(rows)];
-        let score = Tensor::from_slice(&mine.iter().map(|(score, _)| *score).collect::<Vec<_>>()).to_device(device).unsqueeze(1);
-        let place = Tensor::from_slice(&mine.iter().map(|(_, text)| *text).collect::<Vec<_>>()).to_device(device).unsqueeze(1);
-        add(&mut found.images[span(rows)], &ahead(&scores, &score, &text, &place), 1)?;
-
-        let score = Tensor::from_slice(&own[span(columns)]).to_device(device).unsqueeze(0);
-        let place = Tensor::from_slice(&owner[span(columns)]).to_device(device).unsqueeze(0);
-        add(&mut found.texts[span(columns)], &ahead(&scores, &score, &picture, &place), 0)
-    })?;
-    Ok(found)
-}
-
-/// Where a candidate comes before the right answer.
-fn ahead(scores: &Tensor, right: &Tensor, index: &Tensor, place: &Tensor) -> Tensor {
-    scores.gt_tensor(right).logical_or(&scores.eq_tensor(right).logical_and(&index.lt_tensor(place)))
-}
-
-fn add(ranks: &mut [i64], ahead: &Tensor, dim: i64) -> Result<()> {
-    let counts = ahead.sum_dim_intlist([dim].as_slice(), false, Kind::Int64).to_device(Device::Cpu);
-    for (rank, count) in ranks.iter_mut().zip(Vec::<i64>::try_from(counts)?) {
-        *rank += count;
     }
-    Ok(())
 }
 
-fn span(chunk: &Chunk) -> std::ops::Range<usize> {
-    chunk.start as usize..(chunk.start + chunk.rows) as usize
-}
+impl Counts {
+    /// Counts what comes before the right answers in a tile.
+    fn count(&mut self, right: &Right, tile: &[f32], images: &Chunk, texts: &Chunk) {
+        let columns = texts.start as usize..(texts.start + texts.rows) as usize;
+        let own = &right.own[columns.clone()];
+        let ranks = &mut self.texts[columns];
+        let place = |text: i64| (text - texts.start).clamp(0, texts.rows) as usize;
+        for (row, image) in tile.chunks(texts.rows as usize).zip(images.start as usize..) {
+            // An equal score counts only before the right answer's own place.
+            let (best, at) = right.best[image];
+            let (before, after) = row.split_at(place(at));
+            self.images[image] += many(before, |score| score >= best) + many(after, |score| score > best);
 
-fn for_tiles(images: &Pool, texts: &Pool, mut each: impl FnMut(&Chunk, &Chunk) -> Result<()>) -> Result<()> {
-    for rows in &images.chunks {
-        for columns in &texts.chunks {
-            each(rows, columns)?;
+            // For texts of the pictures before this one it comes after the right answer, for those of the pictures behind it before.
+            let (from, to) = (place(right.first[image]), place(right.first[image + 1]));
+            add(&mut ranks[..from], &row[..from], &own[..from], |score, own| score > own);
+            add(&mut ranks[to..], &row[to..], &own[to..], |score, own| score >= own);
         }
     }
-    Ok(())
+}
+
+/// How many scores are as `is` says.
+fn many(scores: &[f32], is: impl Fn(f32) -> bool) -> u32 {
+    scores.iter().map(|score| u32::from(is(*score))).sum()
+}
+
+/// Adds 1 to each rank whose score comes before its own.
+fn add(ranks: &mut [u32], scores: &[f32], own: &[f32], before: impl Fn(f32, f32) -> bool) {
+    for ((rank, score), own) in ranks.iter_mut().zip(scores).zip(own) {
+        *rank += u32::from(before(*score, *own));
+    }
 }
 
 /// Mean of the ranks, from 1.

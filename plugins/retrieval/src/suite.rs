@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::nothing_usable;
-use vlhub_sdk::{serde_json, tch};
+use vlhub_sdk::{MeanOf, SampleTable, ScoreColumn, serde_json, tch};
 
+use crate::gallery::Gallery;
 use crate::pictures::{Group, Pictures};
 use crate::pool::{Measure, Pool};
 use crate::rank::{self, ranks};
@@ -14,7 +15,7 @@ use crate::rank::{self, ranks};
 ///
 /// A picture may have several texts, in any layout: a list of its sample, lines or a JSON list in one text, or a sample for each text. It is found
 /// by the best of them, as in CLIP_benchmark. The score is the cosine similarity, or the model's own (FILIP). Of equal scores the lower index
-/// comes first. Scores are computed in tiles, so memory grows with the number of samples and not with its square.
+/// comes first. Scores are computed in tiles, each once, so memory grows with the number of samples and not with its square.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "vlhub_sdk::serde", default, deny_unknown_fields)]
 #[schemars(crate = "vlhub_sdk::schemars")]
@@ -69,20 +70,20 @@ impl std::fmt::Debug for Retrieval {
 
 impl Retrieval {
     /// Encodes each picture once while the data set is read, and then the texts in the order of the pictures.
-    fn encode(&self, model: &dyn Model, measure: &Measure<'_>, report: &mut Report) -> Result<(Pool, Pool, Pictures)> {
+    fn encode(&self, model: &dyn Model, measure: &Measure<'_>, report: &mut Report) -> Result<(Pool, Pictures)> {
         let RetrievalConfig { batch, texts_per_image, group, split_texts, .. } = self.config;
         let limit = if texts_per_image == 0 { usize::MAX } else { texts_per_image };
         let mut pictures = Pictures::new(group, limit, split_texts);
         let (mut images, mut ready) = (Vec::new(), Vec::new());
-        for sample in self.data.samples() {
-            let sample = match sample {
+        for (at, sample) in self.data.samples().enumerate() {
+            let mut sample = match sample {
                 Ok(sample) => sample,
                 Err(error) => {
                     report.skipped.push(error.to_string());
                     continue;
                 }
             };
-            match pictures.add(&sample.image, sample.texts) {
+            match pictures.add(at, &mut sample) {
                 None => report.skipped.push(format!("{}: no text", sample.key)),
                 Some(false) => {}
                 Some(true) => ready.push(sample.image),
@@ -94,9 +95,11 @@ impl Retrieval {
         if !ready.is_empty() {
             images.push(measure.keep(model.images(&ready, measure.tokens())?));
         }
-        let all: Vec<String> = pictures.captions.iter().flatten().cloned().collect();
-        let texts = all.chunks(batch).map(|texts| Ok(measure.keep(model.texts(texts, measure.tokens())?)));
-        Ok((Pool::new(images, measure), Pool::new(texts.collect::<Result<_>>()?, measure), pictures))
+        if pictures.captions.is_empty() {
+            return Err(nothing_usable(&report.skipped));
+        }
+        let encode = |texts: &[String]| Ok(measure.keep(model.texts(texts, measure.tokens())?));
+        Ok((Pool::new(images, &pictures.captions, measure, batch, encode)?, pictures))
     }
 }
 
@@ -108,39 +111,58 @@ impl EvalSuite for Retrieval {
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let measure = model.skills().scorer.map_or(Measure::Cosine, Measure::Own);
-        let (images, texts, pictures) = self.encode(model, &measure, report)?;
-        if pictures.captions.is_empty() {
-            return Err(nothing_usable(&report.skipped));
-        }
-        let each: Vec<i64> = pictures.captions.iter().map(|texts| texts.len() as i64).collect();
-        let owner: Vec<i64> = each.iter().zip(0..).flat_map(|(count, picture)| (0..*count).map(move |_| picture)).collect();
-        let both = ranks(&measure, &images, &texts, &owner)?;
-        write(report, "image_to_text", &both.images, &self.config.recall_k, texts.rows, &each);
-        write(report, "text_to_image", &both.texts, &self.config.recall_k, images.rows, &[1]);
-        report.samples += images.rows as u64;
+        let (pool, pictures) = self.encode(model, &measure, report)?;
+        let counts = pictures.counts();
+        let both = ranks(&measure, &pool, &counts)?;
+        let keys = pictures.first.iter().map(|(key, _)| key.clone()).collect();
+        write(report, "image_to_text", keys, &both.images, &self.config.recall_k, pool.texts, &counts);
+        write(report, "text_to_image", pictures.text_keys(), &both.texts, &self.config.recall_k, pool.images, &[1]);
+        report.samples += pool.images as u64;
         report.notes.extend(pictures.notes());
+        report
+            .examples
+            .extend(Gallery { measure: &measure, pool: &pool, pictures: &pictures, ranks: &both, data: &*self.data }.examples()?);
         Ok(())
     }
 }
 
-/// The metrics of one direction. `right` holds how many right answers the questions have.
-fn write(report: &mut Report, name: &str, ranks: &[i64], recall_k: &[usize], candidates: i64, right: &[i64]) {
+/// The metrics of one direction, and the rank of each question behind them. `right` holds how many right answers the questions have.
+fn write(report: &mut Report, name: &str, keys: Vec<String>, ranks: &[i64], recall_k: &[usize], candidates: i64, right: &[i64]) {
     let over = |f: &dyn Fn(i64) -> f64| right.iter().map(|&count| f(count)).sum::<f64>() / right.len() as f64;
+    let mut columns = Vec::new();
+    let mut column = |metric: String, values: Vec<f32>| columns.push(ScoreColumn { metric, values, mean: MeanOf::Rows });
     for k in recall_k {
         let k = *k as i64;
         report.metric_with_chance(format!("{name}_R@{k}"), rank::recall(ranks, k), over(&|count| rank::chance(candidates, count, k)));
+        column(format!("{name}_R@{k}"), ranks.iter().map(|rank| f32::from(u8::from(*rank < k))).collect());
     }
     // The expected least of `count` places that are drawn without repetition from 1..=candidates.
     let expected = over(&|count| (candidates + 1) as f64 / (count + 1) as f64);
     report.metric_with_chance(format!("{name}_mean_rank"), rank::mean(ranks), expected);
+    column(format!("{name}_mean_rank"), ranks.iter().map(|rank| (*rank + 1) as f32).collect());
     if right.iter().all(|count| *count == 1) {
         report.metric_with_chance(format!("{name}_median_rank"), rank::median(ranks), ((candidates - 1) / 2 + 1) as f64);
     } else {
         report.metric(format!("{name}_median_rank"), rank::median(ranks));
     }
+    report.tables.push(SampleTable { name: name.to_owned(), keys, columns, ..SampleTable::default() });
+}
+
+impl RetrievalConfig {
+    /// On a published set, whose pictures are told apart by its list.
+    fn of(data: serde_json::Value) -> Self {
+        Self { data, group: Group::Sample, split_texts: false, ..Self::default() }
+    }
 }
 
 register!(dyn EvalSuite, "retrieval", RetrievalConfig);
+register!(dyn EvalSuite, "flickr8k", RetrievalConfig, || RetrievalConfig::of(serde_json::json!({ "use": "flickr8k", "path": "flickr8k" })));
+register!(dyn EvalSuite, "flickr30k", RetrievalConfig, || RetrievalConfig::of(
+    serde_json::json!({ "use": "flickr30k", "path": "flickr30k" })
+));
+register!(dyn EvalSuite, "coco_captions", RetrievalConfig, || RetrievalConfig::of(
+    serde_json::json!({ "use": "coco_captions", "path": "coco" })
+));
 
 #[cfg(test)]
 mod tests;

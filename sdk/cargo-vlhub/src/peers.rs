@@ -17,6 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("timm", "1.0.31"),
     ("pillow", "12.3.0"),
     ("webdataset", "1.0.2"),
+    ("clip-benchmark", "1.6.2"),
     ("tensorboard", "2.21.0"),
     ("scikit-learn", "1.9.1"),
     ("safetensors", "0.8.0"),

@@ -1,6 +1,6 @@
 //! Several sources as one, each drawn at a rate of its own.
 
-mod literal;
+pub(super) mod literal;
 mod schema;
 
 use serde::{Deserialize, Serialize};

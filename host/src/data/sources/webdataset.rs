@@ -44,8 +44,12 @@ pub struct WebDatasetConfig {
     pub text_key: String,
     /// Key of the `json` member that holds the caption, or a list of captions; empty reads the `text_key` member.
     pub json_text_key: String,
-    /// Suffix of class labels: a number, or the name of a class.
+    /// Suffix of class labels: a number, or the name of a class. A suffix that ends in `npy` holds a NumPy array with a number for each class,
+    /// above 0 where the class is right: several may be.
     pub class_key: String,
+    /// Suffix of NumPy arrays (`npy`) that belong to samples, such as their groups; they come along as a column of this name, a JSON list. Empty:
+    /// none is read.
+    pub array_key: String,
     /// Class names: a list, or a file with one a line. Without it `classnames.txt` beside the first shard, if there is one.
     pub classes: Option<ClassNames>,
     /// How often a sample of each `::` part or list entry of `shards` is drawn, relative to the others: open_clip's
@@ -68,6 +72,7 @@ impl Default for WebDatasetConfig {
             text_key: "txt".into(),
             json_text_key: String::new(),
             class_key: "cls".into(),
+            array_key: String::new(),
             classes: None,
             upsampling: Vec::new(),
             strict: false,
@@ -121,6 +126,8 @@ pub struct WebDataset {
     fingerprint: String,
     max_text_bytes: u32,
     json_text_key: String,
+    class_key: String,
+    array_key: String,
     wants: Wants,
     /// Open shards, at most 256.
     files: Mutex<BTreeMap<u32, Arc<File>>>,
@@ -175,6 +182,8 @@ impl WebDataset {
             fingerprint: String::new(),
             max_text_bytes: config.max_text_bytes,
             json_text_key: config.json_text_key.clone(),
+            class_key: config.class_key.clone(),
+            array_key: config.array_key.clone(),
             wants,
             files: Mutex::default(),
         };
@@ -184,6 +193,7 @@ impl WebDataset {
                 .unwrap_or_default()
                 .as_bytes(),
         );
+        hash.update(config.array_key.as_bytes());
         config.upsampling.iter().for_each(|weight| hash.update(&weight.to_bits().to_le_bytes()));
         let index = index::Indexer { config: config.clone(), wants, named: !this.classes.is_empty(), extent: cx.extent };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
@@ -292,4 +302,4 @@ impl Source for WebDataset {
 
 #[cfg(test)]
 #[path = "webdataset_tests.rs"]
-mod tests;
+pub(super) mod tests;

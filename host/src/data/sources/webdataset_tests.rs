@@ -6,7 +6,7 @@ use crate::data::testing::{CAPTIONED, PICTURES, open_for};
 use serde_json::json;
 use vlhub_sdk::testkit::source::every_law;
 
-pub(super) fn shard(folder: &Path, name: &str, members: &[(&str, &[u8])]) {
+pub(in crate::data::sources) fn shard(folder: &Path, name: &str, members: &[(&str, &[u8])]) {
     let mut builder = tar::Builder::new(File::create(folder.join(name)).expect("the folder is there"));
     for (name, data) in members {
         let mut header = tar::Header::new_ustar();

@@ -254,3 +254,81 @@ fn chance_counts_every_right_answer() {
         assert!((rank::chance(all, right, k) - expected).abs() < 1e-12, "{why}");
     }
 }
+
+#[test]
+fn the_samples_behind_each_metric_are_reported() {
+    let count = 40;
+    let numbers = |name: &str| Tensor::from_slice(&vlhub_sdk::testkit::golden::numbers(name, count * 6)).view([count as i64, 6]);
+    let text = numbers("text");
+    let model = Table { image: numbers("image") + &text * 2.0, text, scores: false };
+    let texts = (0..count / 2).map(|at| vec![at.to_string(), (at + count / 2).to_string()]).collect();
+    let report = run(&RetrievalConfig::default(), texts, &model).expect("a report");
+    let names: Vec<_> = report.tables.iter().map(|table| (table.name.as_str(), table.keys.len())).collect();
+    assert_eq!(names, [("image_to_text", count / 2), ("text_to_image", count)]);
+    assert_eq!((&*report.tables[0].keys[1], &*report.tables[1].keys[3]), ("sample 1", "sample 1#1"));
+    for table in &report.tables {
+        for column in &table.columns {
+            let mean = column.values.iter().map(|value| f64::from(*value)).sum::<f64>() / column.values.len() as f64;
+            assert!((mean - report.get(&column.metric).expect("its metric")).abs() < 1e-9, "{}", column.metric);
+        }
+    }
+    assert!((16..=24).contains(&report.examples.len()), "hits and failures each way, six of each where there are so many");
+    for example in &report.examples {
+        let answers: Vec<&vlhub_sdk::Answer> = match &*example.section {
+            "Texts to pictures" => example.pictures.iter().map(|picture| &picture.answer).collect(),
+            section => {
+                assert_eq!((section, example.pictures.len()), ("Pictures to texts", 1), "the picture that was asked about");
+                example.texts.iter().collect()
+            }
+        };
+        assert!(answers.iter().any(|answer| answer.right == Some(true)), "{example:?}");
+        assert!(answers[..5].is_sorted_by(|left, right| left.score >= right.score), "{example:?}");
+    }
+}
+
+#[test]
+fn blocks_give_the_ranks_of_the_whole_matrix() {
+    // More pictures than a block has, some with more texts than a tile: against a sort of all scores.
+    let counts: Vec<i64> = (0..1500).map(|at| if at == 700 { 4500 } else { 1 + at % 3 }).collect();
+    let all: i64 = counts.iter().sum();
+    let numbers = |name: &str, rows: i64| Tensor::from_slice(&vlhub_sdk::testkit::golden::numbers(name, rows as usize * 4)).view([rows, 4]);
+    // Rounded, so that there are ties.
+    let (images, texts) = (((numbers("image", 1500) * 2.0).round()), ((numbers("text", all) * 2.0).round()));
+    let keep = |rows: &Tensor| Encoded { embed: rows.shallow_clone(), pooled: rows.shallow_clone(), tokens: None };
+    let names: Vec<Vec<String>> = counts
+        .iter()
+        .scan(0, |next, count| {
+            *next += count;
+            Some((*next - count..*next).map(|text: i64| text.to_string()).collect())
+        })
+        .collect();
+    let encode = |names: &[String]| {
+        let first: i64 = names[0].parse().expect("a number");
+        Ok(keep(&texts.narrow(0, first, names.len() as i64)))
+    };
+    let parts = || images.split(64, 0).iter().map(keep).collect::<Vec<_>>();
+    let pool = Pool::new(parts(), &names, &Measure::Cosine, 64, encode).expect("a pool");
+    assert!(pool.blocks.len() > 2 && pool.blocks.iter().any(|block| block.texts[0].rows == 4500));
+    let found = ranks(&Measure::Cosine, &pool, &counts).expect("ranks");
+    let table = Table { image: images.shallow_clone(), text: texts.shallow_clone(), scores: true };
+    let own = Measure::Own(&table);
+    let tokens = Pool::new(images.split(64, 0).iter().map(|rows| keep(&-rows)).collect(), &names, &own, 64, encode).expect("a pool");
+    let other = ranks(&own, &tokens, &counts).expect("ranks");
+    assert_eq!((&other.images, &other.texts), (&found.images, &found.texts), "small batches of tokens give the same");
+
+    let scores = images.matmul(&texts.tr());
+    let rows = Vec::<Vec<f32>>::try_from(&scores).expect("rows");
+    let columns = Vec::<Vec<f32>>::try_from(&scores.tr().contiguous()).expect("columns");
+    let before = |scores: &[f32], right: usize| {
+        (0..scores.len()).filter(|at| scores[*at] > scores[right] || (scores[*at] == scores[right] && *at < right)).count() as i64
+    };
+    let mut text = 0usize;
+    for (image, count) in counts.iter().enumerate() {
+        let own = text..text + *count as usize;
+        assert_eq!(found.images[image], own.clone().map(|text| before(&rows[image], text)).min().expect("a text"), "picture {image}");
+        for text in own.clone() {
+            assert_eq!(found.texts[text], before(&columns[text], image), "text {text}");
+        }
+        text = own.end;
+    }
+}

@@ -215,6 +215,7 @@ impl Indexer {
             text: span(&config.text_key).filter(|_| config.json_text_key.is_empty()),
             label: span(&config.class_key),
             json: span("json"),
+            array: span(&config.array_key),
             key: group.key.clone(),
         }
     }

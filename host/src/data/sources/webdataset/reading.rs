@@ -9,8 +9,8 @@ use super::WebDataset;
 use super::index::key_of;
 use super::samples::SampleEntry;
 use crate::data::sources::group::Span;
-use crate::data::sources::python_json;
 use crate::data::sources::tar_index::{BLOCK, TarHeader, read_full};
+use crate::data::sources::{npy, python_json};
 
 /// How many shards are held open at a time.
 const OPEN_FILES: usize = 256;
@@ -68,13 +68,18 @@ impl WebDataset {
         }
     }
 
-    fn text(&self, at: &SampleAt, span: Option<Span>) -> Result<Option<String>, Bad> {
+    /// The bytes of a member that is no picture.
+    fn small(&self, at: &SampleAt, span: Option<Span>) -> Result<Option<Vec<u8>>, Bad> {
         let Some(place) = span else { return Ok(None) };
         if place.size > self.max_text_bytes {
             let detail = format!("{} bytes; `max_text_bytes` allows {}", place.size, self.max_text_bytes);
             return Err(at.bad(place, "text too large", detail));
         }
-        let Some(bytes) = self.bytes(at, span)? else { return Ok(None) };
+        self.bytes(at, span)
+    }
+
+    fn text(&self, at: &SampleAt, span: Option<Span>) -> Result<Option<String>, Bad> {
+        let Some((place, bytes)) = span.zip(self.small(at, span)?) else { return Ok(None) };
         String::from_utf8(bytes).map(Some).map_err(|error| at.bad(place, "not UTF-8", error.utf8_error().to_string()))
     }
 
@@ -96,6 +101,25 @@ impl WebDataset {
         Ok(())
     }
 
+    /// A NumPy array, as numbers.
+    fn array(&self, at: &SampleAt, span: Option<Span>) -> Result<Option<Vec<f64>>, Bad> {
+        let Some((place, bytes)) = span.zip(self.small(at, span)?) else { return Ok(None) };
+        npy::parse(&bytes).map(Some).map_err(|error| at.bad(place, "bad array", error))
+    }
+
+    /// The classes of a sample.
+    fn labels(&self, at: &SampleAt) -> Result<Vec<i64>, Bad> {
+        if !self.class_key.ends_with("npy") {
+            return Ok(self.label(at)?.into_iter().collect());
+        }
+        let Some((span, values)) = at.entry.label.zip(self.array(at, at.entry.label)?) else { return Ok(Vec::new()) };
+        let classes = self.classes.len();
+        if classes > 0 && values.len() != classes {
+            return Err(at.bad(span, "bad label", format!("{} numbers for {classes} classes", values.len())));
+        }
+        Ok(values.iter().zip(0..).filter(|(value, _)| **value > 0.0).map(|(_, class)| class).collect())
+    }
+
     fn label(&self, at: &SampleAt) -> Result<Option<i64>, Bad> {
         let Some((span, text)) = at.entry.label.zip(self.text(at, at.entry.label)?) else { return Ok(None) };
         let text = text.trim();
@@ -114,6 +138,11 @@ impl WebDataset {
         if meta.is_read() || (text.is_read() && !self.json_text_key.is_empty()) {
             self.json(at, &mut caption)?;
         }
+        if meta.is_read()
+            && let Some(values) = self.array(at, at.entry.array)?
+        {
+            caption.meta.insert(self.array_key.clone(), serde_json::Value::from(values).to_string());
+        }
         if text.is_read() {
             caption.texts.extend(self.text(at, at.entry.text)?);
         }
@@ -126,9 +155,11 @@ impl WebDataset {
         // The name of its class is the caption of a sample without one.
         let named = text.is_read() && there == 0 && !self.classes.is_empty();
         if label.is_read() || named {
-            let found = self.label(at)?;
-            caption.texts.extend(found.filter(|_| named).and_then(|label| self.classes.get(label as usize)).cloned());
-            caption.labels.extend(found.filter(|_| label.is_read()));
+            let found = self.labels(at)?;
+            if named {
+                caption.texts.extend(found.iter().filter_map(|label| self.classes.get(*label as usize)).cloned());
+            }
+            caption.labels = if label.is_read() { found } else { Vec::new() };
         }
         if caption.texts.is_empty() && text == Want::Required {
             return Err(at.bad(at.entry.json, "empty caption", format!("its json member has no text `{}`", self.json_text_key)));

@@ -10,11 +10,12 @@ pub(super) struct SampleEntry {
     pub text: Option<Span>,
     pub label: Option<Span>,
     pub json: Option<Span>,
+    pub array: Option<Span>,
 }
 
 impl SampleEntry {
-    fn parts(&self) -> [Option<Span>; 4] {
-        [self.image, self.text, self.label, self.json]
+    fn parts(&self) -> [Option<Span>; 5] {
+        [self.image, self.text, self.label, self.json, self.array]
     }
 }
 
@@ -71,7 +72,8 @@ impl PackedSamples {
         let Some((there, after)) = rest.split_first() else { return entry };
         rest = after;
         let least = take(&mut rest).unwrap_or_default();
-        for (bit, part) in [&mut entry.image, &mut entry.text, &mut entry.label, &mut entry.json].into_iter().enumerate() {
+        for (bit, part) in [&mut entry.image, &mut entry.text, &mut entry.label, &mut entry.json, &mut entry.array].into_iter().enumerate()
+        {
             if there >> bit & 1 == 1 {
                 let (ahead, size) = (take(&mut rest).unwrap_or_default(), take(&mut rest).unwrap_or_default());
                 *part = Some(Span { offset: least + ahead, size: size as u32 });
@@ -133,6 +135,7 @@ mod tests {
                     image: span(start, 65_000),
                     text: span(start + 66_048, 60),
                     json: span(start + 67_072, 700),
+                    array: None,
                     ..SampleEntry::default()
                 }
             })
