@@ -12,6 +12,7 @@ use crate::device;
 use crate::evaluation::suites::{self, Measured};
 use crate::evaluation::{EncodeOnce, EvalModel, class_names};
 use crate::failure::{Failure, Outcome, hint};
+use crate::run::EvaluationFolder;
 
 /// Runs suites on trained weights.
 pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
@@ -40,7 +41,10 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let class_names = if of_checkpoint.is_empty() { &config.top.class_names } else { &of_checkpoint };
     let model = EvalModel::of_session(&session, class_names);
     let once = EncodeOnce::new(&model);
+    let measured_path = loaded.map_or_else(|| "random weights".to_owned(), |path| path.display().to_string());
+    let folder = args.out.as_deref().map(|out| evaluation_folder(out, &measured_path, which, device, &config)).transpose()?;
     let mut results = Vec::new();
+    let mut reports = Vec::new();
     for suite in config.suites.iter().filter(|suite| args.suite.is_empty() || args.suite.contains(&suite.key)) {
         let built = suites::build(&config, suite, session.towers.pictures)?;
         suites::check(&suite.key, &built, &model)?;
@@ -52,13 +56,43 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
                 None => say!("{}: {}", suite.key, why.as_deref().unwrap_or_default()),
             }
         }
+        if let (Some(folder), Some(report)) = (&folder, &report) {
+            folder.add(&suite.key, json!({"weights": which}), report)?;
+        }
         results.push(json!({"name": suite.key, "plugin": suite.chosen.plugin, "report": report, "why_not": why}));
+        reports.extend(report.map(|report| (suite.key.as_str(), report)));
+    }
+    if let Some(table) = &args.save_results_to_csv {
+        let reports: Vec<_> = reports.iter().map(|(suite, report)| (*suite, &**report)).collect();
+        crate::run::append_results(table, &name_of(&args.target), &measured_path, &reports)?;
+    }
+    if let Some(out) = &args.out {
+        let page = crate::run::write_report(out, None)?;
+        tracing::info!("report: {}", page.display());
     }
     if args.json {
         let differences = chosen.all_differences(&session);
         return print_json(&json!({"checkpoint": loaded, "weights": which, "differences": differences, "results": results}));
     }
     Ok(())
+}
+
+/// The folder that `--out` names, with what is known before anything is measured.
+fn evaluation_folder(out: &Path, measured: &str, weights: &str, device: tch::Device, config: &RunConfig) -> Outcome<EvaluationFolder> {
+    let facts = [
+        ("weights", weights.to_owned()),
+        ("device", format!("{device:?}, {} threads", tch::get_num_threads())),
+        ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), device::TORCH)),
+    ];
+    let config = config.portable_toml(config.resolved.clone());
+    EvaluationFolder::open(out, measured, &facts, &config).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// What a table calls the target: the name of a run's folder, or of a run file.
+fn name_of(target: &Path) -> String {
+    let full = std::path::absolute(target).unwrap_or_else(|_| target.to_owned());
+    let name = if full.is_dir() { full.file_name() } else { full.file_stem() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The suites of a run, and its own model, unless another checkpoint is named.

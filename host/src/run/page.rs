@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 /// HTML in the making.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Html(String);
 
 /// Attributes of an element.
@@ -29,6 +29,14 @@ impl Html {
     /// A text.
     pub fn text(&mut self, text: impl Display) {
         escape(&text.to_string(), &mut self.0);
+    }
+    /// What was written elsewhere, as it is.
+    pub fn add(&mut self, other: &Self) {
+        self.0.push_str(&other.0);
+    }
+    /// What was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
     /// A table with a heading; a cell that starts with a digit, a sign or a dash is set as a number.
     pub fn table(&mut self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
