@@ -23,6 +23,7 @@ mod names;
 mod objectives;
 mod pages;
 mod program;
+mod reports;
 mod rooms;
 mod stores;
 mod tables;

@@ -49,8 +49,8 @@ impl Html {
                     for row in rows {
                         html.el("tr", &[], |html| {
                             for (column, cell) in row.iter().enumerate() {
-                                let class = if column > 0 && is_number(cell) { "n" } else { "" };
-                                html.leaf("td", &[("class", &class)], cell);
+                                let attributes: Attributes<'_> = if column > 0 && is_number(cell) { &[("class", &"n")] } else { &[] };
+                                html.leaf("td", attributes, cell);
                             }
                         });
                     }
