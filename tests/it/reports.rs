@@ -65,7 +65,8 @@ fn an_evaluation_leaves_the_files_of_a_run_and_tables_and_pages_are_made_of_them
     let measured = path.join("measured");
     check_files(&measured, "results.jsonl");
     let table = read(path, "all.csv");
-    let head: Vec<&str> = table.lines().filter(|line| line.starts_with("run,checkpoint,suite,metric,value,low,high,samples,chance")).collect();
+    let head: Vec<&str> =
+        table.lines().filter(|line| line.starts_with("run,checkpoint,suite,metric,value,low,high,samples,chance")).collect();
     assert_eq!(head.len(), 1, "one header:\n{table}");
     let metrics = (table.lines().count() - 1) / 2;
     assert!(metrics >= 2 && table.contains("\nsmall,") && table.contains(",48,") && table.contains(",24,"), "{table}");
@@ -93,7 +94,7 @@ fn compared(path: &Path) {
     let said = of(&["--out", "page.html"]);
     assert!(said.contains("optimizer.lr") && said.contains("mean ± deviation over seeds"), "{said}");
     let page = read(path, "page.html");
-    for wanted in ["Which differences are more than noise", "Over seeds", "Accuracy against speed", "Options that differ"] {
+    for wanted in ["Which differences are more than noise", "Results over seeds", "Accuracy against speed", "Options that differ"] {
         assert!(page.contains(wanted), "{wanted}");
     }
     assert!(!page.contains("<script") && !page.contains("https://"));

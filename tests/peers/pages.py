@@ -21,15 +21,15 @@ from playwright.sync_api import sync_playwright
 
 RUN = """
 seed = 1
-embed = 16
-backbone.image = { use = "vit", image_size = 16, patch_size = 8, width = 16, layers = 1, heads = 2 }
-backbone.text = { use = "text_transformer", context = 32, width = 16, layers = 1, heads = 2 }
-data.train = { use = "shapes", samples = 96, size = 16 }
+embed = 32
+backbone.image = { use = "vit", image_size = 16, patch_size = 8, width = 32, layers = 2, heads = 2 }
+backbone.text = { use = "text_transformer", context = 32, width = 32, layers = 2, heads = 2 }
+data.train = { use = "shapes", samples = 1024, size = 16 }
 objective.clip = {}
-train = { batch = 16, steps = 24, log_every = 50, torch_threads = 1 }
+train = { batch = 32, steps = 200, log_every = 50, torch_threads = 1 }
 optimizer.lr = 3e-3
 schedule.warmup = 2
-eval.shapes = { use = "zeroshot", every = "1 epoch", data = { use = "shapes", split = "held_out", samples = 96, size = 16 } }
+eval.shapes = { use = "zeroshot", every = "50 steps", data = { use = "shapes", split = "held_out", samples = 96, size = 16 } }
 eval.found = { use = "retrieval", data = { use = "shapes", split = "held_out", samples = 48, size = 16 } }
 eval.colours = { use = "zeroshot", data = { use = "imagefolder", path = "colours" } }
 """
@@ -54,7 +54,7 @@ MEASURE = """
     return [255, 255, 255];
   };
   const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
-  const texts = [...document.querySelectorAll('td, th, p, dd, dt, figcaption, summary, li, h1, h2, h3')].filter(n => n.textContent.trim());
+  const texts = [...document.querySelectorAll('td, small, th, p, dd, dt, figcaption, summary, li, h1, h2, h3')].filter(n => n.textContent.trim());
   const drawn = [...document.querySelectorAll('svg')].flatMap(svg => {
     const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
     return [...svg.querySelectorAll('text')].map(t => parseFloat(getComputedStyle(t).fontSize) * scale);
@@ -103,7 +103,7 @@ def colours(folder: pathlib.Path) -> None:
 def make(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     colours(folder)
     (folder / "run.toml").write_text(RUN)
-    for name, lr in [("slow", "1e-4"), ("fast", "3e-3")]:
+    for name, lr in [("slow", "2e-5"), ("fast", "1e-3")]:
         for seed in [1, 2, 3]:
             vlhub(folder, "train", "run.toml", f"name={name}_s{seed}", f"seed={seed}", f"optimizer.lr={lr}")
     vlhub(folder, "eval", "logs/fast_s1", "--out", "measured")
@@ -159,7 +159,7 @@ def look(browser, name: str, path: pathlib.Path, size: tuple[int, int], scheme: 
 WORDS = {
     "report": ["Results", "95 % interval", "Classes of colours", "<b>bold<", "Least recognised", "Data", "Environment", "Configuration"],
     "eval": ["Results", "Classes of shapes", "Confused classes side by side", "Environment"],
-    "compare_seeds": ["Over seeds", "Which differences are more than noise", "optimizer.lr", "Accuracy against speed"],
+    "compare_seeds": ["Results over seeds", "Which differences are more than noise", "optimizer.lr", "Accuracy against speed"],
     "compare_pair": ["Which differences are more than noise", "second − first", "optimizer.lr"],
 }
 

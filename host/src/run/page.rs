@@ -38,7 +38,7 @@ impl Html {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-    /// A table with a heading; a cell that starts with a digit, a sign or a dash is set as a number.
+    /// A table with a heading; a cell that starts with a digit, a sign or a dash is set as a number, and what follows a line break small below.
     pub fn table(&mut self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         self.el("div", &[("class", &"scroll")], |html| {
             html.el("table", &[], |html| {
@@ -50,7 +50,13 @@ impl Html {
                         html.el("tr", &[], |html| {
                             for (column, cell) in row.iter().enumerate() {
                                 let attributes: Attributes<'_> = if column > 0 && is_number(cell) { &[("class", &"n")] } else { &[] };
-                                html.leaf("td", attributes, cell);
+                                html.el("td", attributes, |html| match cell.split_once('\n') {
+                                    None => html.text(cell),
+                                    Some((first, below)) => {
+                                        html.text(first);
+                                        html.leaf("small", &[], below);
+                                    }
+                                });
                             }
                         });
                     }

@@ -7,8 +7,8 @@ use super::svg::{number, px, short, ticks};
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 330.0;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 14.0;
-const TOP: f64 = 22.0;
+const RIGHT: f64 = 30.0;
+const TOP: f64 = 34.0;
 const BOTTOM: f64 = 42.0;
 /// Distance of two lines of letters.
 const LINE: f64 = 13.0;

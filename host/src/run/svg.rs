@@ -6,10 +6,10 @@ use super::page::Html;
 use super::panel::Panel;
 
 const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 250.0;
+const HEIGHT: f64 = 256.0;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 12.0;
-const TOP: f64 = 8.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 14.0;
 const BOTTOM: f64 = 34.0;
 /// Points that a curve keeps at most: more than that is finer than a pixel.
 const MOST_POINTS: usize = 500;

@@ -82,7 +82,7 @@ fn shared(mut runs: Vec<Keyed>, suite: &str, names: &[&str], remarks: &mut Vec<S
     if common.len() as f64 >= SHARED * fewest as f64 {
         let most = runs.iter().map(|run| run.rows.len()).max().unwrap_or(0);
         if common.len() < most {
-            remarks.push(format!("{suite}: compared on the {} samples that all runs have, of up to {most}", common.len()));
+            remarks.push(format!("{suite}: tested on the {} samples that all runs have, of up to {most}", common.len()));
         }
     } else {
         // The largest number of runs that agree completely.

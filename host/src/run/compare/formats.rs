@@ -87,10 +87,10 @@ impl Comparison {
                 let chance = row.chance.map_or(String::new(), |chance| format!(" (chance {})", number(chance)));
                 let marked = |at: usize| if row.best == Some(at) { format!(" {mark}") } else { String::new() };
                 let bounds = |at: usize| match row.intervals.get(at).copied().flatten() {
-                    Some([low, high]) if intervals => format!(" ({} to {})", digits(low), digits(high)),
+                    Some([low, high]) if intervals => format!("\n{} to {}", number(low), number(high)),
                     _ => String::new(),
                 };
-                let values = row.values.iter().enumerate().map(|(at, value)| format!("{}{}{}", shown(*value), bounds(at), marked(at)));
+                let values = row.values.iter().enumerate().map(|(at, value)| format!("{}{}{}", shown(*value), marked(at), bounds(at)));
                 std::iter::once(format!("{}: {}{chance}", row.suite, row.metric)).chain(values).collect()
             })
             .collect()
@@ -118,7 +118,7 @@ impl Comparison {
     pub(super) fn test_rows(&self) -> Vec<Vec<String>> {
         let p = |p: f64| if p < 1e-4 { "< 0.0001".to_owned() } else { format!("{p:.4}") };
         let row = |test: &super::PairTest| {
-            let [low, high] = test.interval.map(digits);
+            let [low, high] = test.interval.map(number);
             vec![
                 format!("{}: {}", test.suite, test.metric),
                 test.first.clone(),
@@ -128,12 +128,12 @@ impl Comparison {
                 p(test.p),
                 p(test.p_holm),
                 test.mcnemar.map_or("–".to_owned(), p),
-                if test.same { "the same within noise".into() } else { "different".to_owned() },
-                format!(
-                    "{}{}",
-                    test.samples,
-                    if test.seeds == [1, 1] { String::new() } else { format!(" × {} and {} seeds", test.seeds[0], test.seeds[1]) }
-                ),
+                if test.same { "same within noise".into() } else { "different".to_owned() },
+                match test.seeds {
+                    [1, 1] => test.samples.to_string(),
+                    [first, second] if first == second => format!("{} × {first} seeds", test.samples),
+                    [first, second] => format!("{} × {first} and {second} seeds", test.samples),
+                },
             ]
         };
         self.tests.iter().map(row).collect()

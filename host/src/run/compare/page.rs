@@ -19,17 +19,9 @@ impl Comparison {
         document(&names.join(" · "), |html| {
             html.leaf("h1", &[], format!("{} runs compared", names.len()));
             html.section("Runs", |html| card(html, &self.head(""), self.fact_rows()));
-            html.section("Results", |html| {
-                card(html, &self.head("metric (95 % interval), ★ the best"), self.metric_rows("★", true));
-            });
+            self.results(html);
             if !self.verdicts.is_empty() || !self.remarks.is_empty() && self.groups.len() > 1 {
                 html.section("Which differences are more than noise", |html| self.tested(html));
-            }
-            if !self.spreads.is_empty() {
-                html.section("Over seeds", |html| {
-                    soft(html, "Mean ± standard deviation of runs that differ in nothing but their seed, and how many they are.");
-                    card(html, &self.group_head("metric"), self.spread_rows());
-                });
             }
             if self.robustness.iter().any(Option::is_some) {
                 html.section("Effective robustness", |html| self.robust(html));
@@ -40,6 +32,23 @@ impl Comparison {
                 html.section("Training", |html| html.el("div", &[("class", &"grid")], |html| self.curves(html)));
             }
         })
+    }
+
+    /// Numbers with their intervals; of runs that differ in their seed alone their means first.
+    fn results(&self, html: &mut Html) {
+        let head = self.head("metric, 95 % interval, ★ the best");
+        if self.spreads.is_empty() {
+            html.section("Results", |html| card(html, &head, self.metric_rows("★", true)));
+            return;
+        }
+        html.section("Results over seeds", |html| {
+            soft(html, "Mean ± standard deviation of runs that differ in nothing but their seed, and how many they are.");
+            card(html, &self.group_head("metric"), self.spread_rows());
+            html.el("details", &[], |html| {
+                html.leaf("summary", &[], "Each run, ★ the best");
+                html.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), self.metric_rows("★", true));
+            });
+        });
     }
 
     /// The tests in words, then in numbers.
@@ -65,9 +74,9 @@ impl Comparison {
             );
             let rows = self.test_rows();
             if rows.len() <= TESTS_SHOWN {
-                html.table(&TEST_HEAD, rows);
+                html.el("div", &[("class", &"tight")], |html| html.table(&TEST_HEAD, rows));
             } else {
-                html.el("details", &[("class", &"plain")], |html| {
+                html.el("details", &[("class", &"plain tight")], |html| {
                     html.leaf("summary", &[], format!("All {} tests", rows.len()));
                     html.table(&TEST_HEAD, rows);
                 });

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use vlhub_core::Result;
 
-use super::super::console::digits;
 use super::super::history::RunData;
 use super::super::statistics::{Paired, SeedMeans, holm, mcnemar, over_seeds, replicates};
+use super::super::svg::number;
 use super::aligned::{self, AlignedMetric};
 use super::groups::RunGroup;
 use super::{MetricRow, RunRow, is_small_better};
@@ -64,9 +64,11 @@ pub struct Verdict {
 impl Verdict {
     /// In words; `tests` are all of them.
     pub fn words(&self, tests: &[PairTest]) -> String {
-        let mut said = format!("{} {}: `{}` has the best, {}.", self.suite, self.metric, self.best, digits(self.value));
         let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        if !self.same.is_empty() {
+        let mut said = format!("{} {}: `{}` has the best mean, {}.", self.suite, self.metric, self.best, number(self.value));
+        if self.worse.is_empty() {
+            said += " No difference from it is more than noise.";
+        } else if !self.same.is_empty() {
             said += &format!(" The same within noise: {}.", quoted(&self.same));
         }
         let by = |name: &String| {
@@ -78,8 +80,8 @@ impl Verdict {
             let bounds = |test: &PairTest| {
                 let mut ends = test.interval.map(f64::abs);
                 ends.sort_by(f64::total_cmp);
-                let [low, high] = ends.map(digits);
-                format!("`{name}` by {} ({low} to {high}, p = {})", digits(test.difference.abs()), digits(test.p_holm))
+                let [low, high] = ends.map(number);
+                format!("`{name}` by {} ({low} to {high}, p = {})", number(test.difference.abs()), number(test.p_holm))
             };
             found.map_or_else(|| format!("`{name}`"), bounds)
         };
@@ -125,7 +127,7 @@ pub fn of(groups: &[RunGroup], runs: &[RunRow], metrics: &[MetricRow], data: &[R
     });
     let untested: Vec<String> = untested.map(|row| format!("{} {}", row.suite, row.metric)).collect();
     if !untested.is_empty() {
-        found.remarks.push(format!("without tests, because what was found for each sample is not known: {}", untested.join(", ")));
+        found.remarks.push(format!("Not tested, because what was found for each sample is not known: {}", untested.join(", ")));
     }
     Ok(found)
 }

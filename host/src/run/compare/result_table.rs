@@ -13,7 +13,7 @@ const SHOWN: usize = 5;
 pub fn result_table(suite: &str, report: &Report) -> String {
     let rows = report.metrics.iter().map(|metric| {
         let chance = metric.chance.map_or(String::new(), |chance| format!("chance {}", number(chance)));
-        let interval = metric.interval.map_or(String::new(), |[low, high]| format!("{} to {}", digits(low), digits(high)));
+        let interval = metric.interval.map_or(String::new(), |[low, high]| format!("{} to {}", number(low), number(high)));
         vec![metric.name.clone(), digits(metric.value), interval, chance]
     });
     let count = format!("{} samples, {} not used", report.samples, report.skipped.len());

@@ -22,17 +22,19 @@ pub fn show(html: &mut Html, run: &Path, examples: &[StoredExample], room: &mut 
         html.el("div", &[("class", &"card examples")], |html| {
             html.leaf("h3", &[], section);
             let mut left_out = 0;
-            for example in examples.iter().filter(|example| example.section == section) {
-                let load = |file: &str| std::fs::read(run.join("examples").join(file)).unwrap_or_default();
-                let pictures: Vec<_> = example.pictures.iter().map(|picture| (load(&picture.file), &picture.answer)).collect();
-                let size: usize = pictures.iter().map(|(bytes, _)| bytes.len()).sum();
-                if size > *room {
-                    left_out += 1;
-                    continue;
+            html.el("div", &[("class", &"gallery")], |html| {
+                for example in examples.iter().filter(|example| example.section == section) {
+                    let load = |file: &str| std::fs::read(run.join("examples").join(file)).unwrap_or_default();
+                    let pictures: Vec<_> = example.pictures.iter().map(|picture| (load(&picture.file), &picture.answer)).collect();
+                    let size: usize = pictures.iter().map(|(bytes, _)| bytes.len()).sum();
+                    if size > *room {
+                        left_out += 1;
+                        continue;
+                    }
+                    *room -= size;
+                    one(html, example, &pictures);
                 }
-                *room -= size;
-                one(html, example, &pictures);
-            }
+            });
             if left_out > 0 {
                 soft(html, format!("{left_out} more in the folder examples/: the page would become too large"));
             }

@@ -14,7 +14,7 @@ pub fn results(html: &mut Html, finals: &[&Evaluation]) {
         one.metrics.iter().map(move |(metric, value)| {
             let chance = one.chance.get(metric).copied();
             let times = chance.filter(|chance| *chance > 0.0).map(|chance| format!("{:.1} ×", value / chance));
-            let interval = one.interval.get(metric).map(|[low, high]| format!("{} to {}", digits(*low), digits(*high)));
+            let interval = one.interval.get(metric).map(|[low, high]| format!("{} to {}", number(*low), number(*high)));
             vec![
                 one.name.clone(),
                 metric.clone(),

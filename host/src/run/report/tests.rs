@@ -48,7 +48,7 @@ fn a_report_shows_everything_and_escapes_it() {
         ("5.2 ×", "results are compared with chance"),
         ("80 prompts", "notes are shown"),
         ("a taken for &lt;b&gt;: 1 (10.0 %)", "cells have titles, and class names are escaped"),
-        ("0.42000 to 0.62000", "numbers have intervals"),
+        ("0.42 to 0.62", "numbers have intervals"),
         ("<td>&lt;b&gt;</td><td class=\"n\">90.0 %</td><td class=\"n\">90.0 %</td>", "recall and precision of a class"),
         ("shapes, 96 samples", "the data is described"),
         ("path = &quot;held &lt;out&gt;&quot;", "and that of suites"),
