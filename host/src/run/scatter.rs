@@ -98,7 +98,8 @@ fn draw(
 fn names(html: &mut Html, marks: &[&Mark], x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) {
     let mut order: Vec<&&Mark> = marks.iter().collect();
     order.sort_by(|left, right| y(left.y).total_cmp(&y(right.y)));
-    let mut taken: Vec<(f64, f64, f64)> = Vec::new();
+    // The points themselves, so that no name lies on another's.
+    let mut taken: Vec<(f64, f64, f64)> = marks.iter().map(|mark| (x(mark.x) - 6.0, x(mark.x) + 6.0, y(mark.y) + 4.0)).collect();
     for mark in order {
         let name = short(&mark.name, 26);
         let wide = name.chars().count() as f64 * 6.8;

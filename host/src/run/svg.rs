@@ -75,7 +75,7 @@ pub fn chart_panel(title: &str, across: &str, series: &[Series]) -> Option<Panel
     let (x_low, x_high) = if across_range.0 < across_range.1 { across_range } else { (across_range.0 - 0.5, across_range.1 + 0.5) };
     let ups = ticks(range(|point| point.1), 5);
     let (y_low, y_high) = (ups.first().copied().unwrap_or(0.0), ups.last().copied().unwrap_or(1.0));
-    let legend = if series.len() > 1 { 20.0 * series.len().div_ceil(3) as f64 } else { 0.0 };
+    let legend = if series.len() > 1 { 20.0 * series.len().div_ceil(2) as f64 } else { 0.0 };
     let x = |value: f64| LEFT + (value - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT);
     let y = |value: f64| HEIGHT - BOTTOM - (value - y_low) / (y_high - y_low) * (HEIGHT - BOTTOM - TOP);
     let mut body = Html::default();
@@ -107,7 +107,7 @@ pub fn chart_panel(title: &str, across: &str, series: &[Series]) -> Option<Panel
             }
         }
         if legend > 0.0 {
-            let (left, down) = (LEFT + (at % 3) as f64 * 165.0, HEIGHT + 14.0 + (at / 3) as f64 * 20.0);
+            let (left, down) = (LEFT + (at % 2) as f64 * 250.0, HEIGHT + 14.0 + (at / 2) as f64 * 20.0);
             let class = format!("curve s{colour}{dash}");
             html.void("line", &[("class", &class), ("x1", &left), ("x2", &(left + 18.0)), ("y1", &(down - 4.0)), ("y2", &(down - 4.0))]);
             html.leaf("text", &[("class", &"strong"), ("x", &(left + 24.0)), ("y", &down)], short(&one.name, 22));

@@ -105,8 +105,8 @@ impl Comparison {
     pub(super) fn spread_rows(&self) -> Vec<Vec<String>> {
         let cell = |found: &Option<(f64, Option<f64>, usize)>| match found {
             None => "–".to_owned(),
-            Some((mean, None, _)) => digits(*mean),
-            Some((mean, Some(deviation), count)) => format!("{} ± {} ({count})", digits(*mean), digits(*deviation)),
+            Some((mean, None, _)) => number(*mean),
+            Some((mean, Some(deviation), count)) => format!("{} ± {} ({count})", number(*mean), number(*deviation)),
         };
         let row = |row: &super::SeedSpread| {
             std::iter::once(format!("{}: {}", row.suite, row.metric)).chain(row.groups.iter().map(cell)).collect::<Vec<_>>()

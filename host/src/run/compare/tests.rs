@@ -185,7 +185,7 @@ fn runs_of_several_seeds_are_tested_over_seeds_too() {
     let (mean, deviation, count) = spread.groups[0].expect("measured");
     assert!((mean - 0.55).abs() < 1e-9 && (deviation.expect("three") - 0.15).abs() < 1e-9 && count == 3);
     let page = found.to_page();
-    assert!(page.contains("Results over seeds") && page.contains("0.55000 ± 0.15000 (3)") && page.contains("× 3 seeds"));
+    assert!(page.contains("Results over seeds") && page.contains("0.55 ± 0.15 (3)") && page.contains("× 3 seeds"));
 }
 
 #[test]
@@ -204,4 +204,24 @@ fn runs_on_other_samples_are_not_tested_and_that_is_said() {
     fs::write(runs[0].join("checkpoints/results.jsonl"), line).expect("written");
     let found = compare(&runs[..2], None).expect("they are runs");
     assert!(found.tests.is_empty() && found.remarks.iter().any(|remark| remark.contains("zero top1")), "{:?}", found.remarks);
+}
+
+#[test]
+fn robustness_is_shown_for_the_runs_that_measured_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let runs = [run(dir.path(), "plain", "1.0", 0.3), run(dir.path(), "robust", "2.0", 0.4)];
+    let lines = [("imagenet", 0.5), ("imagenet_a", 0.1), ("objectnet", 0.4)]
+        .map(|(suite, top1)| format!("{{\"name\":\"{suite}\",\"step\":2,\"metrics\":{{\"top1\":{top1}}}}}\n"));
+    fs::write(runs[1].join("checkpoints/results.jsonl"), lines.concat()).expect("written");
+    let csv = dir.path().join("standard.csv");
+    fs::write(&csv, "imagenet,imagenet_a\n0.4,0.05\n0.5,0.09\n0.6,0.15\n").expect("written");
+    let found = compare(&runs, Some(&csv)).expect("they are runs");
+    assert!(found.robustness[0].is_none());
+    let robust = found.robustness[1].as_ref().expect("measured");
+    assert_eq!((robust.ratio, robust.shifts.len()), (Some(0.2), 2));
+    let page = found.to_page();
+    for wanted in ["Effective robustness", "line of 3 standard models", "as on ImageNet", "top1 on objectnet", "above the line"] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+    assert!(found.to_markdown().contains("## Effective robustness"));
 }

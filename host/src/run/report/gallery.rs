@@ -8,7 +8,7 @@ use super::super::results::examples::{StoredAnswer, StoredExample};
 use super::soft;
 
 /// Bytes of pictures in a page at most; base64 makes a third more of them.
-pub const ROOM: usize = 900_000;
+pub const ROOM: usize = 700_000;
 
 /// Shows examples under their headings, with pictures as long as there is `room`.
 pub fn show(html: &mut Html, run: &Path, examples: &[StoredExample], room: &mut usize) {

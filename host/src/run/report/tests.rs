@@ -163,3 +163,17 @@ fn drawings_are_written_beside_the_page() {
     assert!(side > 1 && picture.get_pixel(side / 2, side / 2) != picture.get_pixel(side + side / 2, side / 2), "the diagonal is coloured");
     assert_eq!(dir.path().join("curves.png").exists(), cfg!(feature = "png"));
 }
+
+#[test]
+fn effective_robustness_is_told_by_both_definitions() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let csv = dir.path().join("standard.csv");
+    std::fs::write(&csv, "model,imagenet,imagenet_r\na,0.5,0.3\nb,0.6,0.4\nc,0.7,0.5\n").expect("written");
+    let one =
+        |name: &str, top1: f64| Evaluation { name: name.into(), metrics: [("top1".to_owned(), top1)].into(), ..Evaluation::default() };
+    let run = RunData { results: vec![one("imagenet", 0.6), one("imagenet_r", 0.45)], ..RunData::default() };
+    let plain = page(&run, None);
+    assert!(plain.contains("Effective robustness") && plain.contains("0.75000") && plain.contains("--baseline FILE.csv"), "{plain}");
+    let with_line = page(&run, Some(&Baseline::read(&csv).expect("three models")));
+    assert!(with_line.contains("+0.05") && !with_line.contains("--baseline"), "{with_line}");
+}
