@@ -15,7 +15,7 @@ use vlhub_core::{Error, Result};
 use super::history::{Evaluation, RunData};
 use super::robustness::{Baseline, Robustness};
 pub use groups::{RunGroup, SeedSpread};
-pub use paired::{PairTest, Verdict};
+pub use paired::{MetricVerdict, PairTest};
 pub use result_table::result_table;
 
 /// Runs side by side.
@@ -34,7 +34,7 @@ pub struct Comparison {
     /// Paired tests between groups.
     pub tests: Vec<PairTest>,
     /// What the tests say of each metric.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<MetricVerdict>,
     /// Why tests are missing.
     pub remarks: Vec<String>,
     /// Accuracy on ImageNet's distribution shifts, for each run; none where it was not measured.

@@ -46,7 +46,7 @@ pub struct PairTest {
 
 /// What the tests say of one metric.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Verdict {
+pub struct MetricVerdict {
     /// The suite.
     pub suite: String,
     /// The metric.
@@ -61,7 +61,7 @@ pub struct Verdict {
     pub worse: Vec<String>,
 }
 
-impl Verdict {
+impl MetricVerdict {
     /// In words; `tests` are all of them.
     pub fn words(&self, tests: &[PairTest]) -> String {
         let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -98,7 +98,7 @@ pub struct Tested {
     /// All tests.
     pub tests: Vec<PairTest>,
     /// What they say.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<MetricVerdict>,
     /// Why some are missing.
     pub remarks: Vec<String>,
 }
@@ -155,7 +155,7 @@ fn test(one: &AlignedMetric, means: &[SeedMeans], groups: &[RunGroup], found: &m
         let pairs = tests.iter().filter(|test| test.same == same && (test.first == *name || test.second == *name));
         pairs.map(|test| if test.first == *name { test.second.clone() } else { test.first.clone() }).collect()
     };
-    found.verdicts.push(Verdict {
+    found.verdicts.push(MetricVerdict {
         suite: one.suite.clone(),
         metric: one.metric.clone(),
         best: name.clone(),
