@@ -9,7 +9,7 @@ const FEWEST_DRAWS: usize = 2_000;
 /// Draws at most.
 const MOST_DRAWS: usize = 10_000;
 /// Samples that are drawn in all, where that leaves enough draws: about a second.
-const WORK: usize = 200_000_000;
+const WORK: usize = 100_000_000;
 /// Keys of the random numbers, for samples and for seeds.
 const KEYS: [u64; 2] = [1, 2];
 
@@ -82,9 +82,18 @@ pub fn replicates(columns: &[Vec<f32>], groups: &[Vec<u32>]) -> Vec<SeedMeans> {
         }
         means
     };
-    let mut rng = Philox::new([KEYS[0]]);
-    let mut drawn = |_: usize, count: usize| ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize;
-    let all: Vec<Vec<f64>> = (0..(WORK / rows).clamp(FEWEST_DRAWS, MOST_DRAWS)).map(|_| means(&mut drawn)).collect();
+    // Each draw has random numbers of its own, so that they do not depend on how many threads there are.
+    let one = |draw: usize| {
+        let mut rng = Philox::new([KEYS[0], draw as u64]);
+        means(&mut |_, count| ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize)
+    };
+    let draws = (WORK / rows).clamp(FEWEST_DRAWS, MOST_DRAWS);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let all: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let part = |at: usize| (at * draws / threads..(at + 1) * draws / threads).map(one).collect::<Vec<_>>();
+        let running: Vec<_> = (0..threads).map(|at| scope.spawn(move || part(at))).collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
     let observed = means(&mut |at, _| at);
     observed.into_iter().enumerate().map(|(at, mean)| SeedMeans { mean, draws: all.iter().map(|draw| draw[at]).collect() }).collect()
 }
