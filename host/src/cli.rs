@@ -146,6 +146,13 @@ pub struct EvalArgs {
     /// Published data sets instead of the suites, and result files.
     #[command(flatten)]
     pub benchmark: BenchmarkArgs,
+    /// Write what is found into this folder: numbers, samples, classes, confusion matrices, examples and a page. `report` and `compare` read it as
+    /// they read a run's folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Add a row for each suite and metric to this table: run, checkpoint, suite, metric, value, low, high, samples, chance.
+    #[arg(long, value_name = "CSV")]
+    pub save_results_to_csv: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -460,20 +467,43 @@ pub struct ConvertArgs {
 /// `vlhub compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Run folders.
+    /// Run folders, or folders that `vlhub eval --out` wrote. Runs that differ in their `seed` alone are taken together.
     #[arg(required = true)]
     pub runs: Vec<PathBuf>,
-    /// The page to write.
-    #[arg(long, default_value = "compare.html")]
-    pub out: PathBuf,
-    /// Print JSON.
+    /// What is written: a page, or the same as Markdown, as CSV (a row for each run, suite and metric) or as JSON.
+    #[arg(long, value_enum, default_value_t = ComparisonFormat::Html)]
+    pub format: ComparisonFormat,
+    /// The file to write. By default `compare.html` for a page, and standard output for the others.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// A table of standard models, for effective robustness: CSV with the columns `imagenet`, `imagenet_v2`, `imagenet_a`, `imagenet_r`,
+    /// `imagenet_sketch`, `objectnet` (those that there are), top-1 accuracies from 0 to 1.
+    #[arg(long, value_name = "CSV")]
+    pub baseline: Option<PathBuf>,
+    /// Print JSON, beside the file.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How a comparison is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ComparisonFormat {
+    /// One page that needs no network.
+    Html,
+    /// Markdown.
+    Md,
+    /// CSV.
+    Csv,
+    /// JSON.
+    Json,
 }
 
 /// `vlhub report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The run's folder.
+    /// The run's folder, or one that `vlhub eval --out` wrote.
     pub run: PathBuf,
+    /// A table of standard models, for effective robustness, as in `vlhub compare`.
+    #[arg(long, value_name = "CSV")]
+    pub baseline: Option<PathBuf>,
 }

@@ -25,6 +25,7 @@ mod names;
 mod objectives;
 mod pages;
 mod program;
+mod reports;
 mod rooms;
 mod serve;
 mod stores;

@@ -13,6 +13,7 @@ use crate::device;
 use crate::evaluation::suites::{self, Measured};
 use crate::evaluation::{ClassifierCache, EncodeOnce, EvalModel, class_names};
 use crate::failure::{Failure, Outcome, hint};
+use crate::run::EvaluationFolder;
 
 /// Runs suites on trained weights.
 pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
@@ -44,6 +45,8 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     model.classifiers = classifiers(args, &chosen.config);
     let once = EncodeOnce::new(&model);
     let names = names_of(&chosen, loaded, args);
+    let measured_path = loaded.map_or_else(|| "random weights".to_owned(), |path| path.display().to_string());
+    let folder = args.out.as_deref().map(|out| evaluation_folder(out, &measured_path, which, device, &config)).transpose()?;
     let mut results = Vec::new();
     for planned in std::mem::take(&mut plan.all) {
         let (key, mut why, mut report) = (&planned.key, plan.is_there(&planned, args, &names)?, None);
@@ -58,8 +61,15 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
                 report = if let Measured::Report(report) = measured { Some(report) } else { None };
             }
         }
+        // What was measured is written at once: a later suite may fail.
         if let Some(report) = &report {
             plan.write(&planned, report, args, &names, &config)?;
+            if let Some(folder) = &folder {
+                folder.add(key, json!({"weights": which}), report)?;
+            }
+            if let Some(table) = &args.save_results_to_csv {
+                crate::run::append_results(table, &name_of(&args.target), &measured_path, &[(key.as_str(), &**report)])?;
+            }
         }
         if !args.json {
             match &report {
@@ -69,6 +79,10 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
         }
         let plugin = planned.suite.as_ref().map(|suite| suite.chosen.plugin.as_str()).ok();
         results.push(json!({"name": key, "plugin": plugin, "report": report, "why_not": why}));
+    }
+    if let Some(out) = &args.out {
+        let page = crate::run::write_report(out, None)?;
+        tracing::info!("report: {}", page.display());
     }
     let scores = plan.scores();
     if args.json {
@@ -89,6 +103,24 @@ fn classifiers(args: &EvalArgs, model: &RunConfig) -> Option<ClassifierCache> {
     let options =
         model.resolved.get("backbone").and_then(|towers| towers.get("text")).map(|text| json!([text, model.top.embed]).to_string());
     Some(ClassifierCache::new(folder, options?))
+}
+
+/// The folder that `--out` names, with what is known before anything is measured.
+fn evaluation_folder(out: &Path, measured: &str, weights: &str, device: tch::Device, config: &RunConfig) -> Outcome<EvaluationFolder> {
+    let facts = [
+        ("weights", weights.to_owned()),
+        ("device", format!("{device:?}, {} threads", tch::get_num_threads())),
+        ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), device::TORCH)),
+    ];
+    let config = config.portable_toml(config.resolved.clone());
+    EvaluationFolder::open(out, measured, &facts, &config).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// What a table calls the target: the name of a run's folder, or of a run file.
+fn name_of(target: &Path) -> String {
+    let full = std::path::absolute(target).unwrap_or_else(|_| target.to_owned());
+    let name = if full.is_dir() { full.file_name() } else { full.file_stem() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The suites of a run, and its own model, unless another checkpoint is named.

@@ -102,7 +102,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         tracing::warn!("{count} samples not used: {reason} (see {})", folder.skipped().display());
     }
     let ending = ending?;
-    let page = run::write_report(folder.path())?;
+    let page = run::write_report(folder.path(), None)?;
     match ending {
         Ending::Finished => {
             screen::show_run(folder.path())?;

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serialize;
 use vlhub_core::{Error, Report, Result};
 
-use super::jsonl::{self, Jsonl};
-use super::matrix;
+use super::{environment, jsonl, results};
 use crate::checkpoint::{RunLock, Store};
 use crate::failure::{Failure, Outcome};
 use crate::formats::WeightSet;
 
 /// What was measured: the weights after so many steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Measurement {
     /// Steps that were taken.
     pub step: u64,
@@ -156,40 +155,24 @@ impl RunFolder {
         jsonl::replace(&self.path.join("parameters.tsv"), page.as_bytes())
     }
 
-    /// Writes `about.json`: facts for the table at the top of the report, such as model, data, parameters and device, in the order given.
+    /// Writes `about.json`: facts for the tables of the report, such as model, data, parameters and device, in the order given, and those of the
+    /// machine.
     ///
     /// # Errors
     /// The file and why it cannot be written.
     pub fn write_about(&self, facts: &[(String, String)]) -> Result<()> {
         let path = self.path.join("about.json");
-        let bytes = serde_json::to_vec_pretty(facts).map_err(|error| Error::io(&path, error.into()))?;
+        let all: Vec<_> = facts.iter().cloned().chain(environment::machine()).collect();
+        let bytes = serde_json::to_vec_pretty(&all).map_err(|error| Error::io(&path, error.into()))?;
         jsonl::replace(&path, &bytes)
     }
 
-    /// Adds an evaluation to `results.jsonl`, and writes its confusion matrix to `confusion_matrix/NAME.csv`.
+    /// Writes what a suite found, and adds its line to `results.jsonl`: see [`results`].
     ///
     /// # Errors
     /// The file and why it cannot be written.
     pub fn write_eval(&self, name: &str, place: Measurement, report: &Report) -> Result<()> {
-        if let Some(confusion) = &report.confusion {
-            let folder = self.path.join("confusion_matrix");
-            std::fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, error))?;
-            let csv = matrix::to_csv(confusion).map_err(|error| error.within(format!("confusion matrix of `{name}`")))?;
-            jsonl::replace(&folder.join(format!("{}.csv", plain(name))), &csv)?;
-        }
-        let metrics: BTreeMap<_, _> = report.metrics.iter().map(|metric| (&metric.name, metric.value)).collect();
-        let chance: BTreeMap<_, _> = report.metrics.iter().filter_map(|metric| Some((&metric.name, metric.chance?))).collect();
-        Jsonl::open(self.results())?.append(&json!({
-            "name": name,
-            "step": place.step,
-            "epoch": place.epoch,
-            "weights": place.weights,
-            "metrics": metrics,
-            "chance": chance,
-            "samples": report.samples,
-            "skipped": report.skipped,
-            "notes": report.notes,
-        }))
+        results::write(&self.path, &self.results(), name, place, report)
     }
 
     /// Suites that have a line for a step in `results.jsonl`.

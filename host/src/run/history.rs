@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use vlhub_core::{Error, Matrix, Result};
+use vlhub_core::{Error, Matrix, Result, SampleTable, ScoreColumn};
 
+use super::folder::plain;
+use super::results::classes::{self, ClassRow};
+use super::results::examples::{self, StoredExample};
+use super::results::samples::{self, TableFile};
 use super::{jsonl, matrix};
+use crate::evaluation::intervals::groups;
 
-/// A run, read from its folder. Whatever is missing is empty.
+/// A run, or what `vlhub eval --out` wrote, read from its folder. Whatever is missing is empty.
 #[derive(Debug, Default)]
 pub struct RunData {
     /// Its folder.
@@ -27,6 +32,10 @@ pub struct RunData {
     pub results: Vec<Evaluation>,
     /// Confusion matrices by suite.
     pub matrices: Vec<(String, Matrix)>,
+    /// How well each class was told from the others, by suite.
+    pub classes: Vec<(String, Vec<ClassRow>)>,
+    /// Examples by suite; their pictures are files in `examples/`.
+    pub examples: Vec<(String, Vec<StoredExample>)>,
     /// Unusable samples: reason, how many, and one of them.
     pub skipped: Vec<(String, u64, String)>,
     /// The first batch, as a PNG.
@@ -46,12 +55,16 @@ pub struct Evaluation {
     pub chance: BTreeMap<String, f64>,
     /// Which weights were measured: `raw` or `average`; runs that are older than the choice do not say.
     pub weights: String,
+    /// Bounds of 95 % confidence intervals.
+    pub interval: BTreeMap<String, [f64; 2]>,
     /// Samples measured.
     pub samples: u64,
     /// Samples that could not be used.
     pub skipped: Vec<String>,
     /// Remarks.
     pub notes: Vec<String>,
+    /// Where what was found for each sample is.
+    pub tables: Vec<TableFile>,
 }
 
 impl RunData {
@@ -60,9 +73,10 @@ impl RunData {
     /// # Errors
     /// It is not the folder of a run, or one of its files cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        if !path.join("config.toml").exists() && !path.join("metrics.jsonl").exists() && !path.join("checkpoints").is_dir() {
+        if !["config.toml", "metrics.jsonl", "results.jsonl", "checkpoints"].iter().any(|name| path.join(name).exists()) {
             return Err(Error::invalid(format!(
-                "{}: not the folder of a run: it has neither config.toml nor metrics.jsonl; a run's folder is `LOGS/NAME`",
+                "{}: not the folder of a run: it has neither config.toml nor metrics.jsonl; a run's folder is `LOGS/NAME`, and that of an \
+                 evaluation is what `vlhub eval --out` named",
                 path.display()
             )));
         }
@@ -73,14 +87,21 @@ impl RunData {
         if let Ok(table) = config.parse::<toml::Table>() {
             flatten("", &toml::Value::Table(table), &mut options);
         }
+        let of_run = path.join("checkpoints/results.jsonl");
+        let lines = if of_run.exists() { of_run } else { path.join("results.jsonl") };
+        let results: Vec<Evaluation> = jsonl::read(&lines)?.0.iter().map(evaluation).collect();
+        let suites = suites(&results);
+        let matrices = matrices(&path.join("confusion_matrix"), &suites)?;
         Ok(Self {
             name: full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             about: serde_json::from_str(&text("about.json")).unwrap_or_default(),
             options,
             config,
             steps: jsonl::read(&path.join("metrics.jsonl"))?.0,
-            results: jsonl::read(&path.join("checkpoints/results.jsonl"))?.0.iter().map(evaluation).collect(),
-            matrices: matrices(&path.join("confusion_matrix"))?,
+            classes: classes(&path.join("per_class"), &suites, &matrices)?,
+            examples: stored_examples(&path.join("examples"), &suites)?,
+            matrices,
+            results,
             skipped: skipped(&jsonl::read(&path.join("skipped.jsonl"))?.0),
             batch: std::fs::read(path.join("train_batch0.png")).ok(),
             path: path.to_owned(),
@@ -145,14 +166,48 @@ impl RunData {
 
     /// Suites in the order in which they first ran.
     pub fn suites(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for one in &self.results {
-            if !names.contains(&one.name.as_str()) {
-                names.push(&one.name);
+        suites(&self.results)
+    }
+
+    /// What was found for each sample by one of this run's evaluations. A table of another evaluation (a later one, that was lost with its step) is
+    /// left out: its means are not the metrics.
+    ///
+    /// # Errors
+    /// The file that cannot be read.
+    pub fn tables(&self, one: &Evaluation) -> Result<Vec<SampleTable>> {
+        let mut found = Vec::new();
+        for about in one.tables.iter().filter(|about| self.path.join(&about.file).exists()) {
+            let (table, _) = samples::read(&self.path, about)?;
+            if table.columns.iter().all(|column| is_of(&table, column, one)) {
+                found.push(table);
             }
         }
-        names
+        Ok(found)
     }
+
+    /// The value of a dotted option, without quotes.
+    pub fn option(&self, key: &str) -> Option<&str> {
+        self.options.get(key).map(|value| value.trim_matches('"'))
+    }
+}
+
+/// Whether a column's mean is the metric that was written with it.
+fn is_of(table: &SampleTable, column: &ScoreColumn, one: &Evaluation) -> bool {
+    let groups = groups(table, column);
+    let mean = |group: &Vec<f32>| group.iter().copied().map(f64::from).sum::<f64>() / group.len().max(1) as f64;
+    let found = groups.iter().map(mean).sum::<f64>() / groups.len().max(1) as f64;
+    // Metrics may have been summed in single precision.
+    one.metrics.get(&column.metric).is_none_or(|value| (value - found).abs() <= 1e-5 * value.abs().max(1.0))
+}
+
+fn suites(results: &[Evaluation]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for one in results {
+        if !names.contains(&one.name.as_str()) {
+            names.push(&one.name);
+        }
+    }
+    names
 }
 
 fn median(points: Vec<(f64, f64)>) -> Option<f64> {
@@ -177,23 +232,57 @@ fn evaluation(line: &Value) -> Evaluation {
         chance: numbers("chance"),
         weights: line.get("weights").and_then(Value::as_str).unwrap_or_default().to_owned(),
         samples: line.get("samples").and_then(Value::as_u64).unwrap_or(0),
+        interval: line.get("interval").and_then(|all| serde_json::from_value(all.clone()).ok()).unwrap_or_default(),
         skipped: texts("skipped"),
         notes: texts("notes"),
+        tables: line.get("tables").and_then(|all| serde_json::from_value(all.clone()).ok()).unwrap_or_default(),
     }
 }
 
-fn matrices(folder: &Path) -> Result<Vec<(String, Matrix)>> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+/// The bytes of a file, if it is there.
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path, error)),
+    }
+}
+
+fn matrices(folder: &Path, suites: &[&str]) -> Result<Vec<(String, Matrix)>> {
     let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| Error::io(folder, error))?.path();
-        if path.extension().is_some_and(|extension| extension == "csv") {
-            let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+    for suite in suites {
+        let path = folder.join(format!("{}.csv", plain(suite)));
+        if let Some(bytes) = bytes(&path)? {
             let matrix = matrix::from_csv(&bytes).map_err(|error| error.within(path.display().to_string()))?;
-            found.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), matrix));
+            found.push(((*suite).to_owned(), matrix));
         }
     }
-    found.sort_by(|left, right| left.0.cmp(&right.0));
+    Ok(found)
+}
+
+/// Older runs have the matrix alone.
+fn classes(folder: &Path, suites: &[&str], matrices: &[(String, Matrix)]) -> Result<Vec<(String, Vec<ClassRow>)>> {
+    let mut found = Vec::new();
+    for suite in suites {
+        let path = folder.join(format!("{}.csv", plain(suite)));
+        let rows = match (bytes(&path)?, matrices.iter().find(|(name, _)| name == suite)) {
+            (Some(bytes), _) => classes::from_csv(&bytes).map_err(|error| error.within(path.display().to_string()))?,
+            (None, Some((_, matrix))) => classes::of_matrix(matrix),
+            (None, None) => continue,
+        };
+        found.push(((*suite).to_owned(), rows));
+    }
+    Ok(found)
+}
+
+fn stored_examples(folder: &Path, suites: &[&str]) -> Result<Vec<(String, Vec<StoredExample>)>> {
+    let mut found = Vec::new();
+    for suite in suites {
+        let stored = examples::read(folder, &plain(suite))?;
+        if !stored.is_empty() {
+            found.push(((*suite).to_owned(), stored));
+        }
+    }
     Ok(found)
 }
 

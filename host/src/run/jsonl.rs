@@ -85,7 +85,7 @@ pub fn truncate(path: &Path, step: u64) -> Result<()> {
 }
 
 /// Replaces a small file in one step.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     crate::files::replaceable(path)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".tmp-{}", std::process::id()));

@@ -1,6 +1,6 @@
-//! Confusion matrices: as CSV, in an order that puts confused classes side by side, and class by class.
+//! Confusion matrices: as CSV, and in an order that puts confused classes side by side.
 
-use vlhub_core::{Error, Matrix, Result};
+use vlhub_core::{Error, Matrix, Result, SampleTable};
 
 /// As CSV: a row per true class, a column per predicted class.
 ///
@@ -45,42 +45,31 @@ pub fn from_csv(bytes: &[u8]) -> Result<Matrix> {
     Ok(Matrix { classes, counts })
 }
 
-/// What happened to the samples of one class.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClassRow {
-    /// Its name.
-    pub class: String,
-    /// Its samples.
-    pub samples: u64,
-    /// The share that was recognised.
-    pub recall: f64,
-    /// What it was taken for most often, and how often.
-    pub mistaken: Option<(String, u64)>,
+/// The counts of a table of samples, whose classes are places in `names`.
+pub fn of_table(table: &SampleTable, names: &[String]) -> Matrix {
+    let mut counts = vec![vec![0; names.len()]; names.len()];
+    for (truth, guess) in table.classes.iter().zip(&table.predicted) {
+        counts[*truth as usize][*guess as usize] += 1;
+    }
+    Matrix { classes: names.to_vec(), counts }
 }
 
-/// Classes that have samples, from the least to the best recognised; of equals, those with more samples first.
-pub fn per_class(matrix: &Matrix) -> Vec<ClassRow> {
-    let mut rows: Vec<_> = matrix
-        .counts
-        .iter()
-        .enumerate()
-        .filter_map(|(class, row)| {
-            let samples: u64 = row.iter().sum();
-            let wrong = row.iter().enumerate().filter(|(other, count)| *other != class && **count > 0);
-            let mistaken = wrong.max_by_key(|(other, count)| (**count, std::cmp::Reverse(*other)));
-            (samples > 0).then(|| ClassRow {
-                class: matrix.classes[class].clone(),
-                samples,
-                recall: row[class] as f64 / samples as f64,
-                mistaken: mistaken.map(|(other, count)| (matrix.classes[other].clone(), *count)),
-            })
-        })
-        .collect();
-    rows.sort_by(|left, right| left.recall.total_cmp(&right.recall).then(right.samples.cmp(&left.samples)));
-    rows
+/// Places of the classes that have samples or were predicted.
+pub fn seen(matrix: &Matrix) -> Vec<usize> {
+    let predicted = |class: usize| matrix.counts.iter().any(|row| row[class] > 0);
+    (0..matrix.classes.len()).filter(|class| matrix.counts[*class].iter().any(|count| *count > 0) || predicted(*class)).collect()
 }
 
-/// An order of the classes in which those that are taken for each other are neighbours.
+/// The names of the classes in the order of [`clustered`], as CSV.
+///
+/// # Errors
+/// None that can happen: each row has one cell.
+pub fn order_to_csv(matrix: &Matrix) -> Result<Vec<u8>> {
+    let names = clustered(matrix).into_iter().map(|class| matrix.classes[class].as_str());
+    super::results::csv_of(std::iter::once("class").chain(names).map(|name| vec![name]))
+}
+
+/// An order of the classes that are [`seen`], in which those that are taken for each other are neighbours.
 ///
 /// Agglomerative clustering with average linkage (by nearest-neighbour chains, which is quadratic in the number of classes) on the symmetric
 /// share of confusions; of two clusters that merge, each is turned so that their most similar ends meet.
@@ -132,7 +121,8 @@ pub fn clustered(matrix: &Matrix) -> Vec<usize> {
         let joined = members[gone].take().zip(members[keep].take()).map(|(right, left)| join(left, right, between));
         members[keep] = joined;
     }
-    members.into_iter().flatten().flatten().collect()
+    let seen = seen(matrix);
+    members.into_iter().flatten().flatten().filter(|class| seen.binary_search(class).is_ok()).collect()
 }
 
 /// Puts two runs of classes one behind the other, each turned so that the ends that meet are most similar.
@@ -190,14 +180,5 @@ mod tests {
             let rows: Vec<&[u64]> = (0..classes).map(|_| row.as_slice()).collect();
             assert_eq!(clustered(&matrix(&rows)).len(), classes);
         }
-    }
-
-    #[test]
-    fn classes_are_ranked_by_recall_and_empty_ones_left_out() {
-        let rows = per_class(&matrix(&[&[9, 1, 0], &[2, 2, 0], &[0, 0, 0]]));
-        assert_eq!(rows.len(), 2);
-        assert_eq!((rows[0].class.as_str(), rows[0].samples, rows[0].recall), ("c1", 4, 0.5));
-        assert_eq!(rows[0].mistaken, Some(("c0".into(), 2)));
-        assert_eq!(rows[1].mistaken, Some(("c1".into(), 1)));
     }
 }

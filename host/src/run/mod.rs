@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! logs/NAME/out.log  params.txt  config.toml  about.json  metrics.jsonl  skipped.jsonl  report.html  train_batch0.png
-//!           checkpoints/{step-…/, latest, results.jsonl}  confusion_matrix/SUITE.csv  tensorboard/events.out.tfevents.*
+//!           checkpoints/{step-…/, latest, results.jsonl}  tensorboard/events.out.tfevents.*  and what suites found: `results`
 //! ```
 
 mod compare;
 mod console;
+mod environment;
 mod folder;
 mod heat;
 mod history;
@@ -14,8 +15,13 @@ pub mod jsonl;
 pub mod log;
 mod matrix;
 mod page;
+mod panel;
 mod record;
 mod report;
+mod results;
+mod robustness;
+mod scatter;
+mod statistics;
 mod svg;
 pub mod tensorboard;
 mod terminal;
@@ -25,4 +31,6 @@ pub use console::{ProgressDisplay, StepStats};
 pub use folder::{ExistingRun, Measurement, RunFolder, default_name};
 pub use record::Recorder;
 pub use report::write_report;
+pub use results::appended::append as append_results;
+pub use results::folder::EvaluationFolder;
 pub use terminal::picture;

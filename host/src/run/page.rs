@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 /// HTML in the making.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Html(String);
 
 /// Attributes of an element.
@@ -30,7 +30,15 @@ impl Html {
     pub fn text(&mut self, text: impl Display) {
         escape(&text.to_string(), &mut self.0);
     }
-    /// A table with a heading; a cell that starts with a digit, a sign or a dash is set as a number.
+    /// What was written elsewhere, as it is.
+    pub fn add(&mut self, other: &Self) {
+        self.0.push_str(&other.0);
+    }
+    /// What was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// A table with a heading; a cell that starts with a digit, a sign or a dash is set as a number, and what follows a line break small below.
     pub fn table(&mut self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         self.el("div", &[("class", &"scroll")], |html| {
             html.el("table", &[], |html| {
@@ -41,8 +49,14 @@ impl Html {
                     for row in rows {
                         html.el("tr", &[], |html| {
                             for (column, cell) in row.iter().enumerate() {
-                                let class = if column > 0 && is_number(cell) { "n" } else { "" };
-                                html.leaf("td", &[("class", &class)], cell);
+                                let attributes: Attributes<'_> = if column > 0 && is_number(cell) { &[("class", &"n")] } else { &[] };
+                                html.el("td", attributes, |html| match cell.split_once('\n') {
+                                    None => html.text(cell),
+                                    Some((first, below)) => {
+                                        html.text(first);
+                                        html.leaf("small", &[], below);
+                                    }
+                                });
                             }
                         });
                     }

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use super::page::Html;
+use super::panel::Panel;
 
 const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 250.0;
+const HEIGHT: f64 = 256.0;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 12.0;
-const TOP: f64 = 8.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 14.0;
 const BOTTOM: f64 = 34.0;
 /// Points that a curve keeps at most: more than that is finer than a pixel.
 const MOST_POINTS: usize = 500;
@@ -53,63 +54,67 @@ fn finite(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     points
 }
 
-/// A chart of one or more curves over steps or epochs. Draws a remark when there is nothing to draw.
+/// Puts a chart of one or more curves over steps or epochs into a page. Writes a remark when there is nothing to draw.
 pub fn chart(html: &mut Html, title: &str, across: &str, series: &[Series]) {
-    html.leaf("h3", &[], title);
-    let every = || series.iter().flat_map(|one| one.points.iter().chain(&one.raw));
-    if every().next().is_none() {
-        html.leaf("p", &[("class", &"soft")], "nothing was recorded");
-        return;
+    match chart_panel(title, across, series) {
+        Some(panel) => panel.show(html),
+        None => {
+            html.leaf("h3", &[], title);
+            html.leaf("p", &[("class", &"soft")], "nothing was recorded");
+        }
     }
+}
+
+/// A chart of one or more curves over steps or epochs; none without points.
+pub fn chart_panel(title: &str, across: &str, series: &[Series]) -> Option<Panel> {
+    let every = || series.iter().flat_map(|one| one.points.iter().chain(&one.raw));
+    every().next()?;
     let range =
         |of: fn(&(f64, f64)) -> f64| every().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     let across_range = range(|point| point.0);
     let (x_low, x_high) = if across_range.0 < across_range.1 { across_range } else { (across_range.0 - 0.5, across_range.1 + 0.5) };
     let ups = ticks(range(|point| point.1), 5);
     let (y_low, y_high) = (ups.first().copied().unwrap_or(0.0), ups.last().copied().unwrap_or(1.0));
-    let legend = if series.len() > 1 { 20.0 * series.len().div_ceil(3) as f64 } else { 0.0 };
+    let legend = if series.len() > 1 { 20.0 * series.len().div_ceil(2) as f64 } else { 0.0 };
     let x = |value: f64| LEFT + (value - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT);
     let y = |value: f64| HEIGHT - BOTTOM - (value - y_low) / (y_high - y_low) * (HEIGHT - BOTTOM - TOP);
-    let size = format!("0 0 {WIDTH} {}", HEIGHT + legend);
-    html.el("svg", &[("viewBox", &size), ("role", &"img"), ("aria-label", &title)], |html| {
-        for up in &ups {
-            html.void("line", &[("class", &"gridline"), ("x1", &LEFT), ("x2", &(WIDTH - RIGHT)), ("y1", &px(y(*up))), ("y2", &px(y(*up)))]);
-            html.leaf("text", &[("x", &(LEFT - 8.0)), ("y", &px(y(*up) + 4.0)), ("text-anchor", &"end")], number(*up));
+    let mut body = Html::default();
+    let html = &mut body;
+    for up in &ups {
+        html.void("line", &[("class", &"gridline"), ("x1", &LEFT), ("x2", &(WIDTH - RIGHT)), ("y1", &px(y(*up))), ("y2", &px(y(*up)))]);
+        html.leaf("text", &[("x", &(LEFT - 8.0)), ("y", &px(y(*up) + 4.0)), ("text-anchor", &"end")], number(*up));
+    }
+    for tick in ticks((x_low, x_high), 6).into_iter().filter(|tick| (x_low..=x_high).contains(tick)) {
+        html.leaf("text", &[("x", &px(x(tick))), ("y", &(HEIGHT - BOTTOM + 17.0)), ("text-anchor", &"middle")], number(tick));
+    }
+    html.leaf("text", &[("x", &(WIDTH - RIGHT)), ("y", &(HEIGHT - 3.0)), ("text-anchor", &"end")], across);
+    let path = |points: &[(f64, f64)]| {
+        points.iter().enumerate().fold(String::new(), |mut path, (at, &(across, up))| {
+            write!(path, "{}{} {}", if at == 0 { "M" } else { "L" }, px(x(across)), px(y(up))).ok();
+            path
+        })
+    };
+    for (at, one) in series.iter().enumerate() {
+        let colour = at % 8;
+        if one.raw.len() > 1 {
+            html.void("path", &[("class", &format_args!("curve faint s{colour}")), ("d", &path(&extremes(&one.raw)))]);
         }
-        for tick in ticks((x_low, x_high), 6).into_iter().filter(|tick| (x_low..=x_high).contains(tick)) {
-            html.leaf("text", &[("x", &px(x(tick))), ("y", &(HEIGHT - BOTTOM + 17.0)), ("text-anchor", &"middle")], number(tick));
-        }
-        html.leaf("text", &[("x", &(WIDTH - RIGHT)), ("y", &(HEIGHT - 3.0)), ("text-anchor", &"end")], across);
-        let path = |points: &[(f64, f64)]| {
-            points.iter().enumerate().fold(String::new(), |mut path, (at, &(across, up))| {
-                write!(path, "{}{} {}", if at == 0 { "M" } else { "L" }, px(x(across)), px(y(up))).ok();
-                path
-            })
-        };
-        for (at, one) in series.iter().enumerate() {
-            let colour = at % 8;
-            if one.raw.len() > 1 {
-                html.void("path", &[("class", &format_args!("curve faint s{colour}")), ("d", &path(&extremes(&one.raw)))]);
-            }
-            let dash = if one.dashed { " dash" } else { "" };
-            html.void("path", &[("class", &format_args!("curve s{colour}{dash}")), ("d", &path(&thinned(&one.points)))]);
-            if one.points.len() <= 12 && !one.dashed {
-                for &(across, up) in &one.points {
-                    html.void("circle", &[("class", &format_args!("s{colour}")), ("cx", &px(x(across))), ("cy", &px(y(up))), ("r", &3)]);
-                }
-            }
-            if legend > 0.0 {
-                let (left, down) = (LEFT + (at % 3) as f64 * 165.0, HEIGHT + 14.0 + (at / 3) as f64 * 20.0);
-                let class = format!("curve s{colour}{dash}");
-                html.void(
-                    "line",
-                    &[("class", &class), ("x1", &left), ("x2", &(left + 18.0)), ("y1", &(down - 4.0)), ("y2", &(down - 4.0))],
-                );
-                html.leaf("text", &[("class", &"strong"), ("x", &(left + 24.0)), ("y", &down)], short(&one.name, 22));
+        let dash = if one.dashed { " dash" } else { "" };
+        html.void("path", &[("class", &format_args!("curve s{colour}{dash}")), ("d", &path(&thinned(&one.points)))]);
+        if one.points.len() <= 12 && !one.dashed {
+            for &(across, up) in &one.points {
+                html.void("circle", &[("class", &format_args!("d{colour}")), ("cx", &px(x(across))), ("cy", &px(y(up))), ("r", &3)]);
             }
         }
-        hover(html, series, across, (x_low, x_high), x);
-    });
+        if legend > 0.0 {
+            let (left, down) = (LEFT + (at % 2) as f64 * 250.0, HEIGHT + 14.0 + (at / 2) as f64 * 20.0);
+            let class = format!("curve s{colour}{dash}");
+            html.void("line", &[("class", &class), ("x1", &left), ("x2", &(left + 18.0)), ("y1", &(down - 4.0)), ("y2", &(down - 4.0))]);
+            html.leaf("text", &[("class", &"strong"), ("x", &(left + 24.0)), ("y", &down)], short(&one.name, 22));
+        }
+    }
+    hover(html, series, across, (x_low, x_high), x);
+    Some(Panel { title: title.to_owned(), size: (WIDTH, HEIGHT + legend), body, fills: true })
 }
 
 /// Strips over the chart, each with the values below it as its title.
