@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! logs/NAME/out.log  params.txt  config.toml  about.json  metrics.jsonl  skipped.jsonl  report.html  train_batch0.png
-//!           checkpoints/{step-…/, latest, results.jsonl}  confusion_matrix/SUITE.csv  tensorboard/events.out.tfevents.*
+//!           checkpoints/{step-…/, latest, results.jsonl}  confusion_matrix/SUITE.csv
+//!           with `report_to`: tensorboard/events.out.tfevents.*  metrics.csv  evaluations.csv  wandb/offline-run-…/  loggers.json
 //! ```
 
 mod compare;
@@ -12,12 +13,12 @@ mod heat;
 mod history;
 pub mod jsonl;
 pub mod log;
+pub mod loggers;
 mod matrix;
 mod page;
 mod record;
 mod report;
 mod svg;
-pub mod tensorboard;
 mod terminal;
 
 pub use compare::{Comparison, compare, result_table};

@@ -124,12 +124,12 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// The first batch as `train_batch0.png`, and in TensorBoard.
+    /// The first batch as `train_batch0.png`, and for the loggers.
     fn show(&self, batch: &Batch, out: &mut Output<'_>) -> vlhub_core::Result<()> {
         let path = out.folder.train_batch();
         if let Some(sheet) = first_batch::write(batch, &self.engine.towers, self.tokenizer.as_deref(), &path)? {
             let png = std::fs::read(&path).map_err(|error| vlhub_core::Error::io(&path, error))?;
-            out.recorder.tensorboard().image("train_batch", 0, sheet.dimensions(), &png)?;
+            out.recorder.image("train_batch", 0, sheet.dimensions(), png);
         }
         Ok(())
     }

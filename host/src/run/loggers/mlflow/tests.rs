@@ -1,0 +1,1 @@
+//! Against a server on loopback that keeps runs as MLflow does.
