@@ -17,6 +17,7 @@ mod fuzzing;
 mod identity;
 mod labels;
 mod layering;
+mod loggers;
 mod mixing;
 mod models;
 mod names;

@@ -9,6 +9,7 @@ use super::console::{ProgressDisplay, StepStats};
 use super::folder::{Measurement, RunFolder};
 use super::jsonl::Jsonl;
 use super::loggers::{LogRecord, Loggers, RunEnding};
+use crate::evaluation::EmbeddingSample;
 
 /// Lines of `metrics.jsonl` that a run writes at most, so that a long run's report stays readable.
 const MOST_LINES: u64 = 20_000;
@@ -91,6 +92,16 @@ impl Recorder {
     /// Records a picture: the bytes of a PNG of `size` (width and height in pixels).
     pub fn image(&mut self, tag: &'static str, step: u64, size: (u32, u32), png: Vec<u8>) {
         self.loggers.write(&LogRecord::Image { tag, step, size, png: Arc::new(png) });
+    }
+
+    /// Whether a logger shows embeddings.
+    pub fn takes_embeddings(&self) -> bool {
+        self.loggers.take_embeddings()
+    }
+
+    /// Records embeddings of a suite's pictures and texts.
+    pub fn embeddings(&mut self, suite: &str, step: u64, sample: EmbeddingSample) {
+        self.loggers.write(&LogRecord::Embeddings { suite: suite.to_owned(), step, sample: Arc::new(sample) });
     }
 
     /// Takes the bar off the console, and ends the loggers.

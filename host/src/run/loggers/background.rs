@@ -50,7 +50,7 @@ pub(super) struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { pause: Duration::from_secs(1), longest: Duration::from_secs(60), last: Duration::from_secs(30) }
+        Self { pause: Duration::from_secs(1), longest: Duration::from_secs(60), last: Duration::from_secs(10) }
     }
 }
 
@@ -62,8 +62,6 @@ pub(super) struct BackgroundLogger {
     records: Option<Sender<LogRecord>>,
     ending: Option<Sender<RunEnding>>,
     end: Receiver<LoggerEnd>,
-    /// Records that found the queue full.
-    full: u64,
 }
 
 impl BackgroundLogger {
@@ -79,7 +77,7 @@ impl BackgroundLogger {
         let worker = Worker { sink, queue, told, patience, deadline: None, ending: None, refused: false, lost: 0 };
         let thread = std::thread::Builder::new().name(format!("logger {name}"));
         thread.spawn(move || done.send(worker.work(past))).map_err(|error| Error::invalid(format!("no thread for it: {error}")))?;
-        Ok(Self { name, patience, records: Some(records), ending: Some(ending), end, full: 0 })
+        Ok(Self { name, patience, records: Some(records), ending: Some(ending), end })
     }
 }
 
@@ -93,7 +91,6 @@ impl RunLogger for BackgroundLogger {
         match records.try_send(record.clone()) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
-                self.full += 1;
                 Err(Error::invalid(format!("the server takes less than is recorded, and {QUEUE} records wait already")))
             }
             Err(TrySendError::Disconnected(_)) => Err(Error::invalid("its thread has ended")),
@@ -202,5 +199,41 @@ impl<S: RecordSink> Worker<S> {
         let left = self.deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()));
         std::thread::sleep(pause.min(left));
         left.is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that answers nothing until it is let go.
+    struct Stuck(Receiver<()>);
+
+    impl RecordSink for Stuck {
+        fn name(&self) -> &'static str {
+            "stuck"
+        }
+        fn send(&mut self, _: &[LogRecord]) -> Result<(), Refused> {
+            self.0.recv().ok();
+            Ok(())
+        }
+        fn end(&mut self, ending: RunEnding) -> Result<String, Refused> {
+            Ok(format!("{ending:?}"))
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_never_waits() {
+        let (release, stuck) = bounded(0);
+        let mut logger = BackgroundLogger::start(Stuck(stuck), Vec::new(), Patience::default()).expect("it starts");
+        let record = LogRecord::Step { step: 1, epoch: 0, values: Vec::new() };
+        let begin = Instant::now();
+        // As many as wait, as are on their way, and one more.
+        let refused = (0..QUEUE + BATCH + 100).filter(|_| logger.write(&record).is_err()).count();
+        assert!(refused >= 100, "{refused} were refused");
+        assert!(begin.elapsed() < Duration::from_secs(2));
+        drop(release);
+        let end = logger.finish(RunEnding::Stopped).expect("it ends");
+        assert_eq!((end.lost, end.advice.as_deref()), (0, Some("Stopped")), "what was refused is counted by whoever wrote it");
     }
 }

@@ -64,7 +64,7 @@ impl RunLogger for CsvLogger {
                 let rows = evaluation(self.evaluations.path(), suite, *place, metrics)?;
                 self.evaluations.append(&rows)
             }
-            LogRecord::Image { .. } => Ok(()),
+            LogRecord::Image { .. } | LogRecord::Embeddings { .. } => Ok(()),
         }
     }
 

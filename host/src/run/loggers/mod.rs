@@ -24,6 +24,7 @@ use vlhub_core::{Metric, Result};
 use super::folder::Measurement;
 use crate::config::RunConfig;
 use crate::config::log::LoggerName;
+use crate::evaluation::EmbeddingSample;
 use crate::failure::Outcome;
 
 /// Something that a run records.
@@ -58,13 +59,22 @@ pub enum LogRecord {
         /// The bytes of a PNG.
         png: Arc<Vec<u8>>,
     },
+    /// Embeddings of some pictures and texts of a suite.
+    Embeddings {
+        /// The suite's key in the run file.
+        suite: String,
+        /// Steps that were taken.
+        step: u64,
+        /// The embeddings.
+        sample: Arc<EmbeddingSample>,
+    },
 }
 
 impl LogRecord {
     /// The step that it belongs to.
     pub fn step(&self) -> u64 {
         match self {
-            Self::Step { step, .. } | Self::Image { step, .. } => *step,
+            Self::Step { step, .. } | Self::Image { step, .. } | Self::Embeddings { step, .. } => *step,
             Self::Evaluation { place, .. } => place.step,
         }
     }
@@ -78,7 +88,7 @@ impl LogRecord {
                 let tag = |name: &str| if name.starts_with(suite) { format!("val/{name}") } else { format!("val/{suite}-{name}") };
                 metrics.iter().map(|metric| (tag(&metric.name), metric.value)).collect()
             }
-            Self::Image { .. } => Vec::new(),
+            Self::Image { .. } | Self::Embeddings { .. } => Vec::new(),
         }
     }
 }
@@ -130,6 +140,10 @@ pub(super) trait RunLogger: Debug {
     /// # Errors
     /// Why the record is lost. The next ones are handed over all the same.
     fn write(&mut self, record: &LogRecord) -> Result<()>;
+    /// Whether it has a place for [`LogRecord::Embeddings`].
+    fn takes_embeddings(&self) -> bool {
+        false
+    }
     /// The run has ended: what was held back is written. Returns how many records the logger itself lost, and where to look at them.
     ///
     /// # Errors
@@ -189,6 +203,11 @@ impl Loggers {
             }
         }
         Self { all }
+    }
+
+    /// Whether a logger has a place for [`LogRecord::Embeddings`].
+    pub fn take_embeddings(&self) -> bool {
+        self.all.iter().any(|slot| slot.logger.takes_embeddings())
     }
 
     /// Hands a record to every logger.

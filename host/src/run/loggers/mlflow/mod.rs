@@ -235,7 +235,7 @@ impl MlflowSink {
             match record {
                 LogRecord::Step { epoch, .. } => values.push(("epoch".into(), *epoch as f64)),
                 LogRecord::Image { tag, step, png, .. } => self.upload(run, &format!("{tag}_{step}.png"), png)?,
-                LogRecord::Evaluation { .. } => {}
+                LogRecord::Evaluation { .. } | LogRecord::Embeddings { .. } => {}
             }
             for (name, value) in values {
                 let (key, step) = (self.names.name(&name), record.step());

@@ -2,6 +2,9 @@
 
 mod events;
 mod hparams;
+mod projector;
+
+use std::path::PathBuf;
 
 use vlhub_core::Result;
 
@@ -11,6 +14,7 @@ use events::EventWriter;
 /// Writes the files in `tensorboard/`.
 #[derive(Debug)]
 pub(super) struct TensorBoardLogger {
+    folder: PathBuf,
     events: EventWriter,
 }
 
@@ -25,7 +29,7 @@ impl TensorBoardLogger {
         let earlier = earlier.into_iter().any(|entry| entry.file_name().to_string_lossy().contains(".tfevents."));
         // A run that starts again from nothing forgets step 0, too.
         let forget = earlier.then(|| about.resumed.map_or(0, |step| step + 1));
-        let mut this = Self { events: EventWriter::create(&folder, forget)? };
+        let mut this = Self { events: EventWriter::create(&folder, forget)?, folder };
         this.events.text("config", about.resumed.unwrap_or(0), &format!("```toml\n{}\n```", about.toml))?;
         if !earlier {
             // TensorBoard keeps the first that it meets, so a life that was resumed has nothing to add.
@@ -47,7 +51,12 @@ impl RunLogger for TensorBoardLogger {
             // an epoch that a resumed run takes again could not be forgotten.
             LogRecord::Step { .. } | LogRecord::Evaluation { .. } => self.events.scalars(record.step(), &record.scalars()),
             LogRecord::Image { tag, step, size, png } => self.events.image(tag, *step, *size, png),
+            LogRecord::Embeddings { suite, sample, .. } => projector::write(&self.folder, suite, sample),
         }
+    }
+
+    fn takes_embeddings(&self) -> bool {
+        true
     }
 
     fn finish(&mut self, ending: RunEnding) -> Result<LoggerEnd> {

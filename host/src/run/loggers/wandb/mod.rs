@@ -151,6 +151,7 @@ impl RunLogger for WandbLogger {
             LogRecord::Image { tag, step, size, png } => return self.image(tag, *step, *size, png),
             LogRecord::Step { epoch, .. } => row.push(("epoch".into(), epoch.to_string())),
             LogRecord::Evaluation { .. } => {}
+            LogRecord::Embeddings { .. } => return Ok(()),
         }
         self.add(record.step(), row)
     }
