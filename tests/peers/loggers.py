@@ -220,13 +220,17 @@ class Backend(http.server.BaseHTTPRequestHandler):
         self.reply({})
 
     def do_POST(self):
-        body = json.loads(self.body() or b"{}")
+        body = self.body()
+        if self.path.startswith("/sdk/"):
+            # What the client measures of itself.
+            return self.reply({})
+        body = json.loads(body)
         if self.path.endswith("file_stream"):
-            for name, file in body.get("files", {}).items():
-                if name == "wandb-history.jsonl":
-                    self.history.extend(map(json.loads, file["content"]))
-            self.exit.extend(["exitcode"] if "exitcode" in body else [])
-            return self.reply({"exitcode": body.get("exitcode"), "limits": {}})
+            file = body.get("files", {}).get("wandb-history.jsonl", {"offset": 0, "content": []})
+            # A request that is repeated replaces what it sent before.
+            self.history[file["offset"] : file["offset"] + len(file["content"])] = map(json.loads, file["content"])
+            self.exit.extend([body["exitcode"]] if "exitcode" in body else [])
+            return self.reply({})
         query, variables = body.get("query", ""), body.get("variables", {})
         bucket = {"id": "run", "name": variables.get("name"), "project": {"name": "vlhub", "entity": {"name": "team"}}, "historyLineCount": 0}
         if "upsertBucket" in query:
@@ -242,6 +246,8 @@ class Backend(http.server.BaseHTTPRequestHandler):
 def synced(offline, steps, evaluations):
     """What `wandb sync` sends of the offline run."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    # The client ends without closing its connections.
+    server.handle_error = lambda *_: None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_API_KEY": "0" * 40, "HOME": home}
