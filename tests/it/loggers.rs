@@ -50,13 +50,15 @@ fn a_run_that_was_killed_and_resumed_has_every_step_once_everywhere() {
     let resumed = train(folder.path(), &[loggers, "--resume"], &[("WANDB_PROJECT", "shapes")]);
     assert_eq!(resumed.code, 0, "{}", resumed.err);
     assert!(resumed.err.contains("wandb: `wandb sync"), "it says what to do with the run: {}", resumed.err);
-    let lines: Vec<serde_json::Value> = read(&run.join("metrics.jsonl")).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<serde_json::Value> =
+        read(&run.join("metrics.jsonl")).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let steps: Vec<String> = (1..=14).map(|step| step.to_string()).collect();
     assert_eq!(column(&run.join("metrics.csv"), "step"), steps);
     let losses: Vec<String> = lines.iter().map(|line| line["loss"].as_f64().expect("a number").to_string()).collect();
     assert_eq!(column(&run.join("metrics.csv"), "loss"), losses);
     // Measured after steps 4, 8 and 12, and at the end; the last committed step before the kill was 6.
-    let measured: BTreeSet<_> = column(&run.join("evaluations.csv"), "step").into_iter().zip(column(&run.join("evaluations.csv"), "metric")).collect();
+    let measured: BTreeSet<_> =
+        column(&run.join("evaluations.csv"), "step").into_iter().zip(column(&run.join("evaluations.csv"), "metric")).collect();
     assert_eq!(measured.len(), column(&run.join("evaluations.csv"), "step").len(), "no number twice");
     assert_eq!(measured.iter().map(|(step, _)| step.as_str()).collect::<BTreeSet<_>>(), BTreeSet::from(["4", "8", "12", "14"]));
     let [offline] = &offline[..] else { panic!("one offline run, not {offline:?}") };
@@ -67,7 +69,11 @@ fn a_run_that_was_killed_and_resumed_has_every_step_once_everywhere() {
     let summary: serde_json::Value = serde_json::from_str(&read(&offline.join("files/wandb-summary.json"))).expect("JSON");
     assert_eq!((&summary["_step"], &summary["train/loss"]), (&14.into(), &lines[13]["loss"]));
     assert!(summary["val/shapes-top1"].is_number(), "{summary}");
-    assert_eq!(std::fs::read_dir(run.join("tensorboard")).expect("it is there").flatten().filter(|entry| entry.path().is_file()).count(), 3, "two event files and the projector's list");
+    assert_eq!(
+        std::fs::read_dir(run.join("tensorboard")).expect("it is there").flatten().filter(|entry| entry.path().is_file()).count(),
+        3,
+        "two event files and the projector's list"
+    );
     let rows = read(&run.join("tensorboard/projector/shapes/tensors.tsv")).lines().count();
     assert_eq!(read(&run.join("tensorboard/projector/shapes/metadata.tsv")).lines().count(), rows + 1, "a label for each row");
     assert!(rows > 24, "24 pictures and the classes: {rows}");

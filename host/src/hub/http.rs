@@ -79,8 +79,9 @@ pub(crate) fn tls(certificates: Option<&Path>) -> Result<TlsConfig, Refusal> {
     if let Some(path) = certificates {
         let bad = |why: String| Refusal::Other(format!("the certificates `{}` (SSL_CERT_FILE): {why}", path.display()));
         let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        let all: Vec<_> =
-            parse_pem(&pem).filter_map(|item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None }).collect();
+        let all: Vec<_> = parse_pem(&pem)
+            .filter_map(|item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None })
+            .collect();
         if all.is_empty() {
             return Err(bad("no certificate is in it".into()));
         }

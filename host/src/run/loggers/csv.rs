@@ -106,7 +106,8 @@ fn evaluation(path: &Path, suite: &str, place: Measurement, metrics: &[Metric]) 
     for metric in metrics {
         let chance = metric.chance.map(|chance| chance.to_string()).unwrap_or_default();
         let (step, epoch) = (place.step.to_string(), place.epoch.to_string());
-        let fields = [suite.to_owned(), step, epoch, place.weights.name().to_owned(), metric.name.clone(), metric.value.to_string(), chance];
+        let fields =
+            [suite.to_owned(), step, epoch, place.weights.name().to_owned(), metric.name.clone(), metric.value.to_string(), chance];
         rows.extend(line(path, fields)?);
     }
     Ok(rows)

@@ -231,7 +231,9 @@ impl Loggers {
             });
             match *lost + end.lost {
                 0 => {}
-                count => tracing::warn!("{}: {count} records were lost; `metrics.jsonl` and `results.jsonl` have everything", logger.name()),
+                count => {
+                    tracing::warn!("{}: {count} records were lost; `metrics.jsonl` and `results.jsonl` have everything", logger.name())
+                }
             }
             if let Some(advice) = end.advice {
                 tracing::info!("{}: {advice}", logger.name());

@@ -142,7 +142,8 @@ mod tests {
             proto.double(3, 0.5);
             proto.float(4, 0.5);
         });
-        let expected = [(1, WireValue::Varint(u64::MAX)), (200, WireValue::Bytes("ä".as_bytes())), (3, WireValue::Fixed), (4, WireValue::Fixed)];
+        let expected =
+            [(1, WireValue::Varint(u64::MAX)), (200, WireValue::Bytes("ä".as_bytes())), (3, WireValue::Fixed), (4, WireValue::Fixed)];
         assert_eq!(fields(&message).as_deref(), Some(&expected[..]));
         assert_eq!(field(&message, 200), Some("ä".as_bytes()));
         assert_eq!((field(&message, 1), field(&message, 7)), (None, None), "no bytes, and no field");

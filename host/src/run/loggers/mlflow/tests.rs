@@ -96,9 +96,15 @@ fn answer(kept: &mut Kept, path: &str, body: &Value) -> (u16, Value) {
             (200, json!({ "experiment_id": "7" }))
         }
         "runs/search" => {
-            let tag = |run: &Value| run["tags"].as_array().is_some_and(|tags| {
-                tags.iter().any(|tag| body["filter"].as_str().is_some_and(|filter| filter.contains(&format!("'{}'", tag["value"].as_str().unwrap_or("-")))))
-            });
+            let tag = |run: &Value| {
+                run["tags"].as_array().is_some_and(|tags| {
+                    tags.iter().any(|tag| {
+                        body["filter"]
+                            .as_str()
+                            .is_some_and(|filter| filter.contains(&format!("'{}'", tag["value"].as_str().unwrap_or("-"))))
+                    })
+                })
+            };
             let runs: Vec<Value> = kept.run.iter().filter(|run| tag(run)).map(|run| described(run, kept)).collect();
             (200, json!({ "runs": runs }))
         }
@@ -186,10 +192,14 @@ fn a_resumed_run_is_found_again_and_no_step_is_sent_twice() {
     assert_eq!(steps(&server, "val/shapes-R_at_1"), [2, 4]);
     server.kept(|kept| {
         assert_eq!(kept.run.as_ref().expect("it was made")["status"], "FINISHED");
-        let param = |name: &str| kept.params.iter().filter(|param| param["key"] == name).map(|param| param["value"].clone()).collect::<Vec<_>>();
+        let param =
+            |name: &str| kept.params.iter().filter(|param| param["key"] == name).map(|param| param["value"].clone()).collect::<Vec<_>>();
         assert_eq!(param("optimizer.lr"), ["0.1"], "a parameter never changes");
         assert_eq!(param("class_names")[0].as_str().expect("a text").chars().count(), LONGEST, "cut to what MLflow takes");
-        assert!(kept.files.contains(&"7/run1/artifacts/config.toml".into()) && kept.files.contains(&"7/run1/artifacts/train_batch_3.png".into()));
+        assert!(
+            kept.files.contains(&"7/run1/artifacts/config.toml".into())
+                && kept.files.contains(&"7/run1/artifacts/train_batch_3.png".into())
+        );
         assert_eq!(kept.authorization.as_deref(), Some("Basic bWU6c2VjcmV0"));
         assert!(kept.metrics.iter().any(|(key, _, value)| key == "val/shapes-R_at_1" && value == "NaN"));
     });

@@ -24,7 +24,8 @@ impl EventWriter {
     pub fn create(dir: &Path, forget: Option<u64>) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         std::fs::create_dir_all(dir).map_err(|error| Error::io(dir, error))?;
-        let (seconds, host, process, count) = (seconds() as u64, crate::checkpoint::host(), std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let (seconds, host, process, count) =
+            (seconds() as u64, crate::checkpoint::host(), std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = dir.join(format!("events.out.tfevents.{seconds:010}.{host}.{process}.{count}"));
         let mut writer = Self { file: RecordFile::open(path)? };
         writer.event(0, |event| event.bytes(3, b"brain.Event:2"))?;

@@ -84,7 +84,12 @@ impl WandbLogger {
         let Earlier { mut kept, row, last, summary, .. } = earlier;
         maker.made = earlier.made;
         if kept.is_empty() {
-            kept = vec![maker.header(), maker.run(&names, &options, started), maker.environment(&names.host, started), maker.file("config.toml")];
+            kept = vec![
+                maker.header(),
+                maker.run(&names, &options, started),
+                maker.environment(&names.host, started),
+                maker.file("config.toml"),
+            ];
         } else {
             // What was sent before is to be sent again.
             std::fs::remove_file(path.with_extension("wandb.synced")).ok();
@@ -306,7 +311,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut logger = open(folder.path(), Some(2), vec![step(1), step(2)]);
         let about = json!({ "_type": "image-file", "width": 2 });
-        logger.write(&LogRecord::Image { tag: "batch", step: 2, size: (2, 1), png: std::sync::Arc::new(b"png".to_vec()) }).expect("written");
+        logger
+            .write(&LogRecord::Image { tag: "batch", step: 2, size: (2, 1), png: std::sync::Arc::new(b"png".to_vec()) })
+            .expect("written");
         logger.write(&step(3)).expect("it can be written");
         logger.finish(RunEnding::Finished).expect("it can be written");
         assert_eq!(rows(folder.path()).0.iter().map(|(step, ..)| *step).collect::<Vec<_>>(), [1, 2, 3]);
@@ -318,12 +325,14 @@ mod tests {
         }
         let picture = logger.folder.join("files").join(summary["batch"]["path"].as_str().expect("a path"));
         assert_eq!(std::fs::read(picture).expect("it is there"), b"png");
-        assert!(WandbLogger::with(
-            &RunAbout { name: "a", folder: folder.path(), options: &Map::new(), toml: "", resumed: None, past: Vec::new() },
-            &WandbConfig::default(),
-            &|name| (name == "WANDB_MODE").then(|| "disabled".to_owned())
-        )
-        .expect("nothing is written")
-        .is_none());
+        assert!(
+            WandbLogger::with(
+                &RunAbout { name: "a", folder: folder.path(), options: &Map::new(), toml: "", resumed: None, past: Vec::new() },
+                &WandbConfig::default(),
+                &|name| (name == "WANDB_MODE").then(|| "disabled".to_owned())
+            )
+            .expect("nothing is written")
+            .is_none()
+        );
     }
 }

@@ -51,7 +51,8 @@ impl RecordMaker {
         let id = self.id.clone();
         self.record(RUN, |run| {
             run.text(1, &id);
-            let optional = [(2, &names.entity), (3, &names.project), (6, &names.group), (7, &names.job_type), (8, &names.name), (9, &names.notes)];
+            let optional =
+                [(2, &names.entity), (3, &names.project), (6, &names.group), (7, &names.job_type), (8, &names.name), (9, &names.notes)];
             optional.iter().filter(|(_, text)| !text.is_empty()).for_each(|(number, text)| run.text(*number, text));
             run.message(4, |config| updates(config, options));
             names.tags.iter().for_each(|tag| run.text(10, tag));
