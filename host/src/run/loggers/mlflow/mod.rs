@@ -158,10 +158,13 @@ impl MlflowSink {
         };
         let id = run["info"]["run_id"].as_str().unwrap_or_default().to_owned();
         let pairs = |list: &Value| list.as_array().cloned().unwrap_or_default();
-        let sent = pairs(&run["data"]["metrics"])
+        let sent: BTreeMap<String, u64> = pairs(&run["data"]["metrics"])
             .iter()
             .filter_map(|metric| Some((metric["key"].as_str()?.to_owned(), step_of(metric)?)))
             .collect();
+        if let Some(last) = sent.values().max() {
+            tracing::info!("mlflow: the server has this run up to step {last}; what it has stays, and the run goes on behind it");
+        }
         let artifacts = run["info"]["artifact_uri"].as_str().and_then(|uri| uri.strip_prefix("mlflow-artifacts:"));
         let artifacts = artifacts.map(|path| match path.strip_prefix("//") {
             Some(rest) => rest.split_once('/').map_or("", |(_, path)| path).to_owned(),

@@ -30,7 +30,7 @@ use records::{EarlierRecord, RecordMaker};
 use store::WandbStore;
 
 /// Names and values (JSON) of a row.
-type Row = Vec<(String, String)>;
+type HistoryRow = Vec<(String, String)>;
 
 /// Writes an offline run.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct WandbLogger {
     maker: RecordMaker,
     store: WandbStore,
     /// The row of the step that is not over.
-    row: Option<(u64, Row)>,
+    row: Option<(u64, HistoryRow)>,
     /// The latest values.
     summary: BTreeMap<String, String>,
 }
@@ -102,12 +102,12 @@ impl WandbLogger {
     }
 
     /// Adds values to the row of a step.
-    fn add(&mut self, step: u64, values: Row) -> Result<()> {
-        match &self.row {
+    fn add(&mut self, step: u64, values: HistoryRow) -> Result<()> {
+        let flushed = match &self.row {
             Some((held, _)) if *held > step => return Err(Error::invalid(format!("a number of step {step} came after step {held}"))),
-            Some((held, _)) if *held < step => self.flush()?,
-            _ => {}
-        }
+            Some((held, _)) if *held < step => self.flush(),
+            _ => Ok(()),
+        };
         let now = seconds();
         let times = [("_timestamp", now), ("_runtime", now - self.started)].map(|(name, value)| (name.to_owned(), records::json(value)));
         let (_, row) = self.row.get_or_insert_with(|| (step, Vec::new()));
@@ -117,7 +117,7 @@ impl WandbLogger {
                 None => row.push((name, value)),
             }
         }
-        Ok(())
+        flushed
     }
 
     /// Writes the row that was held back.
@@ -151,7 +151,7 @@ impl RunLogger for WandbLogger {
     }
 
     fn write(&mut self, record: &LogRecord) -> Result<()> {
-        let mut row: Row = record.scalars().into_iter().map(|(name, value)| (name, records::json(value))).collect();
+        let mut row: HistoryRow = record.scalars().into_iter().map(|(name, value)| (name, records::json(value))).collect();
         match record {
             LogRecord::Image { tag, step, size, png } => return self.image(tag, *step, *size, png),
             LogRecord::Step { epoch, .. } => row.push(("epoch".into(), epoch.to_string())),
@@ -187,7 +187,7 @@ struct Earlier {
     /// The number of the last record.
     made: u64,
     /// The row of the committed step, to which the resumed run may add.
-    row: Option<(u64, Row)>,
+    row: Option<(u64, HistoryRow)>,
     /// The step of the last row that stays.
     last: Option<u64>,
     /// The latest values of the rows that stay.
