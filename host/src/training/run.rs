@@ -18,6 +18,7 @@ use crate::evaluation::suites::{self, Measured};
 use crate::evaluation::{EmbeddingTap, EncodeOnce, EvalModel};
 use crate::failure::{Failure, Outcome};
 use crate::formats::WeightSet;
+use crate::run::loggers::FIRST_BATCH;
 use crate::run::{Measurement, StepStats};
 
 impl Training<'_> {
@@ -129,7 +130,7 @@ impl Training<'_> {
         let path = out.folder.train_batch();
         if let Some(sheet) = first_batch::write(batch, &self.engine.towers, self.tokenizer.as_deref(), &path)? {
             let png = std::fs::read(&path).map_err(|error| vlhub_core::Error::io(&path, error))?;
-            out.recorder.image("train_batch", 0, sheet.dimensions(), png);
+            out.recorder.image(FIRST_BATCH, 0, sheet.dimensions(), png);
         }
         Ok(())
     }

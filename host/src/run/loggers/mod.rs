@@ -27,6 +27,9 @@ use crate::config::log::LoggerName;
 use crate::evaluation::EmbeddingSample;
 use crate::failure::Outcome;
 
+/// Tag of the picture of the first batch.
+pub const FIRST_BATCH: &str = "train_batch";
+
 /// Something that a run records.
 #[derive(Clone, Debug)]
 pub enum LogRecord {
@@ -50,7 +53,7 @@ pub enum LogRecord {
     },
     /// A picture.
     Image {
-        /// Its name, such as `train_batch`.
+        /// Its name, such as [`FIRST_BATCH`].
         tag: &'static str,
         /// Steps that were taken.
         step: u64,

@@ -1,14 +1,17 @@
 //! What a run has recorded so far, read from its JSON lines: for loggers that begin in the middle of a run, or lost what was on its way when
 //! the process died.
 
+use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
 
+use image::ImageReader;
 use serde_json::Value;
 use vlhub_core::{Metric, Result};
 
 use super::super::folder::Measurement;
 use super::super::jsonl;
-use super::LogRecord;
+use super::{FIRST_BATCH, LogRecord};
 
 /// Numbers of a step that every line of `metrics.jsonl` has beside those of the objectives, in the order in which loggers get them.
 pub(in crate::run) const OWN: [&str; 5] = ["loss", "lr", "data_time", "batch_time", "samples_per_second"];
@@ -20,9 +23,18 @@ pub(in crate::run) const OWN: [&str; 5] = ["loss", "lr", "data_time", "batch_tim
 pub(super) fn records(folder: &Path) -> Result<Vec<LogRecord>> {
     let (steps, _) = jsonl::read(&folder.join("metrics.jsonl"))?;
     let (evaluations, _) = jsonl::read(&folder.join("checkpoints/results.jsonl"))?;
-    let mut all: Vec<LogRecord> = steps.iter().filter_map(step).chain(evaluations.iter().filter_map(evaluation)).collect();
+    let picture = if steps.is_empty() { None } else { first_batch(folder) };
+    let lines = steps.iter().filter_map(step).chain(evaluations.iter().filter_map(evaluation));
+    let mut all: Vec<LogRecord> = picture.into_iter().chain(lines).collect();
     all.sort_by_key(LogRecord::step);
     Ok(all)
+}
+
+/// The picture of the first batch, where there is one.
+fn first_batch(folder: &Path) -> Option<LogRecord> {
+    let png = std::fs::read(folder.join("train_batch0.png")).ok()?;
+    let size = ImageReader::new(Cursor::new(&png)).with_guessed_format().ok()?.into_dimensions().ok()?;
+    Some(LogRecord::Image { tag: FIRST_BATCH, step: 0, size, png: Arc::new(png) })
 }
 
 /// A number as JSON lines have it: what is not finite is null there.
