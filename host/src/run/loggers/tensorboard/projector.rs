@@ -55,21 +55,21 @@ fn tensors(sample: &EmbeddingSample) -> String {
     text
 }
 
-/// What each row is: `kind` and `label`.
+/// What each row is: `label`, by which rows are called at first, and `kind`.
 fn metadata(sample: &EmbeddingSample) -> String {
-    let mut text = String::from("kind\tlabel\n");
+    let mut text = String::from("label\tkind\n");
     for (at, label) in sample.labels.iter().enumerate() {
         let kind = if at < sample.pictures.len() { "picture" } else { "text" };
-        writeln!(text, "{kind}\t{}", label.replace(|letter: char| letter.is_control(), " ")).ok();
+        writeln!(text, "{}\t{kind}", label.replace(|letter: char| letter.is_control(), " ")).ok();
     }
     text
 }
 
-/// A small picture for each row, in lines of a square; white for a text.
+/// A small picture for each row, in lines of a square; grey for a text.
 fn sprite(sample: &EmbeddingSample) -> Result<Vec<u8>> {
     let side = EmbeddingSample::SIDE;
     let across = (sample.len() as f64).sqrt().ceil().max(1.0) as u32;
-    let mut sheet = RgbImage::from_pixel(across * side, across * side, Rgb([255; 3]));
+    let mut sheet = RgbImage::from_pixel(across * side, across * side, Rgb([96; 3]));
     for (at, picture) in (0u32..).zip(&sample.pictures) {
         imageops::replace(&mut sheet, picture, i64::from(at % across * side), i64::from(at / across * side));
     }
@@ -92,10 +92,10 @@ mod tests {
         write(folder.path(), "other", &sample).expect("it can be written");
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("it is there");
         assert_eq!(read("projector/shapes/tensors.tsv"), "1\t0\n0\t1\n0.6\t0.8\n");
-        assert_eq!(read("projector/shapes/metadata.tsv"), "kind\tlabel\npicture\tcat\npicture\ta dog\ntext\ta photo of a cat\n");
+        assert_eq!(read("projector/shapes/metadata.tsv"), "label\tkind\ncat\tpicture\na dog\tpicture\na photo of a cat\ttext\n");
         let config = read("projector_config.pbtxt");
         assert!(config.contains("projector/shapes/sprite.png") && config.contains("projector/other/tensors.tsv"), "{config}");
         let sprite = image::open(folder.path().join("projector/shapes/sprite.png")).expect("a picture").to_rgb8();
-        assert_eq!((sprite.dimensions(), *sprite.get_pixel(33, 0), *sprite.get_pixel(0, 33)), ((64, 64), Rgb([1, 2, 3]), Rgb([255; 3])));
+        assert_eq!((sprite.dimensions(), *sprite.get_pixel(33, 0), *sprite.get_pixel(0, 33)), ((64, 64), Rgb([1, 2, 3]), Rgb([96; 3])));
     }
 }
