@@ -107,7 +107,18 @@ fn start(about: &RunAbout<'_>, settings: MlflowSettings, patience: Patience) -> 
     let client = MlflowClient::new(&settings).map_err(vlhub_core::Error::invalid)?;
     let options = without_secrets(about.options);
     let name = about.name.to_owned();
-    let sink = MlflowSink { client, settings, id, name, options, place: None, shut: None, names: MlflowNames::default(), told: 0 };
+    let sink = MlflowSink {
+        client,
+        settings,
+        id,
+        name,
+        options,
+        place: None,
+        takes_files: true,
+        shut: None,
+        names: MlflowNames::default(),
+        told: 0,
+    };
     BackgroundLogger::start(sink, about.past.clone(), patience)
 }
 
@@ -130,6 +141,8 @@ struct MlflowSink {
     options: Map<String, Value>,
     /// The run, once it is found or made. Forgotten when a request failed: what has arrived of it, only the server knows.
     place: Option<MlflowRun>,
+    /// Whether files are uploaded.
+    takes_files: bool,
     /// Why the server never takes this run.
     shut: Option<String>,
     names: MlflowNames,
@@ -172,7 +185,7 @@ impl MlflowSink {
         });
         self.parameters(&id, &pairs(&run["data"]["params"]))?;
         let run = MlflowRun { experiment, id, artifacts, sent };
-        self.upload(&run, "config.toml", to_toml(&self.options).as_bytes())?;
+        self.upload(&run, "config.toml", to_toml(&self.options).as_bytes());
         Ok(run)
     }
 
@@ -226,11 +239,13 @@ impl MlflowSink {
         Ok(())
     }
 
-    /// Uploads a file of the run, where the server takes files.
-    fn upload(&self, run: &MlflowRun, name: &str, bytes: &[u8]) -> Result<(), MlflowError> {
-        match &run.artifacts {
-            Some(folder) => self.client.upload(&format!("{folder}/{name}"), bytes),
-            None => Ok(()),
+    /// Uploads a file of the run, where the server takes files. What it does not take is told once, and numbers go on.
+    fn upload(&mut self, run: &MlflowRun, name: &str, bytes: &[u8]) {
+        let Some(folder) = run.artifacts.as_ref().filter(|_| self.takes_files) else { return };
+        if let Err(error) = self.client.upload(&format!("{folder}/{name}"), bytes) {
+            self.takes_files = false;
+            let (Refused::Later(why) | Refused::Never(why)) = Refused::from(error);
+            tracing::warn!("mlflow: `{name}` was not uploaded ({why}), and no other file will be");
         }
     }
 
@@ -240,7 +255,7 @@ impl MlflowSink {
             let mut values = record.scalars();
             match record {
                 LogRecord::Step { epoch, .. } => values.push(("epoch".into(), *epoch as f64)),
-                LogRecord::Image { tag, step, png, .. } => self.upload(run, &format!("{tag}_{step}.png"), png)?,
+                LogRecord::Image { tag, step, png, .. } => self.upload(run, &format!("{tag}_{step}.png"), png),
                 LogRecord::Evaluation { .. } | LogRecord::Embeddings { .. } => {}
             }
             for (name, value) in values {

@@ -20,6 +20,8 @@ struct Kept {
     busy: bool,
     /// Whether it refuses whoever asks.
     forbidden: bool,
+    /// Whether it refuses files.
+    full: bool,
     experiment: Option<String>,
     run: Option<Value>,
     params: Vec<Value>,
@@ -82,6 +84,9 @@ fn answer(kept: &mut Kept, path: &str, body: &Value) -> (u16, Value) {
         return (503, json!({}));
     }
     if let Some((_, file)) = path.split_once("/mlflow-artifacts/artifacts/") {
+        if kept.full {
+            return (500, json!({ "message": "no room" }));
+        }
         kept.files.push(file.to_owned());
         return (200, json!({}));
     }
@@ -203,6 +208,16 @@ fn a_resumed_run_is_found_again_and_no_step_is_sent_twice() {
         assert_eq!(kept.authorization.as_deref(), Some("Basic bWU6c2VjcmV0"));
         assert!(kept.metrics.iter().any(|(key, _, value)| key == "val/shapes-R_at_1" && value == "NaN"));
     });
+}
+
+#[test]
+fn a_server_that_takes_no_files_gets_the_numbers() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), Tracking::start());
+    server.kept(|kept| kept.full = true);
+    let mut logger = open(folder.path(), &server.address, Vec::new(), 0.1);
+    logger.write(&step(1)).expect("room");
+    assert_eq!(logger.finish(RunEnding::Finished).expect("it ends").lost, 0);
+    assert_eq!((steps(&server, "train/loss"), server.kept(|kept| kept.files.len())), (vec![1], 0));
 }
 
 #[test]
