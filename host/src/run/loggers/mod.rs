@@ -258,12 +258,16 @@ fn without_secrets(options: &Map<String, Value>) -> Map<String, Value> {
     options.iter().filter(|(key, _)| *key != crate::config::log::LOG).map(|(key, value)| (key.clone(), clean(value))).collect()
 }
 
+/// A text with an address, or with several and `::` between them.
 fn without_signature(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
-    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+    let clean = |part: &str| {
+        let Some((scheme, rest)) = part.split_once("://") else { return part.to_owned() };
+        let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        format!("{scheme}://{host}{path}")
+    };
+    text.split("::").map(clean).collect::<Vec<_>>().join("::")
 }
 
 /// Seconds since 1970.
@@ -303,12 +307,12 @@ mod tests {
         let options = json!({
             "seed": 1,
             "log": { "mlflow": { "uri": "http://me:secret@host" } },
-            "data": { "train": { "shards": ["https://me:secret@host:8/a.tar?sig=secret", "pipe:cat a?b", "b.tar"] } },
+            "data": { "train": { "shards": ["https://me:secret@host:8/a.tar?sig=secret", "pipe:cat a?b", "b.tar::s3://me:secret@c/d"] } },
         });
         let clean = without_secrets(options.as_object().expect("a table"));
         assert_eq!(
             Value::Object(clean),
-            json!({ "seed": 1, "data": { "train": { "shards": ["https://host:8/a.tar", "pipe:cat a?b", "b.tar"] } } })
+            json!({ "seed": 1, "data": { "train": { "shards": ["https://host:8/a.tar", "pipe:cat a?b", "b.tar::s3://c/d"] } } })
         );
     }
 
