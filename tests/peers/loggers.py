@@ -164,12 +164,19 @@ def of_wandb(run, steps, evaluations):
     media = history["train_batch"][0][1]["path"]
     check((offline / "files" / media).is_file(), f"W&B has no picture {media}")
     # The terminal viewer is a reader by another hand.
-    lines = subprocess.run([sys.executable, "-m", "wandb", "leet", "inspect", "--json", file], capture_output=True, text=True).stdout.splitlines()
+    lines = run_wandb("leet", "inspect", "--json", file).stdout.splitlines()
     kinds = [json.loads(line).get("type") for line in lines]
     check(len(lines) == len(records) and kinds.count("history") == 13 and kinds[-1] == "exit", f"wandb leet reads {len(lines)} of {len(records)}: {kinds}")
-    state = json.loads(subprocess.run([sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", file], capture_output=True).stdout)
+    state = json.loads(run_wandb("leet", "inspect", "--summary", "--json", file).stdout)
     check("finished" in json.dumps(state), f"wandb leet: {state}")
     return offline
+
+
+def run_wandb(*args, **variables):
+    """Runs wandb's program in a folder of its own, where it leaves files."""
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "wandb", *args]
+        return subprocess.run(command, cwd=home, env=os.environ | {"HOME": home} | variables, capture_output=True, text=True, timeout=300)
 
 
 def wandb_records(file):
@@ -248,9 +255,7 @@ def synced(offline, steps, evaluations):
     # The client ends without closing its connections.
     server.handle_error = lambda *_: None
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_API_KEY": "0" * 40, "HOME": home}
-        ran = subprocess.run([sys.executable, "-m", "wandb", "sync", offline], env=environment, capture_output=True, text=True, timeout=300)
+    ran = run_wandb("sync", offline, WANDB_BASE_URL=f"http://127.0.0.1:{server.server_port}", WANDB_API_KEY="0" * 40)
     check(ran.returncode == 0 and list(offline.glob("*.wandb.synced")), f"wandb sync: {ran.stdout}{ran.stderr}")
     check([row["_step"] for row in Backend.history] == list(range(0, 13)), f"wandb sync sent {[row['_step'] for row in Backend.history]}")
     for prefix, curves in [("train", steps), ("val", evaluations)]:
