@@ -146,7 +146,7 @@ mod tests {
         let pass = || {
             let tap = EmbeddingTap::new(&Constant);
             assert_eq!(tap.images(&pictures, false).expect("it embeds").embed.size(), [3, 2]);
-            tap.prototypes(&[vec!["a cat".into(), "the cat".into()]]).expect("it embeds");
+            assert_eq!(tap.prototypes(&[vec!["a cat".into(), "the cat".into()]]).expect("it embeds").size(), [1, 2]);
             tap
         };
         let mut report = Report { classes: vec!["cat".into(), "dog".into()], ..Report::default() };

@@ -260,8 +260,11 @@ mod tests {
         LogRecord::Evaluation { suite: "shapes".into(), place, metrics }
     }
 
-    /// Step, loss and measurement of every row, and how many records end the file.
-    fn rows(folder: &Path) -> (Vec<(u64, Option<String>, Option<String>)>, usize) {
+    /// Step, loss and measurement.
+    type FoundRow = (u64, Option<String>, Option<String>);
+
+    /// Every row, and how many records end the file.
+    fn rows(folder: &Path) -> (Vec<FoundRow>, usize) {
         let run = LoggerState::of(folder).wandb.expect("it is remembered");
         let records = store::read(&folder.join(run.folder).join(format!("run-{}.wandb", run.id))).expect("it can be read");
         let ends = records.iter().filter(|record| super::super::protobuf::field(record, 18).is_some()).count();
