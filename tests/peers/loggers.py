@@ -9,6 +9,7 @@ what `wandb sync` sends. Makes an environment of its own for wandb and mlflow. E
 import gzip
 import http.server
 import json
+import logging
 import math
 import os
 import pathlib
@@ -36,6 +37,7 @@ train = { batch = 16, steps = 12, save_every = 4, log_every = 1, torch_threads =
 eval.shapes = { use = "zeroshot", every = "3 steps", data = { use = "shapes", split = "held_out", samples = 24, size = 16 } }
 eval.pairs = { use = "retrieval", every = "4 steps", data = { use = "shapes", split = "held_out", samples = 24, size = 16 } }
 """
+logging.getLogger("tensorboard").setLevel(logging.ERROR)
 wrong = []
 
 
