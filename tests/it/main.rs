@@ -19,6 +19,7 @@ mod fuzzing;
 mod identity;
 mod labels;
 mod layering;
+mod loggers;
 mod mixing;
 mod models;
 mod names;

@@ -12,6 +12,7 @@ use crate::config::RunConfig;
 use crate::config::document::flat;
 use crate::data::skipped::SkipLog;
 use crate::failure::{Failure, Outcome};
+use crate::run::loggers::{Loggers, RunAbout, RunEnding};
 use crate::run::{self, ProgressDisplay, Recorder, RunFolder};
 use crate::training::{Ending, Output, Resume, Training};
 
@@ -68,6 +69,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     // Everything that can be refused is, before anything is written.
     let logs = Path::new(&config.top.logs);
     RunFolder::check(logs, &name, wanted)?;
+    Loggers::check(&config)?;
     let skipped = SkipLog::none();
     let mut training = Training::prepare(&config, skipped.clone())?;
     let folder = RunFolder::create(logs, &name, wanted)?;
@@ -94,10 +96,16 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     tracing::info!("writing to {}", folder.path().display());
     let progress =
         ProgressDisplay::new(training.total, config.train.batch as u64, training.steps_per_epoch()).every(config.train.log_every);
-    let mut recorder = Recorder::open(&folder, progress, resumed.is_some().then_some(first))?;
-    recorder.tensorboard().text("config", first, &format!("```toml\n{toml}\n```"))?;
+    let begun = resumed.is_some().then_some(first);
+    let recorder = Recorder::open(&folder, progress, begun)?;
+    let about = RunAbout::new(&name, folder.path(), &resolved, &toml, begun)?;
+    let mut recorder = recorder.report_to(Loggers::open(&config, &about));
     let ending = training.run(&mut Output { folder: &folder, recorder: &mut recorder, store: &store }, &stop);
-    recorder.finish();
+    recorder.finish(match &ending {
+        Ok(Ending::Finished) => RunEnding::Finished,
+        Ok(Ending::Stopped(_)) => RunEnding::Stopped,
+        Err(_) => RunEnding::Failed,
+    });
     for (reason, count) in skipped.counts() {
         tracing::warn!("{count} samples not used: {reason} (see {})", folder.skipped().display());
     }

@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod document;
+pub mod log;
 pub mod problems;
 mod reader;
 pub mod sections;
@@ -20,6 +21,7 @@ use crate::engine::optim::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
 use crate::failure::Outcome;
 use document::Document;
+use log::{MlflowConfig, WandbConfig};
 use problems::{Problem, Problems};
 use sections::{Every, PreprocessConfig, TopConfig, TowerOptions};
 use train::TrainConfig;
@@ -105,6 +107,10 @@ pub struct RunConfig {
     pub schedule: ScheduleConfig,
     /// `[ema]`.
     pub ema: EmaConfig,
+    /// `[log.wandb]`.
+    pub wandb: WandbConfig,
+    /// `[log.mlflow]`.
+    pub mlflow: MlflowConfig,
     /// The image tower.
     pub image: Option<TowerConfig>,
     /// The text tower.

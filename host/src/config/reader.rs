@@ -12,6 +12,7 @@ use vlhub_core::{
 
 use super::base::BASE;
 use super::document::{Document, FOLDER};
+use super::log::{LOG, MlflowConfig, WandbConfig};
 use super::problems::{Layer, Problems};
 use super::sections::{Every, PreprocessConfig, TopConfig, TowerOptions};
 use super::train::TrainConfig;
@@ -25,8 +26,8 @@ use crate::failure::hint;
 use crate::models::Models;
 use crate::section::Section;
 
-const TABLES: [&str; 12] =
-    ["backbone", "preprocess", "view", "objective", "teacher", "eval", "data", "store", "train", "optimizer", "schedule", "ema"];
+const TABLES: [&str; 13] =
+    ["backbone", "preprocess", "view", "objective", "teacher", "eval", "data", "store", "train", "optimizer", "schedule", "ema", LOG];
 
 /// What is read so far.
 pub struct Reader<'a> {
@@ -61,6 +62,10 @@ impl<'a> Reader<'a> {
         let optimizer: OptimizerConfig = self.section(&tree);
         let schedule: ScheduleConfig = self.section(&tree);
         let ema: EmaConfig = self.section(&tree);
+        let log = self.table(&tree, LOG);
+        self.only(&log, LOG, &["wandb", "mlflow"]);
+        let wandb: WandbConfig = self.inner_section(&log, "wandb");
+        let mlflow: MlflowConfig = self.inner_section(&log, "mlflow");
 
         let backbones = self.table(&tree, "backbone");
         self.only(&backbones, "backbone", &["image", "text"]);
@@ -82,6 +87,8 @@ impl<'a> Reader<'a> {
             optimizer,
             schedule,
             ema,
+            wandb,
+            mlflow,
             image,
             text,
             image_views,
@@ -139,6 +146,14 @@ impl<'a> Reader<'a> {
         let user = self.table(tree, T::NAME);
         let (section, merged) = self.lay::<T>(&user, &[], &format!("`[{}]` has no option", T::NAME));
         self.resolved.insert(T::NAME.to_owned(), Value::Object(merged));
+        section
+    }
+
+    /// A section that is a table within `[log]`.
+    fn inner_section<T: Section>(&mut self, log: &Map<String, Value>, name: &str) -> T {
+        let user = log.get(name).and_then(|value| self.object(T::NAME, value)).unwrap_or_default();
+        let (section, merged) = self.lay::<T>(&user, &[], &format!("`[{}]` has no option", T::NAME));
+        self.resolve_into(&[LOG, name], merged);
         section
     }
 

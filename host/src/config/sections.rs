@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vlhub_sdk::pixels::{Filter, Fit, PassOrder};
 
+use super::log::LoggerName;
 use crate::data::decode::{AlphaPolicy, ExifPolicy, MAX_PIXELS, PictureOptions, SixteenBitPolicy};
 use crate::data::tokens::{Clean, Mode};
 use crate::engine::batch_norm::FreezeStatistics;
@@ -18,6 +19,10 @@ pub struct TopConfig {
     pub name: String,
     /// Folder of all runs.
     pub logs: String,
+    /// Where numbers go besides `metrics.jsonl` and `results.jsonl`: any of `tensorboard`, `csv`, `wandb`, `mlflow`. `[log.wandb]` and
+    /// `[log.mlflow]` hold their options.
+    #[serde(deserialize_with = "one_or_more")]
+    pub report_to: Vec<String>,
     /// Seed of every draw.
     pub seed: u64,
     /// Width of the joint space.
@@ -61,6 +66,7 @@ impl Default for TopConfig {
         Self {
             name: String::new(),
             logs: "logs".into(),
+            report_to: vec!["tensorboard".into()],
             seed: 0,
             embed: 512,
             custom_text: false,
@@ -82,6 +88,11 @@ impl Default for TopConfig {
 }
 
 impl TopConfig {
+    /// The loggers that `report_to` names.
+    pub fn loggers(&self) -> Vec<LoggerName> {
+        LoggerName::parse(&self.report_to).unwrap_or_default()
+    }
+
     /// How the run decodes pictures.
     pub fn pictures(&self) -> PictureOptions {
         let Self { max_pixels, exif, alpha, sixteen_bit, .. } = *self;
@@ -92,13 +103,16 @@ impl TopConfig {
 impl Section for TopConfig {
     const NAME: &'static str = "";
     const NEVER_DECIDE: &'static [&'static str] =
-        &["name", "logs", "libraries", "model", "pretrained", "pretrained_weights", "class_names"];
+        &["name", "logs", "report_to", "libraries", "model", "pretrained", "pretrained_weights", "class_names"];
 
     fn check(&self) -> Vec<(&'static str, String)> {
         let mut problems =
             out_of_range(&[(self.embed < 1, "embed", "must be at least 1"), (self.max_pixels < 1, "max_pixels", "must be at least 1")]);
         if let Err(failure) = crate::device::parse(&self.device) {
             problems.push(("device", failure.message));
+        }
+        if let Err(message) = LoggerName::parse(&self.report_to) {
+            problems.push(("report_to", message));
         }
         problems
     }
@@ -230,7 +244,7 @@ fn no_adapters(lora: &LoraConfig) -> bool {
 /// A text, or a list of texts.
 fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "is a stage, `all`, or a list of stages")]
+    #[serde(untagged, expecting = "is a text or a list of texts")]
     enum Either {
         One(String),
         More(Vec<String>),

@@ -4,6 +4,7 @@ pub mod benchmark;
 pub mod class_names;
 mod classifier_cache;
 pub mod datacomp;
+mod embedding_sample;
 mod encode_once;
 mod eval_model;
 pub mod intervals;
@@ -12,5 +13,6 @@ pub mod suites;
 mod text_rows;
 
 pub use classifier_cache::ClassifierCache;
+pub use embedding_sample::{EmbeddingSample, EmbeddingTap};
 pub use encode_once::EncodeOnce;
 pub use eval_model::EvalModel;

@@ -1,6 +1,7 @@
 //! Requests: redirects that never carry the token to another host, and answers in words.
 
 use std::fmt;
+use std::path::Path;
 
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -69,6 +70,26 @@ fn origin(url: &str) -> Result<ServerOrigin, Refusal> {
     }
 }
 
+/// Whom to believe: the certificate authorities of Mozilla, or those of a file in PEM.
+///
+/// # Errors
+/// A file that cannot be read, or that holds no certificate.
+pub(crate) fn tls(certificates: Option<&Path>) -> Result<TlsConfig, Refusal> {
+    let mut tls = TlsConfig::builder();
+    if let Some(path) = certificates {
+        let bad = |why: String| Refusal::Other(format!("the certificates `{}` (SSL_CERT_FILE): {why}", path.display()));
+        let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+        let all: Vec<_> = parse_pem(&pem)
+            .filter_map(|item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None })
+            .collect();
+        if all.is_empty() {
+            return Err(bad("no certificate is in it".into()));
+        }
+        tls = tls.root_certs(RootCerts::new_with_certs(&all));
+    }
+    Ok(tls.build())
+}
+
 /// Sends requests.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -78,20 +99,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Refusal> {
-        let mut tls = TlsConfig::builder();
-        if let Some(path) = &settings.certificates {
-            let bad = |why: String| Refusal::Other(format!("the certificates `{}` (SSL_CERT_FILE): {why}", path.display()));
-            let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-            let all: Vec<_> = parse_pem(&pem)
-                .filter_map(|item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None })
-                .collect();
-            if all.is_empty() {
-                return Err(bad("no certificate is in it".into()));
-            }
-            tls = tls.root_certs(RootCerts::new_with_certs(&all));
-        }
         let agent = Agent::config_builder()
-            .tls_config(tls.build())
+            .tls_config(tls(settings.certificates.as_deref())?)
             // Redirects are followed here, to see to the token.
             .max_redirects(0)
             .max_redirects_will_error(false)

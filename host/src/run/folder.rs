@@ -111,10 +111,6 @@ impl RunFolder {
     pub fn skipped(&self) -> PathBuf {
         self.path.join("skipped.jsonl")
     }
-    /// `tensorboard/`.
-    pub fn tensorboard(&self) -> PathBuf {
-        self.path.join("tensorboard")
-    }
     /// `train_batch0.png`: the first batch as the model sees it.
     pub fn train_batch(&self) -> PathBuf {
         self.path.join("train_batch0.png")
@@ -276,6 +272,5 @@ mod tests {
         let steps: Vec<_> = lines.iter().map(|line| line["step"].as_u64().expect("a number")).collect();
         assert_eq!(steps, [1, 2, 3, 4, 5, 6]);
         assert_eq!((lines[3]["samples_per_second"].as_f64(), lines[3]["metrics"]["logit_scale"].as_f64()), (Some(16.0), Some(14.3)));
-        assert_eq!(std::fs::read_dir(run.tensorboard()).expect("it is there").count(), 2);
     }
 }

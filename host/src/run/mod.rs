@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! logs/NAME/out.log  params.txt  config.toml  about.json  metrics.jsonl  skipped.jsonl  report.html  train_batch0.png
-//!           checkpoints/{step-…/, latest, results.jsonl}  tensorboard/events.out.tfevents.*  and what suites found: `results`
+//!           checkpoints/{step-…/, latest, results.jsonl}  and what suites found: `results`
+//!           with `report_to`: tensorboard/events.out.tfevents.*  metrics.csv  evaluations.csv  wandb/offline-run-…/  loggers.json
 //! ```
 
 mod compare;
@@ -13,6 +14,7 @@ mod heat;
 mod history;
 pub mod jsonl;
 pub mod log;
+pub mod loggers;
 mod matrix;
 mod page;
 mod panel;
@@ -23,7 +25,6 @@ mod robustness;
 mod scatter;
 mod statistics;
 mod svg;
-pub mod tensorboard;
 mod terminal;
 
 pub use compare::{Comparison, compare, result_table};

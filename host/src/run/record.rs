@@ -1,4 +1,6 @@
-//! What a run remembers of its steps: `metrics.jsonl`, TensorBoard, and the console.
+//! What a run remembers of its steps: `metrics.jsonl`, the console, and whatever `report_to` names.
+
+use std::sync::Arc;
 
 use serde_json::json;
 use vlhub_core::{Report, Result};
@@ -6,7 +8,8 @@ use vlhub_core::{Report, Result};
 use super::console::{ProgressDisplay, StepStats};
 use super::folder::{Measurement, RunFolder};
 use super::jsonl::Jsonl;
-use super::tensorboard::EventWriter;
+use super::loggers::{LogRecord, Loggers, RunEnding};
+use crate::evaluation::EmbeddingSample;
 
 /// Lines of `metrics.jsonl` that a run writes at most, so that a long run's report stays readable.
 const MOST_LINES: u64 = 20_000;
@@ -15,13 +18,13 @@ const MOST_LINES: u64 = 20_000;
 #[derive(Debug)]
 pub struct Recorder {
     metrics: Jsonl,
-    events: EventWriter,
+    loggers: Loggers,
     progress: ProgressDisplay,
     every: u64,
 }
 
 impl Recorder {
-    /// Starts recording. `resumed` is the committed step after which the run goes on; what was recorded of later ones is dropped.
+    /// Starts recording, without loggers. `resumed` is the committed step after which the run goes on; what was recorded of later ones is dropped.
     ///
     /// # Errors
     /// The file and why it cannot be written.
@@ -29,10 +32,16 @@ impl Recorder {
         run.truncate(resumed.unwrap_or(0))?;
         Ok(Self {
             metrics: Jsonl::open(run.metrics())?,
-            events: EventWriter::create(&run.tensorboard(), resumed)?,
+            loggers: Loggers::default(),
             every: progress.total().div_ceil(MOST_LINES).max(1),
             progress,
         })
+    }
+
+    /// Hands everything to these loggers, too.
+    pub fn report_to(mut self, loggers: Loggers) -> Self {
+        self.loggers = loggers;
+        self
     }
 
     /// Records a step that was taken.
@@ -45,7 +54,7 @@ impl Recorder {
             return Ok(());
         }
         let metrics: serde_json::Map<_, _> = stats.metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        self.metrics.append(&json!({
+        let written = self.metrics.append(&json!({
             "step": stats.step,
             "epoch": stats.epoch,
             "loss": stats.loss,
@@ -55,7 +64,7 @@ impl Recorder {
             "data_time": stats.data_wait,
             "batch_time": stats.step_time,
             "metrics": metrics,
-        }))?;
+        }));
         let own = [
             ("loss", stats.loss),
             ("lr", stats.lr),
@@ -65,29 +74,39 @@ impl Recorder {
         ];
         let own = own.iter().map(|(name, value)| (*name, *value));
         let others = stats.metrics.iter().map(|(name, value)| (name.as_str(), *value)).filter(|(name, _)| *name != "loss");
-        let tagged: Vec<_> = own.chain(others).map(|(name, value)| (format!("train/{name}"), value)).collect();
-        self.events.scalars(stats.step, &tagged)
+        let values = own.chain(others).map(|(name, value)| (name.to_owned(), value)).collect();
+        self.loggers.write(&LogRecord::Step { step: stats.step, epoch: stats.epoch, values });
+        written
     }
 
-    /// Records what an evaluation suite found: `results.jsonl`, the confusion matrix, and `val/NAME-METRIC` (just `val/METRIC` for a metric
-    /// whose name already starts with the suite's) at the epoch, as open_clip does.
+    /// Records what an evaluation suite found: `results.jsonl`, the confusion matrix, and the loggers.
     ///
     /// # Errors
     /// The file and why it cannot be written.
     pub fn eval(&mut self, run: &RunFolder, name: &str, place: Measurement, report: &Report) -> Result<()> {
-        run.write_eval(name, place, report)?;
-        let tag = |metric: &str| if metric.starts_with(name) { format!("val/{metric}") } else { format!("val/{name}-{metric}") };
-        let tagged: Vec<_> = report.metrics.iter().map(|metric| (tag(&metric.name), metric.value)).collect();
-        self.events.scalars(place.epoch, &tagged)
+        let written = run.write_eval(name, place, report);
+        self.loggers.write(&LogRecord::Evaluation { suite: name.to_owned(), place, metrics: report.metrics.clone() });
+        written
     }
 
-    /// For texts and pictures.
-    pub fn tensorboard(&mut self) -> &mut EventWriter {
-        &mut self.events
+    /// Records a picture: the bytes of a PNG of `size` (width and height in pixels).
+    pub fn image(&mut self, tag: &'static str, step: u64, size: (u32, u32), png: Vec<u8>) {
+        self.loggers.write(&LogRecord::Image { tag, step, size, png: Arc::new(png) });
     }
 
-    /// Takes the bar off the console.
-    pub fn finish(&mut self) {
+    /// Whether a logger shows embeddings.
+    pub fn takes_embeddings(&self) -> bool {
+        self.loggers.take_embeddings()
+    }
+
+    /// Records embeddings of a suite's pictures and texts.
+    pub fn embeddings(&mut self, suite: &str, step: u64, sample: EmbeddingSample) {
+        self.loggers.write(&LogRecord::Embeddings { suite: suite.to_owned(), step, sample: Arc::new(sample) });
+    }
+
+    /// Takes the bar off the console, and ends the loggers.
+    pub fn finish(&mut self, ending: RunEnding) {
         self.progress.finish();
+        self.loggers.finish(ending);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tch::Device;
-use vlhub_core::{Batch, Modality};
+use vlhub_core::{Batch, Modality, Model};
 
 use super::{Ending, Output, Training, first_batch, load_failure};
 use crate::checkpoint::failpoint;
@@ -15,9 +15,10 @@ use crate::engine::ema::Ema;
 use crate::engine::lora::Adapter;
 use crate::engine::{lsuv, step};
 use crate::evaluation::suites::{self, Measured};
-use crate::evaluation::{EncodeOnce, EvalModel};
+use crate::evaluation::{EmbeddingTap, EncodeOnce, EvalModel};
 use crate::failure::{Failure, Outcome};
 use crate::formats::WeightSet;
+use crate::run::loggers::FIRST_BATCH;
 use crate::run::{Measurement, StepStats};
 
 impl Training<'_> {
@@ -124,12 +125,12 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// The first batch as `train_batch0.png`, and in TensorBoard.
+    /// The first batch as `train_batch0.png`, and for the loggers.
     fn show(&self, batch: &Batch, out: &mut Output<'_>) -> vlhub_core::Result<()> {
         let path = out.folder.train_batch();
         if let Some(sheet) = first_batch::write(batch, &self.engine.towers, self.tokenizer.as_deref(), &path)? {
             let png = std::fs::read(&path).map_err(|error| vlhub_core::Error::io(&path, error))?;
-            out.recorder.tensorboard().image("train_batch", 0, sheet.dimensions(), &png)?;
+            out.recorder.image(FIRST_BATCH, 0, sheet.dimensions(), png);
         }
         Ok(())
     }
@@ -179,10 +180,17 @@ impl Training<'_> {
         let model = self.eval_model();
         let model = EncodeOnce::new(&model);
         for (suite, built) in self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite)) {
-            match suites::evaluate(&suite.key, built, &model) {
+            // Embeddings are shown of the model that training ends with.
+            let tap = EmbeddingTap::new(&model);
+            let seen: &dyn Model = if done == self.total && out.recorder.takes_embeddings() { &tap } else { &model };
+            match suites::evaluate(&suite.key, built, seen) {
                 Ok(Measured::Report(report)) => {
                     let place = Measurement { step: done, epoch: done / self.steps_per_epoch.max(1), weights: set };
                     tolerate(out.recorder.eval(out.folder, &suite.key, place, &report));
+                    let sample = tap.sample(&report);
+                    if !sample.is_empty() {
+                        out.recorder.embeddings(&suite.key, done, sample);
+                    }
                     let shown: Vec<String> =
                         report.metrics.iter().take(6).map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
                     let average = if set == WeightSet::Average { " (moving average)" } else { "" };

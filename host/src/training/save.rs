@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::Training;
 use crate::checkpoint::{Progress as Place, State, Store};
 use crate::config::document::{FOLDER, to_toml};
+use crate::config::log::LOG;
 use crate::config::sections::TopConfig;
 use crate::config::train::TrainConfig;
 use crate::data::decode::PictureOptions;
@@ -58,7 +59,7 @@ impl Training<'_> {
 /// Of complete options, those that decide what is computed.
 pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
     // Where paths start, and from where files come, says nothing about what they are; the data has its fingerprint.
-    for key in ["eval", "store", FOLDER] {
+    for key in ["eval", "store", LOG, FOLDER] {
         tree.remove(key);
     }
     TopConfig::NEVER_DECIDE.iter().for_each(|key| drop(tree.remove(*key)));
