@@ -5,9 +5,11 @@ use std::path::Path;
 use serde_json::json;
 
 use super::model::{ChosenModel, ModelRequest, WithoutWeights, choose, is_run, weights_name};
-use super::{load, print_json, registry_of};
+use super::{documents, lay_shared, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
+use crate::compat::FlagTranslation;
 use crate::config::RunConfig;
+use crate::config::document::Document;
 use crate::device;
 use crate::evaluation::suites::{self, Measured};
 use crate::evaluation::{EncodeOnce, EvalModel, class_names};
@@ -16,14 +18,25 @@ use crate::failure::{Failure, Outcome, hint};
 /// Runs suites on trained weights.
 pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
-    let asked =
-        ModelRequest { model: None, overrides: &args.overrides, checkpoint: args.checkpoint.as_deref(), weights: &args.weights, without };
-    let (config, chosen) = match run_of(&args.target) {
-        Some(run) => of_run(shared, args, asked, &run.display().to_string())?,
+    let resumed = args.given.text("resume");
+    // A run that `--resume` names describes its model, unless another is named beside it.
+    let resumed_run = resumed.filter(|path| args.target.is_none() && args.given.get("model").is_none() && is_run(Path::new(path)));
+    let run = args.target.as_deref().and_then(run_of).or(resumed_run.map(Path::new));
+    let translated = documents::of_evaluation(shared, args, run.is_some())?;
+    if args.print_config {
+        return documents::print(shared, translated);
+    }
+    documents::tell(&translated);
+    let checkpoint = args.checkpoint.as_deref().or(resumed.filter(|_| resumed_run.is_none()));
+    let asked = ModelRequest { model: None, document: None, overrides: &args.overrides, checkpoint, weights: &args.weights, without };
+    let (config, chosen) = match run {
+        Some(run) => of_run(shared, args, asked, run, translated)?,
         None => {
-            let config = load(shared, &args.target, &args.overrides)?;
-            check_suites(args, &config)?;
-            (config, choose(shared, ModelRequest { model: Some(&args.target.display().to_string()), ..asked })?)
+            let mut document = translated.document;
+            lay_shared(shared, &mut document)?;
+            let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
+            check_suites(args, &config, &document.name)?;
+            (config, choose(shared, ModelRequest { model: Some(&document.name), document: Some(&document), overrides: &[], ..asked })?)
         }
     };
     let device = device::device(&config.top.device)?;
@@ -61,27 +74,62 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     Ok(())
 }
 
-/// The suites of a run, and its own model, unless another checkpoint is named.
-fn of_run(shared: &Shared, args: &EvalArgs, asked: ModelRequest<'_>, run: &str) -> Outcome<(RunConfig, ChosenModel)> {
-    let own = choose(shared, ModelRequest { checkpoint: Some(run), ..asked })?;
+/// The suites of a run, with those that flags ask for, and its own model, unless another checkpoint is named.
+fn of_run(
+    shared: &Shared,
+    args: &EvalArgs,
+    asked: ModelRequest<'_>,
+    run: &Path,
+    translated: FlagTranslation,
+) -> Outcome<(RunConfig, ChosenModel)> {
+    let name = run.display().to_string();
+    let own = choose(shared, ModelRequest { checkpoint: Some(&name), ..asked })?;
     let Some(described) = &own.run else {
-        return Err(Failure::usage(format!("`{run}` is no run: name a run's folder, one of its checkpoints, or a run file")));
+        return Err(Failure::usage(format!("`{name}` is no run: name a run's folder, one of its checkpoints, or a run file")));
     };
     let mut document = described.document.clone();
     document.forget_training();
+    if !args.given.is_empty() {
+        document = with_suites(translated.document, document)?;
+    }
     document.set_all(&args.overrides)?;
-    super::lay_shared(shared, &mut document)?;
+    lay_shared(shared, &mut document)?;
     let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
-    check_suites(args, &config)?;
+    check_suites(args, &config, &name)?;
     let chosen = if asked.checkpoint.is_some() { choose(shared, asked)? } else { own };
     Ok((config, chosen))
 }
 
+/// The suites and batches that flags ask for, over the options of a run. Its model is its own.
+fn with_suites(mut flags: Document, run: Document) -> Outcome<Document> {
+    if let Some(other) = flags.tree.keys().find(|key| !["eval", "train", "device", "logs", "report_to"].contains(&key.as_str())) {
+        return Err(Failure::usage(format!(
+            "{}: the run describes its model; leave the flag out, or name no run and give the weights by `--checkpoint`",
+            flags.place(other)
+        )));
+    }
+    // The paths of the flags start where the program was started.
+    let here = flags.folder.clone();
+    for suite in flags.tree.get_mut("eval").and_then(serde_json::Value::as_object_mut).into_iter().flat_map(|suites| suites.values_mut()) {
+        for pointer in ["/path", "/data/path", "/data/shards"] {
+            if let Some(value) = suite.pointer_mut(pointer)
+                && let Some(path) = value.as_str().filter(|path| here.join(path).exists())
+            {
+                *value = std::path::absolute(here.join(path)).unwrap_or_default().display().to_string().into();
+            }
+        }
+    }
+    flags.folder.clone_from(&run.folder);
+    flags.name.clone_from(&run.name);
+    flags.lay_over(run);
+    Ok(flags)
+}
+
 /// Found before anything is built.
-fn check_suites(args: &EvalArgs, config: &RunConfig) -> Outcome {
+fn check_suites(args: &EvalArgs, config: &RunConfig, name: &str) -> Outcome {
     let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
     if known.is_empty() {
-        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.target.display())));
+        return Err(Failure::usage(format!("{name} has no `[eval.…]` table")));
     }
     match args.suite.iter().find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known)))),
