@@ -5,6 +5,7 @@
 Each is a checkout or an unpacked wheel. Only the parsers run: neither torch nor the programs are needed.
 """
 import argparse
+import inspect
 import json
 import re
 import shlex
@@ -31,7 +32,8 @@ def flags(path):
     parse = argparse.ArgumentParser.parse_args
     argparse.ArgumentParser.parse_args = stop
     try:
-        scope["parse_args"](*([] if "vlhub" in path.parts or path.is_relative_to(vlhub) else [[]]))
+        # open_clip's takes the arguments, VL Hub's none.
+        scope["parse_args"](*[[] for _ in inspect.signature(scope["parse_args"]).parameters])
     except Declared as declared:
         parser = declared.args[0]
     finally:

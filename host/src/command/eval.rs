@@ -9,7 +9,7 @@ use super::{documents, lay_shared, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
 use crate::compat::FlagTranslation;
 use crate::config::RunConfig;
-use crate::config::document::Document;
+use crate::config::document::{Document, leaves};
 use crate::device;
 use crate::evaluation::suites::{self, Measured};
 use crate::evaluation::{EncodeOnce, EvalModel, class_names};
@@ -102,22 +102,14 @@ fn of_run(
 
 /// The suites and batches that flags ask for, over the options of a run. Its model is its own.
 fn with_suites(mut flags: Document, run: Document) -> Outcome<Document> {
-    if let Some(other) = flags.tree.keys().find(|key| !["eval", "train", "device", "logs", "report_to"].contains(&key.as_str())) {
+    let of_model = |key: &&String| !["eval", "train", "device", "logs", "report_to"].contains(&key.as_str());
+    if let Some(table) = flags.tree.keys().find(of_model) {
+        let options = leaves(&flags.tree);
+        let option = options.keys().find(|path| path.split('.').next() == Some(table)).unwrap_or(table);
         return Err(Failure::usage(format!(
             "{}: the run describes its model; leave the flag out, or name no run and give the weights by `--checkpoint`",
-            flags.place(other)
+            flags.place(option)
         )));
-    }
-    // The paths of the flags start where the program was started.
-    let here = flags.folder.clone();
-    for suite in flags.tree.get_mut("eval").and_then(serde_json::Value::as_object_mut).into_iter().flat_map(|suites| suites.values_mut()) {
-        for pointer in ["/path", "/data/path", "/data/shards"] {
-            if let Some(value) = suite.pointer_mut(pointer)
-                && let Some(path) = value.as_str().filter(|path| here.join(path).exists())
-            {
-                *value = std::path::absolute(here.join(path)).unwrap_or_default().display().to_string().into();
-            }
-        }
     }
     flags.folder.clone_from(&run.folder);
     flags.name.clone_from(&run.name);

@@ -133,8 +133,9 @@ struct Values {
 }
 
 fn values(flag: &CompatFlag, spelled: &str, inline: Option<&str>, rest: &[OsString]) -> Outcome<Values> {
-    // As in argparse: what begins with a dash is a flag, unless it is a negative number or has a space.
-    let is_value = |text: &str| !text.starts_with('-') || text.parse::<f64>().is_ok() || text.contains(' ');
+    // As in argparse: what begins with a dash is a flag, unless it is a negative number or its name would have a space.
+    let spaced = |text: &str| text.split('=').next().is_some_and(|name| name.contains(' '));
+    let is_value = |text: &str| !text.starts_with('-') || text.parse::<f64>().is_ok() || spaced(text);
     let following = || rest.iter().map_while(|argument| argument.to_str().filter(|text| is_value(text)));
     let values = match (flag.takes, inline) {
         (FlagValue::Switch | FlagValue::Place, None) => {

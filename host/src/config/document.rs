@@ -201,6 +201,11 @@ impl Document {
             table = next;
         }
         table.insert(last.to_owned(), value);
+        self.says(path, place);
+    }
+
+    /// Notes where an option comes from; of an item of a list, its number is the last part of the path.
+    pub fn says(&mut self, path: &str, place: &str) {
         self.lines.insert(path.to_owned(), Some(place.to_owned()));
     }
 

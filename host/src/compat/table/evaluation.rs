@@ -105,7 +105,7 @@ pub(super) const EVALUATION: &[CompatFlag] = &[
         Switch,
         "measure a supervised net",
         "objective.classify, and no text tower",
-        "as there, nothing is fitted; the suite `linear_probe` fits one",
+        "as there, nothing is fitted: the head of timm's weights is taken; the suite `linear_probe` fits one",
     ),
     CompatFlag::ignored("extended-metrics", VlHub, Switch, "confusion matrix and accuracy of each class", "they are in every report"),
     CompatFlag::own("save-results-to-csv", VlHub, Text, "file of all results", "of `vlhub eval`; a training run has `results.jsonl`"),

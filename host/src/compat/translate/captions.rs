@@ -7,6 +7,9 @@ use super::{Translator, classes};
 /// Transforms without options, and their flags, in the order in which VL Hub applies them behind those that find classes.
 const PLAIN: [(&str, &str); 3] = [("csv-scrambled", "scramble_words"), ("token-scrambled", "scramble_tokens"), ("token-reduce", "reduce")];
 
+/// Where they stand in a run file.
+const TRANSFORM: &str = "view.text.main.transform";
+
 impl Translator<'_> {
     /// The transforms of captions: labels first, then words, then tokens.
     pub(super) fn captions(&mut self) {
@@ -20,12 +23,8 @@ impl Translator<'_> {
             self.problem("strict", "says how the classes of `--ds-filter` are matched; add it");
         }
         let classes = list.clone().unwrap_or_else(|| "imagenet".into());
-        let mut steps: Vec<Value> = Vec::new();
-        let mut first = None;
-        let mut step = |flag: &'static str, value: Value| {
-            first.get_or_insert(flag);
-            steps.push(value);
-        };
+        let mut steps: Vec<(&str, Value)> = Vec::new();
+        let mut step = |flag: &'static str, value: Value| steps.push((flag, value));
         if let Some(list) = &list {
             let mode = [("strict", "strict"), ("multiclass", "multi")].iter().find(|(flag, _)| given.on(flag)).map(|(_, mode)| *mode);
             step("ds-filter", json!({"use": "match_labels", "classes": list, "mode": mode.unwrap_or("single")}));
@@ -55,8 +54,9 @@ impl Translator<'_> {
         if let Some(tokens) = given.whole("token-trunc") {
             step("token-trunc", json!({"use": "truncate", "tokens": tokens}));
         }
-        if let Some(flag) = first {
-            self.set("view.text.main.transform", steps, flag);
+        self.set_list(TRANSFORM, steps);
+        if let Some(flag) = ["strict", "multiclass"].into_iter().find(|flag| list.is_some() && given.on(flag)) {
+            self.document.says(&format!("{TRANSFORM}.0.mode"), &format!("--{flag}"));
         }
     }
 }

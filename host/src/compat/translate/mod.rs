@@ -149,6 +149,16 @@ impl Translator<'_> {
         self.document.put(path, value.into(), &format!("--{flag}"));
     }
 
+    /// Sets a list of which each item comes from a flag of its own.
+    fn set_list(&mut self, path: &str, items: Vec<(&str, Value)>) {
+        let Some((first, _)) = items.first() else { return };
+        let (first, flags): (&str, Vec<&str>) = (first, items.iter().map(|(flag, _)| *flag).collect());
+        self.set(path, items.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), first);
+        for (at, flag) in flags.into_iter().enumerate() {
+            self.document.says(&format!("{path}.{at}"), &format!("--{flag}"));
+        }
+    }
+
     /// Sets an option to the default that open_clip has for a flag and this program has not, where nothing else was said.
     fn default(&mut self, path: &str, value: impl Into<Value>, flag: &str) {
         if self.defaults_hold() && self.request.given.get(flag).is_none() {
@@ -163,7 +173,7 @@ impl Translator<'_> {
 
     /// A path, or a list of paths joined by `::`, that starts where the program was started, as seen from where the run's paths start.
     fn path(&self, text: &str) -> String {
-        if self.request.below.is_none() {
+        if self.request.below.is_none() && !self.request.of_run {
             return text.to_owned();
         }
         let absolute = |part: &str| {

@@ -11,6 +11,9 @@ use crate::models::Models;
 /// The model that both programs train where none is named.
 const DEFAULT: &str = "RN50";
 
+/// VL Hub's name of CoCa, and the model that it stands for here.
+const COCA: (&str, &str) = ("coca", "coca_ViT-L-14");
+
 /// What a name of a model stands for.
 enum Named {
     /// A config, with the tables of a run file that it stands for.
@@ -25,10 +28,9 @@ impl Translator<'_> {
     /// Model, weights, and locks.
     pub(super) fn model(&mut self) {
         let given = self.request.given;
-        let name = given.text("model").map(str::to_owned);
-        let name = name.or_else(|| (self.request.below.is_none() && !self.request.of_run).then(|| DEFAULT.into()));
-        if let Some(name) = name {
-            self.named(&name);
+        let default = self.request.below.is_none() && !self.request.of_run;
+        if given.get("model").is_some() || default {
+            self.named();
         }
         self.weights();
         self.locks();
@@ -59,7 +61,8 @@ impl Translator<'_> {
 
     /// The model that the flags name, or the one that is taken without.
     pub(super) fn model_name(&self) -> &str {
-        self.request.given.text("model").unwrap_or(DEFAULT)
+        let name = self.request.given.text("model").unwrap_or(DEFAULT);
+        if name == COCA.0 { COCA.1 } else { name }
     }
 
     /// What the model's name stands for.
@@ -93,18 +96,16 @@ impl Translator<'_> {
     }
 
     /// The tables of a model's name.
-    fn named(&mut self, name: &str) {
-        let name = if name == "coca" {
-            self.notes.push("`--model coca` is `coca_ViT-L-14` here: open_clip's CoCa, whose image tower has positions".into());
-            "coca_ViT-L-14"
-        } else {
-            name
-        };
+    fn named(&mut self) {
+        let name = self.model_name().to_owned();
+        if self.request.given.text("model") == Some(COCA.0) {
+            self.notes.push(format!("`--model {}` is `{}` here: open_clip's CoCa, whose image tower has positions", COCA.0, COCA.1));
+        }
         let put = |this: &mut Self, path: &str, value: Value| match this.request.given.get("model") {
             Some(_) => this.set(path, value, "model"),
             None => this.document.put(path, value, "default of --model"),
         };
-        match self.what_is(name) {
+        match self.what_is(&name) {
             Named::Config(mut tables) if self.is_textless() && tables["backbone"].get("text").is_some() => {
                 let image = tables["backbone"]["image"].take();
                 put(self, "embed", tables["embed"].take());
@@ -119,7 +120,7 @@ impl Translator<'_> {
                 }
             }
             Named::Config(_) | Named::Unknown => {
-                let name = if name.ends_with(".json") { self.path(name) } else { name.to_owned() };
+                let name = if name.ends_with(".json") { self.path(&name) } else { name };
                 put(self, "model", name.into());
             }
         }

@@ -72,7 +72,7 @@ impl Translator<'_> {
         let flag = if given.on("integer-labels") { "integer-labels" } else { "linear-probe" };
         let filter = given.text("ds-filter").and_then(|name| classes::list(name).ok());
         let named = given.whole("timm-classifier-head-size").filter(|count| *count > 0);
-        let count = named.or_else(|| self.outputs()).or_else(|| filter.as_deref().and_then(classes::count));
+        let count = named.or_else(|| self.outputs()).or_else(|| filter.as_deref().and_then(classes::count)).or_else(|| self.folders());
         let count = count.unwrap_or_else(|| {
             self.notes.push("the head has 1000 classes, as ImageNet; say another number with `--timm-classifier-head-size`".into());
             1000
@@ -83,12 +83,29 @@ impl Translator<'_> {
         }
     }
 
+    /// The classes of a folder of pictures: its sub-folders, or as many of them as are taken.
+    fn folders(&self) -> Option<i64> {
+        let table = find(&self.document, "data.train")?;
+        let path = table.get("path").filter(|_| table["use"] == "imagefolder")?.as_str()?;
+        let count = std::fs::read_dir(path).ok()?.flatten().filter(|entry| entry.path().is_dir()).count() as i64;
+        Some(table.get("max_classes").and_then(Value::as_i64).map_or(count, |most| count.min(most))).filter(|count| *count > 0)
+    }
+
     /// The key of an objective that compares pictures with texts, among these plugins: of the flags, or of the run file below.
     fn contrast(&self, plugins: &[&str]) -> Option<String> {
         let objectives = |document| find(document, "objective").and_then(Value::as_object);
         let fits = |key: &String, value: &Value| plugins.contains(&value.get("use").and_then(Value::as_str).unwrap_or(key));
         let among = |document| objectives(document)?.iter().find(|(key, value)| fits(key, value)).map(|(key, _)| key.clone());
         among(&self.document).or_else(|| self.request.below.as_ref().and_then(among))
+    }
+
+    /// Sets an option of an objective, which may be one of the run file below under a key of its own.
+    fn set_of_objective(&mut self, key: &str, option: &str, value: impl Into<Value>, flag: &str) {
+        self.set(&format!("objective.{key}.{option}"), value, flag);
+        let plugin = format!("objective.{key}.use");
+        if let Some(below) = self.request.below.as_ref().and_then(|below| find(below, &plugin)).cloned() {
+            self.set(&plugin, below, flag);
+        }
     }
 
     /// Options of CLIP's loss and of FILIP's.
@@ -107,7 +124,7 @@ impl Translator<'_> {
             }
             let plugins: &[&str] = if flag == "dcl" { &["clip", "filip"] } else { &["clip"] };
             match self.contrast(plugins) {
-                Some(key) => self.set(&format!("objective.{key}.{option}"), value, flag),
+                Some(key) => self.set_of_objective(&key, option, value, flag),
                 None => {
                     let other = chosen.first().map(|(flag, _)| format!(", and `--{flag}` asks for another")).unwrap_or_default();
                     self.problem(flag, format!("is an option of CLIP's loss{other}"));
@@ -134,7 +151,7 @@ impl Translator<'_> {
         }
         match self.contrast(&["clip", "filip", "siglip", "iqe", "align_uniform"]) {
             // 1 - 0.05 - 0.05 is not 0.9 in binary.
-            Some(key) => self.set(&format!("objective.{key}.weight"), (left * 1e9).round() / 1e9, if mlm { "mlm" } else { "vssl" }),
+            Some(key) => self.set_of_objective(&key, "weight", (left * 1e9).round() / 1e9, if mlm { "mlm" } else { "vssl" }),
             None => {
                 self.problem(if mlm { "mlm" } else { "vssl" }, "stands beside a loss that compares pictures with texts, and there is none")
             }

@@ -37,31 +37,30 @@ impl Translator<'_> {
     /// The view `main`: open_clip's random crop, or VL Hub's pipelines.
     fn augmentation(&mut self) {
         let given = self.request.given;
-        let extra: Vec<(&str, Value)> =
-            [("grayscale", json!({"use": "greyscale", "p": 1.0})), ("downsample-trans", json!("jpeg_compression"))]
-                .into_iter()
-                .filter(|(flag, _)| given.on(flag))
-                .collect();
         let configured = given.get("aug-cfg").is_some_and(|given| !given.values.is_empty());
-        let flag = ["sim-clr-trans", "grayscale", "downsample-trans"].into_iter().find(|flag| given.on(flag));
-        let mut steps = if given.on("sim-clr-trans") {
+        let (first, steps) = if given.on("sim-clr-trans") {
             if configured {
                 self.problem("aug-cfg", "and `--sim-clr-trans` are both an augmentation; leave one of them out");
             }
-            vec![
+            let steps = vec![
                 json!({"use": "random_resized_crop", "scale": [0.7, 1.0]}),
                 json!("color_jitter"),
                 json!("greyscale"),
                 json!({"use": "blur", "kernel": 5}),
                 json!("flip"),
-            ]
+            ];
+            ("sim-clr-trans", steps)
         } else {
-            self.configured()
+            ("aug-cfg", self.configured())
         };
-        steps.extend(extra.into_iter().map(|(_, step)| step));
-        match flag.or(configured.then_some("aug-cfg")) {
-            Some(flag) => self.set("view.image.main.augment", steps, flag),
-            None => self.default("view.image.main.augment", steps, "aug-cfg"),
+        let mut steps: Vec<(&str, Value)> = steps.into_iter().map(|step| (first, step)).collect();
+        for (flag, step) in [("grayscale", json!({"use": "greyscale", "p": 1.0})), ("downsample-trans", json!("jpeg_compression"))] {
+            steps.extend(given.on(flag).then_some((flag, step)));
+        }
+        if configured || ["sim-clr-trans", "grayscale", "downsample-trans"].iter().any(|flag| given.on(flag)) {
+            self.set_list("view.image.main.augment", steps);
+        } else {
+            self.default("view.image.main.augment", steps.into_iter().map(|(_, step)| step).collect::<Vec<_>>(), "aug-cfg");
         }
     }
 

@@ -256,7 +256,12 @@ fn every_flag_of_the_table_does_what_the_table_says() {
             FlagEffect::Translated(_) | FlagEffect::Suite(_) => {
                 let document = outcome.unwrap_or_else(|failure| panic!("{place}: {failure}")).document;
                 let leaves = crate::config::document::leaves(&document.tree);
-                let named = leaves.keys().any(|key| document.place(key) == place);
+                // Items of lists know their own flags.
+                let items = (0..6).flat_map(|at| {
+                    ["view.text.main.transform", "view.image.main.augment"]
+                        .map(|list| [format!("{list}.{at}"), format!("{list}.{at}.mode")])
+                });
+                let named = leaves.keys().cloned().chain(items.flatten()).any(|key| document.place(&key) == place);
                 assert!(named, "no option comes from {place}: {}", to_toml(&document.tree));
             }
             FlagEffect::Own => {}

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 use tch::Device;
 
-use super::{Purpose, Translator};
+use super::{Purpose, Translator, find};
 use crate::device;
+
+/// Epochs of a run, in both programs.
+const EPOCHS: i64 = 32;
 
 impl Translator<'_> {
     /// Batches, optimiser, schedule, precision, checkpoints and logs.
@@ -20,7 +23,7 @@ impl Translator<'_> {
             Some(workers) => self.set("train.workers", workers.max(1), "workers"),
             None => self.default("train.workers", 4, "workers"),
         }
-        self.default("train.epochs", 32, "epochs");
+        self.default("train.epochs", EPOCHS, "epochs");
     }
 
     /// The batch and its chunks: gradient caching of VL Hub, accumulation of open_clip. Both are exact here.
@@ -131,7 +134,8 @@ impl Translator<'_> {
         } else if let Some(0) = frequency {
             self.set("train.keep_last", 2, "save-frequency");
         } else if self.request.purpose == Purpose::Train && (frequency.is_some() || self.defaults_hold()) {
-            let epochs = given.whole("epochs").unwrap_or(32).max(2);
+            let of_file = self.request.below.as_ref().and_then(|below| find(below, "train.epochs")?.as_i64());
+            let epochs = given.whole("epochs").or(of_file).unwrap_or(EPOCHS).max(2);
             if frequency.is_some() {
                 self.set("train.keep_last", epochs, "save-frequency");
             } else {
