@@ -82,8 +82,8 @@ pub(super) fn print(shared: &Shared, mut translated: FlagTranslation) -> Outcome
 }
 
 /// Says which flags have no effect, and what was chosen.
-pub(super) fn tell(translated: &FlagTranslation) {
-    for note in &translated.notes {
+pub(super) fn tell(notes: &[String]) {
+    for note in notes {
         tracing::info!("{note}");
     }
 }

@@ -26,7 +26,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     if args.print_config {
         return documents::print(shared, translated);
     }
-    documents::tell(&translated);
+    documents::tell(&translated.notes);
     let checkpoint = args.checkpoint.as_deref().or(resumed.filter(|_| resumed_run.is_none()));
     let asked = ModelRequest { model: None, document: None, overrides: &args.overrides, checkpoint, weights: &args.weights, without };
     let (config, chosen) = match run {

@@ -31,7 +31,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     if args.print_config {
         return documents::print(shared, translated);
     }
-    documents::tell(&translated);
+    let notes = translated.notes;
     // `--fine-tune` takes the weights alone.
     let resume = resume.filter(|_| !args.given.on("fine-tune"));
     resume.as_deref().map_or(Ok(()), refuse_foreign_checkpoint)?;
@@ -43,6 +43,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         Some(path) => Resume::At(PathBuf::from(path)),
     };
     if args.dry_run {
+        documents::tell(&notes);
         let mut training = Training::prepare(&config, SkipLog::none())?;
         for line in training.banner() {
             say!("{line}");
@@ -91,6 +92,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     folder.write_params(&flat(&resolved))?;
     folder.write_parameters(&training.parameters())?;
     folder.write_about(&training.facts())?;
+    documents::tell(&notes);
     for line in training.banner() {
         tracing::info!("{line}");
     }

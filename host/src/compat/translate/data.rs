@@ -36,6 +36,7 @@ impl Translator<'_> {
             }
         }
         self.samples(&mut source);
+        self.document.says("data.train", &format!("--{flag}"));
         for (key, value) in source {
             let flag = FLAG_OF.iter().find(|(option, known)| *option == key && given.get(known).is_some()).map_or(flag, |(_, flag)| flag);
             self.set(&format!("data.train.{key}"), value, flag);

@@ -35,6 +35,7 @@ impl Translator<'_> {
                 Some(path) if path != "true" => self.set(&format!("{table}.path"), self.path(path), flag),
                 _ => self.set(&table, serde_json::Map::new(), flag),
             }
+            self.document.says(&table, &format!("--{flag}"));
             self.options(&table, suite);
             self.frequency(&table, "zeroshot-frequency", 2);
         }
@@ -48,6 +49,7 @@ impl Translator<'_> {
         if let Some(path) = given.text("val-data").map(str::to_owned)
             && let Some(source) = self.source("val-data", &path)
         {
+            self.document.says(VALIDATION, "--val-data");
             self.set(&format!("{VALIDATION}.use"), "retrieval", "val-data");
             self.set(&format!("{VALIDATION}.data"), source, "val-data");
             self.frequency(VALIDATION, "val-frequency", 1);
