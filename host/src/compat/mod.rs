@@ -4,12 +4,14 @@
 //! translating it (`translate`), the nearest name of a misspelt flag and the page `host/FLAGS.md` (`page`) all follow from it.
 
 mod flag;
+mod given;
 pub mod page;
 mod split;
 mod table;
 mod translate;
 
 pub use flag::{CompatFlag, FlagEffect, FlagOrigin, FlagValue};
-pub use split::{GivenFlag, GivenFlags, SplitLine, split};
+pub use given::{GivenFlag, GivenFlags};
+pub use split::{SplitLine, split};
 pub use table::{GROUPS, all};
 pub use translate::{FlagTranslation, Purpose, Request, only_measures, refuse_foreign_checkpoint, translate};

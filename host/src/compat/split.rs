@@ -3,59 +3,9 @@
 use std::ffi::OsString;
 
 use super::flag::{CompatFlag, FlagEffect, FlagValue};
+use super::given::{GivenFlag, GivenFlags};
 use super::table;
 use crate::failure::{Failure, Outcome};
-
-/// A flag as it was given.
-#[derive(Clone, Debug)]
-pub struct GivenFlag {
-    /// Its line of the table.
-    pub flag: &'static CompatFlag,
-    /// What followed it; `true` or `false` for a switch.
-    pub values: Vec<String>,
-}
-
-/// The flags of open_clip and VL Hub that were given, in their order.
-#[derive(Clone, Debug, Default)]
-pub struct GivenFlags(Vec<GivenFlag>);
-
-impl GivenFlags {
-    /// Whether none was given.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, GivenFlag> {
-        self.0.iter()
-    }
-
-    /// The last one of a name: later ones replace earlier ones, as in argparse.
-    pub fn get(&self, name: &str) -> Option<&GivenFlag> {
-        debug_assert!(table::exact(name).is_some(), "`{name}` is in the table");
-        self.0.iter().rev().find(|given| given.flag.name == name)
-    }
-
-    /// What followed a flag that takes one value.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.get(name)?.values.first().map(String::as_str)
-    }
-
-    /// The number that followed a flag; it was checked when it was read.
-    pub fn number(&self, name: &str) -> Option<f64> {
-        self.text(name)?.parse().ok()
-    }
-
-    /// The whole number that followed a flag; it was checked when it was read.
-    pub fn whole(&self, name: &str) -> Option<i64> {
-        self.text(name)?.parse().ok()
-    }
-
-    /// Whether a switch is on.
-    pub fn on(&self, name: &str) -> bool {
-        self.text(name) == Some("true")
-    }
-}
 
 /// A command line in two parts.
 #[derive(Debug, Default)]
@@ -101,7 +51,7 @@ pub fn split(command: &str, arguments: &[OsString], own: &[String]) -> Outcome<S
             // A switch of both programs: `--dry-run=False` is as if it were not there.
             line.own.extend((values.list == ["true"]).then(|| OsString::from(format!("--{name}"))));
         } else {
-            line.given.0.push(GivenFlag { flag, values: values.list });
+            line.given.push(GivenFlag { flag, values: values.list });
         }
     }
     Ok(line)

@@ -1,6 +1,8 @@
 use std::ffi::OsString;
+use std::path::Path;
 
 use serde_json::json;
+use vlhub_core::Registry;
 
 use super::*;
 use crate::compat::{CompatFlag, all, split};
