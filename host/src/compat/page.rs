@@ -17,6 +17,7 @@ written by a test from the table that the program reads.
   default of both, is bfloat16 on a GPU and fp32 on a CPU. Flags beside a run file go over it, and nothing else does.
 - A switch may be `--gc`, `--gc=True`, `--gc true` or `--gc=False`, which in Python is true. `_` and `-` are alike. A flag may be cut short where argparse
   would know it.
+- Supervised nets (`--integer-labels`, `--linear-probe`) are measured by their heads, on the same data sets: the suite `accuracy`.
 - Nothing to train on, no run file: the model is measured, as there. Data, and paths that no longer start at a run file, start where the program does.
 - *There* is the program that the flag is from. Flags that ask for what is so anyway do nothing; those with *told* say so in the log; those that mean nothing here
   are *refused*, with the reason.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::data::VALIDATION;
-use super::{Purpose, Translator, classes};
+use super::{Purpose, Translator, classes, find};
 use crate::compat::flag::FlagEffect;
 
 /// Suites whose names come from a level of the tree of life.
@@ -28,18 +28,36 @@ impl Translator<'_> {
             let twice = suites.iter().any(|(other, known, _)| known == suite && other != flag);
             let key = if twice { flag.replace('-', "_") } else { (*suite).to_owned() };
             let table = format!("eval.{key}");
-            if twice {
-                self.set(&format!("{table}.use"), *suite, flag);
-            }
+            // A supervised net is measured by its head, whose suite reads the data set of that name.
+            let data = if self.is_textless() {
+                self.set(&format!("{table}.use"), "accuracy", flag);
+                self.set(&format!("{table}.data.use"), *suite, flag);
+                format!("{table}.data")
+            } else {
+                if twice {
+                    self.set(&format!("{table}.use"), *suite, flag);
+                }
+                table.clone()
+            };
             match values.first().map(String::as_str) {
-                Some(path) if path != "true" => self.set(&format!("{table}.path"), self.path(path), flag),
-                _ => self.set(&table, serde_json::Map::new(), flag),
+                Some(path) if path != "true" => self.set(&format!("{data}.path"), self.path(path), flag),
+                _ if find(&self.document, &table).is_none() => self.set(&table, serde_json::Map::new(), flag),
+                _ => {}
+            }
+            if WITH_TAXON.contains(suite)
+                && let Some(taxon) = given.text("taxon").map(str::to_owned)
+            {
+                self.set(&format!("{data}.taxon"), taxon, "taxon");
             }
             self.document.says(&table, &format!("--{flag}"));
-            self.options(&table, suite);
+            self.options(&table);
             self.frequency(&table, "zeroshot-frequency", 2);
         }
-        if suites.is_empty() {
+        if self.is_textless() {
+            for flag in ["no-ensembling", "zs-upper", "zs-lower", "zeroshot-scramble"].into_iter().filter(|flag| given.on(flag)) {
+                self.notes.push(format!("`--{flag}` has no effect: a supervised net reads no prompts"));
+            }
+        } else if suites.is_empty() {
             for flag in ["caption-subset", "no-ensembling", "zs-upper", "zs-lower", "zeroshot-scramble", "taxon"] {
                 if given.get(flag).is_some_and(|given| given.values != ["false"]) {
                     self.notes.push(format!("`--{flag}` has no effect: no flag names a suite; write it into `[eval.…]`"));
@@ -56,11 +74,14 @@ impl Translator<'_> {
         }
     }
 
-    /// Options that all suites have, and those of a level.
-    fn options(&mut self, table: &str, suite: &str) {
+    /// Options that all suites have; those of prompts where there are prompts.
+    fn options(&mut self, table: &str) {
         let given = self.request.given;
         if let Some(subset) = given.text("caption-subset").and_then(classes::subset).map(str::to_owned) {
             self.set(&format!("{table}.subset"), subset, "caption-subset");
+        }
+        if self.is_textless() {
+            return;
         }
         if given.on("no-ensembling") {
             self.set(&format!("{table}.ensemble"), false, "no-ensembling");
@@ -69,11 +90,6 @@ impl Translator<'_> {
         if let Some((flag, _)) = transforms.first() {
             let names: Vec<Value> = transforms.iter().map(|(_, name)| (*name).into()).collect();
             self.set(&format!("{table}.transform"), names, flag);
-        }
-        if WITH_TAXON.contains(&suite)
-            && let Some(taxon) = given.text("taxon").map(str::to_owned)
-        {
-            self.set(&format!("{table}.taxon"), taxon, "taxon");
         }
     }
 

@@ -44,7 +44,11 @@ impl Translator<'_> {
             }
         }
         if given.on("force-quick-gelu") {
-            self.set("backbone.image.quick_gelu", true, "force-quick-gelu");
+            // ModifiedResNets have no such activation; their text towers have.
+            let has = |tables: &Map<String, Value>| tables["backbone"]["image"].get("quick_gelu").is_some();
+            if !matches!(self.what_is(self.model_name()), Named::Config(tables) if !has(&tables)) {
+                self.set("backbone.image.quick_gelu", true, "force-quick-gelu");
+            }
             if !self.is_textless() {
                 self.set("backbone.text.quick_gelu", true, "force-quick-gelu");
             }

@@ -90,6 +90,13 @@ fn several_flags_become_one_option() {
             "/eval/arbor_rare",
             json!({"use": "arboretum", "path": "/r", "taxon": "genus", "every": "2 epochs"}),
         ),
+        (
+            &["--imagenet-val=/in", "--model=RN50-in1k", "--integer-labels", "--caption-subset=in100"],
+            "/eval/imagenet",
+            json!({"use": "accuracy", "data": {"use": "imagenet", "path": "/in"}, "subset": "in100", "every": "2 epochs"}),
+        ),
+        (&["--force-quick-gelu"], "/backbone", json!({"text": {"quick_gelu": true}})),
+        (&["--force-quick-gelu", "--model=ViT-B-32"], "/backbone/image/quick_gelu", json!(true)),
         (&["--fungi"], "/eval/fungi", json!({"every": "2 epochs"})),
         (&["--val-data", "v.tsv"], "/eval/val", json!({"use": "retrieval", "data": {"use": "csv", "path": "v.tsv"}, "every": "1 epoch"})),
         (&["--csv-caption-key=idx", "--integer-labels"], "/data/train/label_key", json!("idx")),
