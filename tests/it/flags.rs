@@ -54,7 +54,9 @@ fn every_flag_of_both_programs_is_in_the_table() {
                     (FlagValue::Whole, "int") | (FlagValue::Number, "float") => !several,
                     (FlagValue::Wholes, "int") | (FlagValue::Numbers, "float") | (FlagValue::Texts, "str") => several,
                     (FlagValue::Text, "str") => !several && declared["choices"].is_null() && declared["default"] != false,
-                    (FlagValue::OneOf(words), "str") => texts(&declared["choices"]).iter().all(|word| words.contains(&word.as_str())),
+                    (FlagValue::OneOf(words), "str") if !declared["choices"].is_null() => {
+                        texts(&declared["choices"]).iter().all(|word| words.contains(&word.as_str()))
+                    }
                     _ => false,
                 };
                 assert!(fits, "{program}: {name} takes {declared}, not {:?}", flag.takes);

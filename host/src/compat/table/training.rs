@@ -93,14 +93,7 @@ pub(super) const TRAINING: &[CompatFlag] = &[
     CompatFlag::option("grad-clip-norm", OpenClip, Number, "clip gradients by norm", "optimizer.clip_norm", ""),
     CompatFlag::option("norm-gradient-clip", VlHub, Number, "clip gradients by norm", "optimizer.clip_norm", "with gradient caching too"),
     CompatFlag::option("warmup", Both, Whole, "steps of warm-up", "schedule.warmup", ""),
-    CompatFlag::translated(
-        "lr-scheduler",
-        OpenClip,
-        OneOf(&["cosine", "const", "const-cooldown"]),
-        "schedule",
-        "schedule.use",
-        "`const-cooldown` is refused",
-    ),
+    CompatFlag::translated("lr-scheduler", OpenClip, Text, "schedule", "schedule.use", "`const-cooldown` is refused"),
     CompatFlag::translated(
         "skip-scheduler",
         Both,

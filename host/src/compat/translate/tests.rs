@@ -209,6 +209,7 @@ fn sample(flag: &CompatFlag) -> Vec<String> {
         "aug-cfg" => Some("scale=(0.5,1.0)"),
         "precision" => Some("amp_bf16"),
         "opt" => Some("adamw"),
+        "lr-scheduler" => Some("const"),
         _ => value,
     };
     let with: &[&str] = match flag.name {
