@@ -19,7 +19,7 @@ written by a test from the table that the program reads.
   would know it.
 - Supervised nets (`--integer-labels`, `--linear-probe`) are measured by their heads, on the same data sets: the suite `accuracy`.
 - Nothing to train on, no run file: the model is measured, as there. Data, and paths that no longer start at a run file, start where the program does.
-- *There* is the program that the flag is from. Flags that ask for what is so anyway do nothing; those with *told* say so in the log; those that mean nothing here
+- *Both* are open_clip and VL Hub; *there* is the program that the flag is from. Flags that ask for what is so anyway do nothing; those with *told* say so in the log; those that mean nothing here
   are *refused*, with the reason.
 ";
 
@@ -46,7 +46,7 @@ fn line(flag: &CompatFlag) -> String {
     };
     let (here, difference) = match flag.effect {
         FlagEffect::Option(path) => (format!("`{path}`"), flag.difference),
-        FlagEffect::Translated(text) => (format!("`{text}`"), flag.difference),
+        FlagEffect::Translated(text) => (options(text), flag.difference),
         FlagEffect::Suite(suite) => (format!("`eval.{suite}`"), flag.difference),
         FlagEffect::Own => (format!("`--{}`", flag.name), flag.difference),
         FlagEffect::Ignored(why) => ("nothing".to_owned(), why),
@@ -54,4 +54,14 @@ fn line(flag: &CompatFlag) -> String {
         FlagEffect::Refused(why) => ("refused".to_owned(), why),
     };
     format!("| `--{}{value}` | {} | {} | {here} | {difference} |\n", flag.name, flag.origin.name(), flag.meaning)
+}
+
+/// What a flag becomes, with the options in it as code.
+fn options(text: &str) -> String {
+    if text.contains('{') {
+        return format!("`{text}`");
+    }
+    let words = |part: &str| part.contains(' ') && !part.contains(['.', '=']);
+    let part = |part: &str| if words(part) { part.to_owned() } else { format!("`{part}`") };
+    text.split(", ").map(part).collect::<Vec<_>>().join(", ")
 }

@@ -83,7 +83,7 @@ pub(super) const DATA: &[CompatFlag] = &[
         Text,
         "\"K, N\": at most K pictures of at most N classes",
         "data.train.max_samples_per_class, data.train.max_classes",
-        "files are left where they are; there they are moved away",
+        "K / N pictures of each class; files are left where they are, there they are moved away",
     ),
     CompatFlag::translated(
         "val-data",
