@@ -2,6 +2,7 @@
 
 mod benchmark;
 mod data;
+mod line;
 mod pictures;
 
 use std::path::PathBuf;
@@ -13,8 +14,10 @@ pub use data::{
     BenchCommand, BenchDataArgs, BenchTokensArgs, CacheArgs, DataCheckArgs, DataCommand, DataMatchArgs, IndexArgs, PackArgs, PreviewArgs,
     StatsArgs,
 };
+pub use line::{LineError, read};
 pub use pictures::PictureArgs;
 
+use crate::compat::GivenFlags;
 use crate::data::tokens::Clean;
 use crate::formats::WeightSet;
 
@@ -44,12 +47,18 @@ pub struct Shared {
     pub allow_pipe: bool,
 }
 
+/// What `--help` says of the flags that come from elsewhere.
+const COMPATIBLE: &str = "The flags of open_clip and of VL Hub in Python (--train-data, --model, --batch-size, --imagenet-val, …) are taken too, without \
+    a run file or over one: host/FLAGS.md tells what becomes of each, --print-config what becomes of all.";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train what a run file describes.
+    #[command(arg_required_else_help = true, after_help = COMPATIBLE)]
     Train(TrainArgs),
     /// Measure a trained model with the suites of its run, or of a run file.
+    #[command(arg_required_else_help = true, after_help = COMPATIBLE)]
     Eval(EvalArgs),
     /// Check a run file: every problem in one report, nothing is started.
     Check(CheckArgs),
@@ -91,8 +100,8 @@ pub enum Command {
 /// `vlhub train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// The run file.
-    pub file: PathBuf,
+    /// The run file. Not needed with flags of open_clip and VL Hub, which go over it where both are given.
+    pub file: Option<PathBuf>,
     /// Options laid over the file: `train.batch=128 objective.clip.weight=0.5`.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
@@ -105,6 +114,12 @@ pub struct TrainArgs {
     /// Check, build everything, read one batch, print the plan, and stop.
     #[arg(long)]
     pub dry_run: bool,
+    /// Print the run file that the command line stands for, and stop: without the defaults that go without saying.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Flags of open_clip and VL Hub.
+    #[arg(skip)]
+    pub given: GivenFlags,
 }
 
 /// Which weights a command takes, and whose model it builds.
@@ -122,8 +137,9 @@ pub struct WeightArgs {
 #[derive(Debug, Args)]
 pub struct EvalArgs {
     /// A run's folder or one of its checkpoints, which is measured with the suites of the run; or a run file, whose suites are taken.
+    /// Not needed with flags of open_clip and VL Hub.
     #[arg(value_name = "RUN|FILE")]
-    pub target: PathBuf,
+    pub target: Option<PathBuf>,
     /// Options laid over the run or the file, such as `eval.NAME.data.path=…`; a run's model cannot be changed by them.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
@@ -156,6 +172,12 @@ pub struct EvalArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Print the run file that the command line stands for, and stop.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Flags of open_clip and VL Hub.
+    #[arg(skip)]
+    pub given: GivenFlags,
 }
 
 /// `vlhub check`.

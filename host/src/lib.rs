@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod checkpoint;
 mod cli;
 mod command;
+pub mod compat;
 pub mod config;
 pub mod data;
 pub mod device;
@@ -27,16 +28,18 @@ pub mod weights;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::Command;
 use failure::Outcome;
 
 /// What a distribution calls: reads the command line, runs the command, and turns a failure into a message and an exit status.
 pub fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::read(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(cli::LineError::Refused(failure)) => {
+            command::complain(&failure);
+            return ExitCode::from(failure.code);
+        }
+        Err(cli::LineError::Parser(error)) => {
             // Clap prints help to standard output and mistakes to standard error, with exit status 2.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { failure::Failure::USAGE } else { 0 });

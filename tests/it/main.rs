@@ -15,6 +15,8 @@ mod fault_shards;
 mod fault_tables;
 mod faults;
 mod first_minutes;
+mod flag_runs;
+mod flags;
 mod fuzzing;
 mod identity;
 mod labels;

@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "checkpoint",
     "weights",
     "config",
+    "compat",
     "identity",
     "session",
     "evaluation",

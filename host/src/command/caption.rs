@@ -15,6 +15,7 @@ pub fn caption(shared: &Shared, args: &CaptionArgs) -> Outcome {
     let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
     let asked = ModelRequest {
         model: args.model.as_deref(),
+        document: None,
         overrides: &args.overrides,
         checkpoint: args.checkpoint.as_deref(),
         weights: &args.weights,

@@ -50,6 +50,7 @@ pub fn convert(shared: &Shared, args: &ConvertArgs) -> Outcome {
     }
     let asked = ModelRequest {
         model: args.model.as_deref(),
+        document: None,
         overrides: &args.overrides,
         checkpoint: Some(&args.input),
         weights: &args.weights,

@@ -29,6 +29,7 @@ pub fn embed(shared: &Shared, args: &EmbedArgs) -> Outcome {
     let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::WarnOfRunFiles };
     let asked = ModelRequest {
         model: args.model.as_deref(),
+        document: None,
         overrides: &args.overrides,
         checkpoint: args.checkpoint.as_deref(),
         weights: &args.weights,

@@ -6,9 +6,11 @@ use serde_json::json;
 
 use super::eval_plan::{EvalPlan, ModelNames};
 use super::model::{ChosenModel, ModelRequest, WithoutWeights, choose, is_run, weights_name};
-use super::{load, print_json, registry_of};
+use super::{documents, lay_shared, print_json, registry_of};
 use crate::cli::{EvalArgs, Shared};
+use crate::compat::FlagTranslation;
 use crate::config::RunConfig;
+use crate::config::document::{Document, leaves};
 use crate::device;
 use crate::evaluation::suites::{self, Measured};
 use crate::evaluation::{ClassifierCache, EncodeOnce, EvalModel, class_names};
@@ -18,14 +20,25 @@ use crate::run::EvaluationFolder;
 /// Runs suites on trained weights.
 pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
-    let asked =
-        ModelRequest { model: None, overrides: &args.overrides, checkpoint: args.checkpoint.as_deref(), weights: &args.weights, without };
-    let (mut config, chosen) = match run_of(&args.target) {
-        Some(run) => of_run(shared, args, asked, &run.display().to_string())?,
+    let resumed = args.given.text("resume");
+    // A run that `--resume` names describes its model, unless another is named beside it.
+    let resumed_run = resumed.filter(|path| args.target.is_none() && args.given.get("model").is_none() && is_run(Path::new(path)));
+    let run = args.target.as_deref().and_then(run_of).or(resumed_run.map(Path::new));
+    let translated = documents::of_evaluation(shared, args, run.is_some())?;
+    if args.print_config {
+        return documents::print(shared, translated);
+    }
+    documents::tell(&translated.notes);
+    let checkpoint = args.checkpoint.as_deref().or(resumed.filter(|_| resumed_run.is_none()));
+    let asked = ModelRequest { model: None, document: None, overrides: &args.overrides, checkpoint, weights: &args.weights, without };
+    let (mut config, chosen) = match run {
+        Some(run) => of_run(shared, args, asked, run, translated)?,
         None => {
-            let config = load(shared, &args.target, &args.overrides)?;
-            check_suites(args, &config)?;
-            (config, choose(shared, ModelRequest { model: Some(&args.target.display().to_string()), ..asked })?)
+            let mut document = translated.document;
+            lay_shared(shared, &mut document)?;
+            let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
+            check_suites(args, &config, &document.name)?;
+            (config, choose(shared, ModelRequest { model: Some(&document.name), document: Some(&document), overrides: &[], ..asked })?)
         }
     };
     let mut plan = EvalPlan::new(args, &mut config)?;
@@ -44,7 +57,9 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
     let mut model = EvalModel::of_session(&session, class_names);
     model.classifiers = classifiers(args, &chosen.config);
     let once = EncodeOnce::new(&model);
-    let names = names_of(&chosen, loaded, args);
+    // A model of flags alone is called by its weights.
+    let target = args.target.as_deref().or(run).or(checkpoint.map(Path::new)).unwrap_or(Path::new("flags")).to_owned();
+    let names = names_of(&chosen, loaded, args, &target);
     let measured_path = loaded.map_or_else(|| "random weights".to_owned(), |path| path.display().to_string());
     let folder = args.out.as_deref().map(|out| evaluation_folder(out, &measured_path, which, device, &config)).transpose()?;
     let mut results = Vec::new();
@@ -68,7 +83,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
                 folder.add(key, json!({"weights": which}), report)?;
             }
             if let Some(table) = &args.save_results_to_csv {
-                crate::run::append_results(table, &name_of(&args.target), &measured_path, &[(key.as_str(), &**report)])?;
+                crate::run::append_results(table, &name_of(&target), &measured_path, &[(key.as_str(), &**report)])?;
             }
         }
         if !args.json {
@@ -123,42 +138,69 @@ fn name_of(target: &Path) -> String {
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The suites of a run, and its own model, unless another checkpoint is named.
-fn of_run(shared: &Shared, args: &EvalArgs, asked: ModelRequest<'_>, run: &str) -> Outcome<(RunConfig, ChosenModel)> {
-    let own = choose(shared, ModelRequest { checkpoint: Some(run), ..asked })?;
+/// The suites of a run, with those that flags ask for, and its own model, unless another checkpoint is named.
+fn of_run(
+    shared: &Shared,
+    args: &EvalArgs,
+    asked: ModelRequest<'_>,
+    run: &Path,
+    translated: FlagTranslation,
+) -> Outcome<(RunConfig, ChosenModel)> {
+    let name = run.display().to_string();
+    let own = choose(shared, ModelRequest { checkpoint: Some(&name), ..asked })?;
     let Some(described) = &own.run else {
-        return Err(Failure::usage(format!("`{run}` is no run: name a run's folder, one of its checkpoints, or a run file")));
+        return Err(Failure::usage(format!("`{name}` is no run: name a run's folder, one of its checkpoints, or a run file")));
     };
     let mut document = described.document.clone();
     document.forget_training();
+    if !args.given.is_empty() {
+        document = with_suites(translated.document, document)?;
+    }
     document.set_all(&args.overrides)?;
-    super::lay_shared(shared, &mut document)?;
+    lay_shared(shared, &mut document)?;
     let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
-    check_suites(args, &config)?;
+    check_suites(args, &config, &name)?;
     let chosen = if asked.checkpoint.is_some() { choose(shared, asked)? } else { own };
     Ok((config, chosen))
 }
 
 /// What result files call the model and its weights.
-fn names_of(chosen: &ChosenModel, loaded: Option<&PathBuf>, args: &EvalArgs) -> ModelNames {
+fn names_of(chosen: &ChosenModel, loaded: Option<&PathBuf>, args: &EvalArgs, target: &Path) -> ModelNames {
     let top = &chosen.config.top;
     let model = [&top.model, &top.name].into_iter().find(|name| !name.is_empty()).map_or("vlhub", |name| name);
     let model = model.strip_suffix(".json").unwrap_or(model).to_owned();
     let named = args.checkpoint.clone().unwrap_or_else(|| match chosen.config.weights() {
         Some(named) if chosen.run.is_none() => named.to_owned(),
-        _ => args.target.display().to_string(),
+        _ => target.display().to_string(),
     });
     ModelNames { model, pretrained: if loaded.is_some() { named } else { "random".into() } }
 }
 
+/// The suites and batches that flags ask for, over the options of a run. Its model is its own.
+fn with_suites(mut flags: Document, run: Document) -> Outcome<Document> {
+    let of_model = |key: &&String| !["eval", "train", "device", "logs", "report_to"].contains(&key.as_str());
+    if let Some(table) = flags.tree.keys().find(of_model) {
+        let options = leaves(&flags.tree);
+        let option = options.keys().find(|path| path.split('.').next() == Some(table)).unwrap_or(table);
+        return Err(Failure::usage(format!(
+            "{}: the run describes its model; leave the flag out, or name no run and give the weights by `--checkpoint`",
+            flags.place(option)
+        )));
+    }
+    flags.folder.clone_from(&run.folder);
+    flags.name.clone_from(&run.name);
+    flags.lay_over(run);
+    Ok(flags)
+}
+
 /// Found before anything is built.
-fn check_suites(args: &EvalArgs, config: &RunConfig) -> Outcome {
+fn check_suites(args: &EvalArgs, config: &RunConfig, name: &str) -> Outcome {
     if args.benchmark.names_data() {
         return Ok(());
     }
     let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
     if known.is_empty() {
-        return Err(Failure::usage(format!("{} has no `[eval.…]` table", args.target.display())));
+        return Err(Failure::usage(format!("{name} has no `[eval.…]` table")));
     }
     match args.suite.iter().find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known)))),

@@ -16,6 +16,7 @@ pub mod convert;
 pub mod data;
 mod data_index;
 mod data_match;
+mod documents;
 pub mod embed;
 pub mod eval;
 mod eval_plan;
@@ -75,7 +76,9 @@ fn load(shared: &Shared, file: &Path, overrides: &[String]) -> Outcome<RunConfig
 
 /// Lays what the flags of every command say over a document.
 fn lay_shared(shared: &Shared, document: &mut Document) -> Outcome {
-    document.add_model_configs(&shared.model_configs);
+    if !shared.model_configs.is_empty() {
+        document.add_model_configs(&shared.model_configs);
+    }
     if shared.allow_pipe { document.set("store.pipe.allow=true") } else { Ok(()) }
 }
 

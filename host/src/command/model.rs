@@ -27,6 +27,8 @@ use crate::weights::locate::locate;
 pub(super) struct ModelRequest<'a> {
     /// A model's name, a model config, a run file, or a run's folder.
     pub model: Option<&'a str>,
+    /// The options of the model, where they come from no file: complete, and `model` is what messages call them.
+    pub document: Option<&'a Document>,
     /// Options laid over it.
     pub overrides: &'a [String],
     /// Weights.
@@ -96,7 +98,7 @@ fn tag_of(shared: &Shared, asked: &ModelRequest<'_>) -> Outcome<Option<&'static 
     if Path::new(source).exists() || hub::PublishedSource::parse(source).is_some() {
         return Ok(None);
     }
-    let document = document(shared, model, asked.overrides)?;
+    let document = named(shared, asked, model, asked.overrides)?;
     Ok(document.tree.get("model").and_then(Value::as_str).and_then(|model| pretrained::tag(model, source)))
 }
 
@@ -123,7 +125,7 @@ fn of_run(shared: &Shared, asked: &ModelRequest<'_>, run: RunCheckpoint) -> Outc
     }
     let mut differences = Vec::new();
     if let Some(name) = asked.model {
-        differences = against_named(&described, &load_named(shared, name, &others)?, name);
+        differences = against_named(&described, &load_named(shared, asked, name, &others)?, name);
         for difference in &differences {
             tracing::warn!("{difference}");
         }
@@ -161,7 +163,7 @@ fn against_named(run: &RunConfig, named: &RunConfig, name: &str) -> Vec<Differen
 /// The model that is named, or that weights of other programs describe.
 fn as_named(shared: &Shared, asked: &ModelRequest<'_>, located: Option<PathBuf>, tag: Option<&'static Pretrained>) -> Outcome<ChosenModel> {
     let mut document = match (asked.model, asked.checkpoint, &located) {
-        (Some(model), ..) => document(shared, model, asked.overrides)?,
+        (Some(model), ..) => named(shared, asked, model, asked.overrides)?,
         (None, Some(source), Some(file)) => {
             let mut document = described_by(shared, source, file)?.ok_or_else(|| undescribed(source))?;
             document.set_all(asked.overrides)?;
@@ -229,9 +231,14 @@ fn document(shared: &Shared, name: &str, overrides: &[String]) -> Outcome<Docume
     Ok(document)
 }
 
+/// The document of the model that is asked for.
+fn named(shared: &Shared, asked: &ModelRequest<'_>, name: &str, overrides: &[String]) -> Outcome<Document> {
+    asked.document.map_or_else(|| document(shared, name, overrides), |document| Ok(document.clone()))
+}
+
 /// The options of a model's name, a model config or a run file.
-fn load_named(shared: &Shared, name: &str, overrides: &[String]) -> Outcome<RunConfig> {
-    let document = document(shared, name, overrides)?;
+fn load_named(shared: &Shared, asked: &ModelRequest<'_>, name: &str, overrides: &[String]) -> Outcome<RunConfig> {
+    let document = named(shared, asked, name, overrides)?;
     RunConfig::of(&document, &registry_of(shared, &document)?)
 }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
-use super::{load, screen};
+use super::{documents, screen};
 use crate::cli::{Shared, TrainArgs};
+use crate::compat::refuse_foreign_checkpoint;
 use crate::config::RunConfig;
 use crate::config::document::flat;
 use crate::data::skipped::SkipLog;
@@ -27,7 +28,15 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         }
         false => value,
     });
-    let mut config = load(shared, &args.file, &overrides)?;
+    let translated = documents::of_training(shared, args, &overrides, resume.as_deref())?;
+    if args.print_config {
+        return documents::print(shared, translated);
+    }
+    let notes = translated.notes;
+    // `--fine-tune` takes the weights alone.
+    let resume = resume.filter(|_| !args.given.on("fine-tune"));
+    resume.as_deref().map_or(Ok(()), refuse_foreign_checkpoint)?;
+    let mut config = documents::checked(shared, translated.document)?;
     let resume = match resume.as_deref() {
         None => Resume::No,
         Some("latest") => Resume::Latest,
@@ -35,6 +44,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         Some(path) => Resume::At(PathBuf::from(path)),
     };
     if args.dry_run {
+        documents::tell(&notes);
         let mut training = Training::prepare(&config, SkipLog::none())?;
         for line in training.banner() {
             say!("{line}");
@@ -84,6 +94,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
     folder.write_params(&flat(&resolved))?;
     folder.write_parameters(&training.parameters())?;
     folder.write_about(&training.facts())?;
+    documents::tell(&notes);
     for line in training.banner() {
         tracing::info!("{line}");
     }

@@ -74,8 +74,8 @@ impl Document {
         Ok(())
     }
 
-    /// Takes what is only in `below`.
-    fn lay_over(&mut self, mut below: Self) {
+    /// Takes what is only in `below`: as a run file over its base, or flags of the command line over a run file.
+    pub fn lay_over(&mut self, mut below: Self) {
         // The tables of another model's towers would be laid over this one's.
         if self.tree.get("model").is_some_and(|model| below.tree.get("model") != Some(model)) {
             below.tree.retain(|key, _| !MODEL.contains(&key.as_str()));

@@ -187,7 +187,29 @@ impl Document {
         Ok(())
     }
 
-    /// `run.toml:12`, or `command line` for a key that the file does not have.
+    /// Sets the option of a dotted path. `place` is where it comes from, for messages: the name of a flag.
+    pub fn put(&mut self, path: &str, value: Value, place: &str) {
+        let mut table = &mut self.tree;
+        let mut keys: Vec<&str> = path.split('.').collect();
+        let last = keys.pop().unwrap_or_default();
+        for key in keys {
+            let next = table.entry(key).or_insert_with(|| Value::Object(Map::new()));
+            if !next.is_object() {
+                *next = Value::Object(Map::new());
+            }
+            let Value::Object(next) = next else { return };
+            table = next;
+        }
+        table.insert(last.to_owned(), value);
+        self.says(path, place);
+    }
+
+    /// Notes where an option comes from; of an item of a list, its number is the last part of the path.
+    pub fn says(&mut self, path: &str, place: &str) {
+        self.lines.insert(path.to_owned(), Some(place.to_owned()));
+    }
+
+    /// `run.toml:12`, the name of a flag, or `command line`: where a key comes from.
     pub fn place(&self, path: &str) -> String {
         let mut at = path;
         loop {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tch::Tensor;
 use vlhub_core::{InputSpec, Modality};
 
-use super::names::{Tensors, translate};
+use super::names::{TIMM, Tensors, translate};
 use super::resize::{PictureSize, resize};
 use crate::engine::towers::Towers;
 use crate::failure::{Failure, Outcome};
@@ -47,7 +47,8 @@ pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &s
     let variables: Vec<(String, Tensor)> = towers.variables().into_iter().filter(|(name, _)| part.holds(towers, name)).collect();
     let wanted: BTreeSet<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let text = if towers.custom_text { "text." } else { "" };
-    let (file, names) = translate(file, &wanted, text);
+    let (mut file, names) = translate(file, &wanted, text);
+    let supervised = part == Part::Whole && names == TIMM && towers.text.is_none() && take_head(&mut file, &wanted);
     let picture = towers.image.as_ref().and_then(|net| match net.input {
         InputSpec::Image { size, .. } => Some(size),
         InputSpec::Text { .. } => None,
@@ -58,7 +59,9 @@ pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &s
     let mut misshapen = Vec::new();
     for (name, variable) in &variables {
         let Some(found) = file.get(name) else {
-            let of = if part.may_lack(towers, name) { &mut fitted.unfilled } else { &mut fitted.missing };
+            // A supervised net has no projection: its head reads what stands before one.
+            let may_lack = part.may_lack(towers, name) || supervised && towers.is_projection(Modality::Image, name);
+            let of = if may_lack { &mut fitted.unfilled } else { &mut fitted.missing };
             of.push(name.clone());
             continue;
         };
@@ -89,6 +92,24 @@ pub fn fit(towers: &Towers, file: &Tensors, part: Part, partial: bool, place: &s
         variable.shallow_clone().f_copy_(&found).map_err(vlhub_core::Error::from)?;
     }
     Ok(fitted)
+}
+
+/// Gives the classifier of a network of timm to the head of the one objective that has a layer of its own, and says whether there are both.
+fn take_head(file: &mut Tensors, wanted: &BTreeSet<String>) -> bool {
+    const CLASSIFIERS: [&str; 4] = ["fc", "head.fc", "head", "classifier"];
+    let heads: Vec<&str> =
+        wanted.iter().filter_map(|name| name.strip_suffix(".weight")).filter(|name| name.starts_with("objective.")).collect();
+    let [head] = heads[..] else { return false };
+    // What the tower has under such a name itself stays with the tower.
+    let free = |name: String| file.contains_key(&name) && !wanted.contains(&name);
+    let there = |name: &&&str| ["weight", "bias"].iter().all(|end| free(format!("visual.trunk.{name}.{end}")));
+    let Some(classifier) = CLASSIFIERS.iter().find(there) else { return false };
+    for end in ["weight", "bias"] {
+        if let Some(tensor) = file.remove(&format!("visual.trunk.{classifier}.{end}")) {
+            file.insert(format!("{head}.{end}"), tensor);
+        }
+    }
+    true
 }
 
 fn refusal(fitted: &Fitted, misshapen: &[String], tensors: usize, place: &str) -> Failure {

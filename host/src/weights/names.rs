@@ -31,6 +31,9 @@ struct Reading {
     read: fn(&Tensors, &str) -> Tensors,
 }
 
+/// How timm names its networks.
+pub(super) const TIMM: &str = "timm";
+
 /// How transformers names SigLIP.
 pub const SIGLIP: &str = "transformers (SiglipModel)";
 
@@ -46,7 +49,7 @@ const READINGS: &[Reading] = &[
         read: |tensors, _| renamed(tensors, |name| Some(name.strip_prefix("text.").unwrap_or(name).to_owned())),
     },
     Reading { of: "an image tower of open_clip", read: |tensors, _| renamed(tensors, |name| Some(format!("visual.{name}"))) },
-    Reading { of: "timm", read: |tensors, _| renamed(tensors, |name| Some(format!("visual.trunk.{name}"))) },
+    Reading { of: TIMM, read: |tensors, _| renamed(tensors, |name| Some(format!("visual.trunk.{name}"))) },
     Reading { of: "a text tower of open_clip", read: |tensors, text| renamed(tensors, |name| Some(format!("{text}{name}"))) },
     Reading { of: "transformers (text encoder)", read: text_encoder },
     Reading { of: "transformers (CLIPModel)", read: super::hf_clip::clip },

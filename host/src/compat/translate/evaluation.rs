@@ -1,0 +1,114 @@
+//! `[eval.…]`: what is measured, and when.
+
+use serde_json::Value;
+
+use super::data::VALIDATION;
+use super::{Purpose, Translator, classes, find};
+use crate::compat::flag::FlagEffect;
+
+/// Suites whose names come from a level of the tree of life.
+const WITH_TAXON: [&str; 2] = ["arboretum", "bioclip_rare"];
+
+/// Flags that change the texts of every suite, and the caption transform that does so.
+const TRANSFORMS: [(&str, &str); 3] = [("zs-upper", "upper"), ("zs-lower", "lower"), ("zeroshot-scramble", "scramble_words")];
+
+impl Translator<'_> {
+    /// The suites.
+    pub(super) fn evaluation(&mut self) {
+        let given = self.request.given;
+        let suites: Vec<(&str, &str, Vec<String>)> = given
+            .iter()
+            .filter_map(|given| match given.flag.effect {
+                FlagEffect::Suite(suite) if given.values != ["false"] => Some((given.flag.name, suite, given.values.clone())),
+                _ => None,
+            })
+            .collect();
+        for (flag, suite, values) in &suites {
+            // Two flags of one suite are told apart by their own names.
+            let twice = suites.iter().any(|(other, known, _)| known == suite && other != flag);
+            let key = if twice { flag.replace('-', "_") } else { (*suite).to_owned() };
+            let table = format!("eval.{key}");
+            // A supervised net is measured by its head, whose suite reads the data set of that name.
+            let data = if self.is_textless() {
+                self.set(&format!("{table}.use"), "accuracy", flag);
+                self.set(&format!("{table}.data.use"), *suite, flag);
+                format!("{table}.data")
+            } else {
+                if twice {
+                    self.set(&format!("{table}.use"), *suite, flag);
+                }
+                table.clone()
+            };
+            match values.first().map(String::as_str) {
+                Some(path) if path != "true" => self.set(&format!("{data}.path"), self.path(path), flag),
+                _ if find(&self.document, &table).is_none() => self.set(&table, serde_json::Map::new(), flag),
+                _ => {}
+            }
+            if WITH_TAXON.contains(suite)
+                && let Some(taxon) = given.text("taxon").map(str::to_owned)
+            {
+                self.set(&format!("{data}.taxon"), taxon, "taxon");
+            }
+            self.document.says(&table, &format!("--{flag}"));
+            self.options(&table);
+            self.frequency(&table, "zeroshot-frequency", 2);
+        }
+        if self.is_textless() {
+            for flag in ["no-ensembling", "zs-upper", "zs-lower", "zeroshot-scramble"].into_iter().filter(|flag| given.on(flag)) {
+                self.notes.push(format!("`--{flag}` has no effect: a supervised net reads no prompts"));
+            }
+        } else if suites.is_empty() {
+            for flag in ["caption-subset", "no-ensembling", "zs-upper", "zs-lower", "zeroshot-scramble", "taxon"] {
+                if given.get(flag).is_some_and(|given| given.values != ["false"]) {
+                    self.notes.push(format!("`--{flag}` has no effect: no flag names a suite; write it into `[eval.…]`"));
+                }
+            }
+        }
+        if let Some(path) = given.text("val-data").map(str::to_owned)
+            && let Some(source) = self.source("val-data", &path)
+        {
+            self.document.says(VALIDATION, "--val-data");
+            self.set(&format!("{VALIDATION}.use"), "retrieval", "val-data");
+            self.set(&format!("{VALIDATION}.data"), source, "val-data");
+            self.frequency(VALIDATION, "val-frequency", 1);
+        }
+    }
+
+    /// Options that all suites have; those of prompts where there are prompts.
+    fn options(&mut self, table: &str) {
+        let given = self.request.given;
+        if let Some(subset) = given.text("caption-subset").and_then(classes::subset).map(str::to_owned) {
+            self.set(&format!("{table}.subset"), subset, "caption-subset");
+        }
+        if self.is_textless() {
+            return;
+        }
+        if given.on("no-ensembling") {
+            self.set(&format!("{table}.ensemble"), false, "no-ensembling");
+        }
+        let transforms: Vec<(&str, &str)> = TRANSFORMS.iter().filter(|(flag, _)| given.on(flag)).copied().collect();
+        if let Some((flag, _)) = transforms.first() {
+            let names: Vec<Value> = transforms.iter().map(|(_, name)| (*name).into()).collect();
+            self.set(&format!("{table}.transform"), names, flag);
+        }
+    }
+
+    /// When a suite runs: after so many epochs, and at the end.
+    fn frequency(&mut self, table: &str, flag: &str, otherwise: i64) {
+        let path = format!("{table}.every");
+        if self.request.purpose == Purpose::Eval {
+            return;
+        }
+        let words = |epochs: i64| match epochs {
+            ..=0 => "never".to_owned(),
+            1 => "1 epoch".to_owned(),
+            many => format!("{many} epochs"),
+        };
+        match self.request.given.whole(flag) {
+            _ if self.request.given.on("no-eval") => self.set(&path, "never", "no-eval"),
+            Some(epochs) => self.set(&path, words(epochs), flag),
+            // Over a run file too: the suite is the flag's.
+            None => self.document.put(&path, words(otherwise).into(), &format!("default of --{flag}")),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `[train]`, `[optimizer]`, `[schedule]`, and where a run is kept.
+
+use serde_json::{Value, json};
+use tch::Device;
+
+use super::{Purpose, Translator, find};
+use crate::device;
+
+/// Epochs of a run, in both programs.
+const EPOCHS: i64 = 32;
+
+impl Translator<'_> {
+    /// Batches, optimiser, schedule, precision, checkpoints and logs.
+    pub(super) fn training(&mut self) {
+        self.batch();
+        self.optimizer();
+        self.schedule();
+        self.precision();
+        self.checkpoints();
+        self.logs();
+        let given = self.request.given;
+        match given.whole("workers") {
+            Some(workers) => self.set("train.workers", workers.max(1), "workers"),
+            None => self.default("train.workers", 4, "workers"),
+        }
+        self.default("train.epochs", EPOCHS, "epochs");
+    }
+
+    /// The batch and its chunks: gradient caching of VL Hub, accumulation of open_clip. Both are exact here.
+    fn batch(&mut self) {
+        let given = self.request.given;
+        let rows = given.whole("batch-size");
+        let steps = given.whole("accum-freq").unwrap_or(1);
+        if steps > 1 {
+            let rows = rows.unwrap_or(64);
+            match rows.checked_mul(steps) {
+                Some(batch) => self.set("train.batch", batch, "accum-freq"),
+                None => self.problem("accum-freq", "times `--batch-size` is too large"),
+            }
+            self.set("train.grad_cache.rows", rows, "accum-freq");
+        } else if let Some(rows) = rows {
+            self.set("train.batch", rows, "batch-size");
+        }
+        if given.on("gc") {
+            let most = given.whole("gpumaxbatch");
+            let flag = if most.is_some() { "gpumaxbatch" } else { "gc" };
+            self.set("train.grad_cache.rows", most.unwrap_or(32), flag);
+        } else if given.get("gpumaxbatch").is_some() {
+            self.notes.push("`--gpumaxbatch` has no effect without `--gc`, as in VL Hub".into());
+        }
+    }
+
+    /// AdamW, with open_clip's moments for the kind of model.
+    fn optimizer(&mut self) {
+        let given = self.request.given;
+        if !self.model_name().to_lowercase().contains("vit") {
+            self.default("optimizer.beta2", 0.999, "beta2");
+            self.default("optimizer.eps", 1e-8, "eps");
+        }
+        if let Some(name) = given.text("opt").filter(|name| *name != "adamw") {
+            self.problem("opt", format!("`{name}` is not offered; `adamw` is"));
+        }
+        if let Some(patterns) = given.get("wd-exclude") {
+            for (at, pattern) in patterns.values.iter().enumerate() {
+                self.set(&format!("optimizer.groups.wd_exclude_{at}"), json!({"match": pattern, "wd": 0.0}), "wd-exclude");
+            }
+        }
+        let image = given.number("image-layer-decay").or(given.number("visual-layer-decay"));
+        let flag = if given.get("image-layer-decay").is_some() { "image-layer-decay" } else { "visual-layer-decay" };
+        let text = given.number("text-layer-decay");
+        let one_sided = "is one number for both towers here: `optimizer.layer_decay`; say the same for image and text";
+        match (image, text) {
+            (Some(image), Some(text)) if image == text || self.is_textless() => self.set("optimizer.layer_decay", image, flag),
+            (Some(image), None) if self.is_textless() || image == 1.0 => self.set("optimizer.layer_decay", image, flag),
+            (Some(_), _) => self.problem(flag, one_sided),
+            (None, Some(1.0)) | (None, None) => {}
+            (None, Some(_)) => self.problem("text-layer-decay", one_sided),
+        }
+    }
+
+    /// The learning rate's way.
+    fn schedule(&mut self) {
+        let given = self.request.given;
+        if given.on("skip-scheduler") {
+            self.set("schedule.use", "constant", "skip-scheduler");
+            self.set("schedule.warmup", 0, "skip-scheduler");
+            return;
+        }
+        match given.text("lr-scheduler") {
+            Some("cosine") => self.set("schedule.use", "cosine", "lr-scheduler"),
+            Some("const") => self.set("schedule.use", "constant", "lr-scheduler"),
+            Some(other) => self.problem("lr-scheduler", format!("`{other}` is not offered; `cosine` and `const` are")),
+            None => {}
+        }
+        self.default("schedule.warmup", 10000, "warmup");
+    }
+
+    /// The arithmetic. `amp` of Python scales a loss in fp16, which is not here.
+    fn precision(&mut self) {
+        let given = self.request.given;
+        let asked = given.text("precision");
+        let ours = match asked {
+            None | Some("amp") => {
+                // What is wrong with the device's name is told by the check.
+                let gpu = device::device(given.text("device").unwrap_or("auto")).is_ok_and(|device| matches!(device, Device::Cuda(_)));
+                if gpu { "amp_bf16" } else { "fp32" }
+            }
+            Some("amp_bf16" | "amp_bfloat16") => "amp_bf16",
+            Some("fp32") => "fp32",
+            Some(other) => {
+                return self.problem(
+                    "precision",
+                    format!("`{other}` keeps weights in half precision, which is not offered; take `amp_bf16`, whose weights stay fp32"),
+                );
+            }
+        };
+        if asked.is_some() {
+            self.set("train.precision", ours, "precision");
+        } else {
+            self.default("train.precision", ours, "precision");
+        }
+        if asked == Some("amp") || asked.is_none() && self.defaults_hold() {
+            let why = if ours == "fp32" { "fp32 on a CPU" } else { "amp_bf16 on a GPU: fp16 with a scaled loss is not offered" };
+            self.notes.push(format!("precision `amp`, {}, is {why}", if asked.is_some() { "as asked for" } else { "open_clip's default" }));
+        }
+    }
+
+    /// Which checkpoints are kept. One is written after every epoch.
+    fn checkpoints(&mut self) {
+        let given = self.request.given;
+        let frequency = given.whole("save-frequency");
+        if given.on("delete-previous-checkpoint") {
+            self.set("train.keep_last", 2, "delete-previous-checkpoint");
+        } else if let Some(0) = frequency {
+            self.set("train.keep_last", 2, "save-frequency");
+        } else if self.request.purpose == Purpose::Train && (frequency.is_some() || self.defaults_hold()) {
+            let of_file = self.request.below.as_ref().and_then(|below| find(below, "train.epochs")?.as_i64());
+            let epochs = given.whole("epochs").or(of_file).unwrap_or(EPOCHS).max(2);
+            if frequency.is_some() {
+                self.set("train.keep_last", epochs, "save-frequency");
+            } else {
+                self.default("train.keep_last", epochs, "save-frequency");
+            }
+        }
+        if frequency.is_some_and(|frequency| frequency != 1) {
+            self.notes.push("a checkpoint is written after every epoch, whatever `--save-frequency` says".into());
+        }
+    }
+
+    /// The run's folder and its loggers.
+    fn logs(&mut self) {
+        let given = self.request.given;
+        if let Some(logs) = given.text("logs") {
+            if logs.eq_ignore_ascii_case("none") {
+                self.problem("logs", "a run has a folder, with its checkpoints; name one");
+            } else {
+                self.set("logs", logs, "logs");
+            }
+        }
+        let reports: Vec<&str> = given.text("report-to").into_iter().flat_map(|text| text.split(',')).map(str::trim).collect();
+        let reports = if reports == ["all"] { vec!["tensorboard", "wandb"] } else { reports };
+        let reports: Vec<Value> = reports.into_iter().filter(|name| !name.is_empty()).map(Into::into).collect();
+        if !reports.is_empty() {
+            self.set("report_to", reports, "report-to");
+        }
+    }
+}
