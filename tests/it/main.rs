@@ -2,8 +2,8 @@
 
 mod augmentations;
 mod batch_norm;
-mod benchmarks;
 mod benchmark;
+mod benchmarks;
 mod caption;
 mod captions;
 mod cargo;

@@ -20,8 +20,14 @@ pub fn serve(shared: &Shared, args: &ServeArgs) -> Outcome {
         .map_err(|error| Failure::usage(format!("cannot listen on {}:{}: {error}; choose another `--port`", args.host, args.port)))?;
     let door = door(args.host, args.token.clone())?;
     let without = if args.random_weights { WithoutWeights::Random } else { WithoutWeights::Refuse };
-    let asked =
-        ModelRequest { model: args.model.as_deref(), overrides: &[], checkpoint: Some(&args.checkpoint), weights: &args.weights, without };
+    let asked = ModelRequest {
+        model: args.model.as_deref(),
+        document: None,
+        overrides: &[],
+        checkpoint: Some(&args.checkpoint),
+        weights: &args.weights,
+        without,
+    };
     let chosen = choose(shared, asked)?;
     let config = &chosen.config;
     let device = crate::device::device(args.device.as_deref().unwrap_or(&config.top.device))?;
