@@ -153,7 +153,8 @@ fn every_command_of_the_readmes_becomes_a_run_file() {
                 let same = options.get(path).is_some_and(|found| match found {
                     Value::Number(number) => number.as_f64() == value.parse().ok(),
                     Value::String(text) => *text == value,
-                    other => other.to_string() == value,
+                    Value::Bool(on) => value.parse() == Ok(*on),
+                    _ => false,
                 });
                 assert!(same, "{page}: {path} is {value} in {words:?}\n{}", ran.out);
             }

@@ -53,8 +53,9 @@ def same(found, wanted, what):
     check(sorted(found) == sorted(wanted), f"{what}: has steps {sorted(found)}, not {sorted(wanted)}")
     for step, value in wanted.items():
         value = math.nan if value is None else value
-        close = math.isclose(found.get(step, math.inf), value, rel_tol=1e-6, abs_tol=1e-9) or math.isnan(value) and math.isnan(found.get(step, 0))
-        check(close, f"{what} at step {step} is {found.get(step)}, not {value}")
+        there = found.get(step, math.inf)
+        close = math.isclose(there, value, rel_tol=1e-6, abs_tol=1e-9) or math.isnan(there) and math.isnan(value)
+        check(close, f"{what} at step {step} is {there}, not {value}")
 
 
 def train(folder, environment, *more, kill=None):
@@ -168,7 +169,8 @@ def of_wandb(run, steps, evaluations):
     # The terminal viewer is a reader by another hand.
     lines = run_wandb("leet", "inspect", "--json", file).stdout.splitlines()
     kinds = [json.loads(line).get("type") for line in lines]
-    check(len(lines) == len(records) and kinds.count("history") == 13 and kinds[-1] == "exit", f"wandb leet reads {len(lines)} of {len(records)}: {kinds}")
+    check(len(lines) == len(records), f"wandb leet reads {len(lines)} records of {len(records)}")
+    check(kinds.count("history") == 13 and kinds[-1] == "exit", f"wandb leet reads {kinds}")
     state = json.loads(run_wandb("leet", "inspect", "--summary", "--json", file).stdout)
     check("finished" in json.dumps(state), f"wandb leet: {state}")
     return offline

@@ -1,5 +1,7 @@
 //! `[eval.…]`: what is measured, and when.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::data::VALIDATION;
@@ -77,7 +79,8 @@ impl Translator<'_> {
     /// Options that all suites have; those of prompts where there are prompts.
     fn options(&mut self, table: &str) {
         let given = self.request.given;
-        if let Some(subset) = given.text("caption-subset").and_then(classes::subset).map(str::to_owned) {
+        if let Some(subset) = given.text("caption-subset").and_then(classes::subset) {
+            let subset = if Path::new(subset).is_file() { self.path(subset) } else { subset.to_owned() };
             self.set(&format!("{table}.subset"), subset, "caption-subset");
         }
         if self.is_textless() {

@@ -1,6 +1,6 @@
 //! Where a run's numbers go besides its JSON lines: CSV, TensorBoard, Weights & Biases, MLflow.
 //!
-//! The [`Recorder`](super::Recorder) hands each [`LogRecord`] to every [`RunLogger`] that `report_to` names. A logger never costs a run: what it
+//! The [`Recorder`](super::Recorder) hands each [`LogRecord`] to every `RunLogger` that `report_to` names. A logger never costs a run: what it
 //! cannot write is told once and counted, and the run goes on. None of them keeps a step waiting: what talks to a server does so on a thread of
 //! its own (`background.rs`). After a resume, no logger holds a step twice.
 

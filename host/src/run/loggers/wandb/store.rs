@@ -1,8 +1,8 @@
 //! The file `run-ID.wandb`: a log of records in LevelDB's format, as W&B's `leveldb` package writes it.
 //!
 //! The file begins with seven bytes: `:W&B`, the number 0xBEE1 and a version, both little-endian. It is cut into blocks of 32 KiB, the first of
-//! which holds those seven bytes. A record stands in one or more chunks that do not cross blocks; a chunk is a CRC-32 (IEEE) of its type and data,
-//! the length of the data (u16), the type, and the data. Fewer than seven bytes at the end of a block are zeros.
+//! which holds those seven bytes. A record stands in one or more chunks that do not cross blocks; a chunk is a CRC-32 (IEEE) of its type and
+//! data, the length of the data (u16), the type, and the data. Fewer than seven bytes at the end of a block are zeros.
 
 use std::path::{Path, PathBuf};
 
