@@ -228,11 +228,13 @@ fn published_captions_are_measured_from_their_own_files_or_told_as_absent() {
     let items = serde_json::json!({"0": {"filename": "0.png", "caption": "a red dog", "negative_caption": "a blue dog"}});
     save("sugarcrepe/val2017/0.png", 0);
     std::fs::write(root.join("sugarcrepe/add_att.json"), items.to_string()).expect("written");
-    let suites = ["flickr30k", "sugarcrepe", "winoground", "coco_captions", "flickr8k"].map(|name| format!("eval.{name}={{}}"));
+    let named = ["flickr30k", "sugarcrepe", "winoground", "coco_captions", "flickr8k"].map(|name| format!("eval.{name}={{}}"));
+    let suites = [&named[..], &[r#"eval.there={use="flickr30k",path="flickr30k/.",split="all"}"#.to_owned()]].concat();
     let args: Vec<&str> = ["eval", "run.toml", "--random-weights", "--json"].into_iter().chain(suites.iter().map(String::as_str)).collect();
     let all = json(root, &args);
     assert_eq!(result(&all, "flickr30k")["report"]["samples"], 3);
     assert!(result(&all, "flickr30k")["report"]["notes"].to_string().contains("6 texts of 3 pictures"), "{all}");
+    assert_eq!(result(&all, "there")["report"]["metrics"], result(&all, "flickr30k")["report"]["metrics"], "the folder is an option");
     assert!(metric(&result(&all, "sugarcrepe")["report"], "accuracy") <= 1.0);
     for (name, file) in
         [("winoground", "examples.jsonl"), ("coco_captions", "captions_val2017.json"), ("flickr8k", "dataset_flickr8k.json")]

@@ -8,6 +8,8 @@ use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::nothing_usable;
 use vlhub_sdk::{Answer, Example, MeanOf, SampleTable, ScoreColumn, Thumbnail, serde_json, tch};
 
+use crate::published::data_table;
+
 /// Whether a model prefers the right caption of each picture to wrong ones that say nearly the same: SugarCrepe, and Winoground's pairs.
 ///
 /// The first text of a sample is right, the others are wrong; `accuracy` is the share of pictures whose right text has a strictly greater score than
@@ -20,6 +22,8 @@ use vlhub_sdk::{Answer, Example, MeanOf, SampleTable, ScoreColumn, Thumbnail, se
 pub struct PairsConfig {
     /// The pictures with their texts: a table as in `[data.train]`.
     pub data: serde_json::Value,
+    /// Where the data are: short for `data.path`. Empty: as `data` says.
+    pub path: String,
     /// The column whose values are categories; empty: none.
     pub category: String,
     /// The column that tells which two samples are a pair; empty: none.
@@ -37,7 +41,7 @@ impl PairsConfig {
 impl Default for PairsConfig {
     fn default() -> Self {
         let data = serde_json::json!({ "use": "sugarcrepe", "path": "sugarcrepe" });
-        Self { data, category: "category".into(), pair: "pair".into(), batch: 64 }
+        Self { data, path: String::new(), category: "category".into(), pair: "pair".into(), batch: 64 }
     }
 }
 
@@ -47,7 +51,7 @@ impl Config<dyn EvalSuite> for PairsConfig {
             return Err(Error::Options("`batch` is 0; at least one picture at a time is needed".into()));
         }
         let wants = Wants { text: Want::Optional, meta: Want::Optional, ..Wants::NOTHING };
-        let data = cx.datasets.open_for(&self.data, wants).map_err(|error| error.within("`data`"))?;
+        let data = cx.datasets.open_for(&data_table(&self.data, &[("path", &self.path)]), wants).map_err(|error| error.within("`data`"))?;
         Ok(Box::new(Pairs { config: self.clone(), data }))
     }
 }

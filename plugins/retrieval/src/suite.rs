@@ -9,6 +9,7 @@ use vlhub_sdk::{MeanOf, SampleTable, ScoreColumn, serde_json, tch};
 use crate::gallery::Gallery;
 use crate::pictures::{Group, Pictures};
 use crate::pool::{Measure, Pool};
+use crate::published::data_table;
 use crate::rank::{self, ranks};
 
 /// Image-text retrieval over the whole data set: R@K, mean and median rank, both ways.
@@ -22,6 +23,10 @@ use crate::rank::{self, ranks};
 pub struct RetrievalConfig {
     /// The pictures with their texts: a table as in `[data.train]`.
     pub data: serde_json::Value,
+    /// Where the data are: short for `data.path`. Empty: as `data` says.
+    pub path: String,
+    /// Which part of the data: short for `data.split`. Empty: as `data` says.
+    pub split: String,
     /// Pictures, or texts, in one call of the model.
     pub batch: usize,
     /// Report `R@K` for each of these K. More than there are candidates counts as all of them.
@@ -37,7 +42,8 @@ pub struct RetrievalConfig {
 impl Default for RetrievalConfig {
     fn default() -> Self {
         let data = serde_json::json!({ "use": "shapes", "split": "held_out" });
-        Self { data, batch: 64, recall_k: vec![1, 5, 10], texts_per_image: 0, group: Group::Auto, split_texts: true }
+        let (path, split) = (String::new(), String::new());
+        Self { data, path, split, batch: 64, recall_k: vec![1, 5, 10], texts_per_image: 0, group: Group::Auto, split_texts: true }
     }
 }
 
@@ -52,7 +58,8 @@ impl Config<dyn EvalSuite> for RetrievalConfig {
         if config.recall_k.first().is_none_or(|least| *least == 0) {
             return Err(Error::Options(format!("`recall_k` is {:?}; give at least one number, each at least 1", self.recall_k)));
         }
-        let data = cx.datasets.open_for(&self.data, Wants::NOTHING.text(Want::Optional)).map_err(|error| error.within("`data`"))?;
+        let table = data_table(&self.data, &[("path", &self.path), ("split", &self.split)]);
+        let data = cx.datasets.open_for(&table, Wants::NOTHING.text(Want::Optional)).map_err(|error| error.within("`data`"))?;
         Ok(Box::new(Retrieval { config, data }))
     }
 }

@@ -100,8 +100,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_group_and_the_mean_f1_are_wilds() {
-        // wilds 2.0.0: Accuracy().compute_group_wise on these gives acc_wg 0.5.
+    fn the_worst_group_and_the_mean_f1_are_those_of_the_definitions() {
+        // By hand, by the definition in wilds 2.0.0: the least of the groups' accuracies.
         assert_eq!(worst(&[0.0, 0.0, 2.0, 2.0, 2.0, 2.0], &[1.0, 1.0, 0.0, 1.0, 1.0, 0.0]), 0.5);
         // scikit-learn 1.9.1: f1_score([0, 0, 1, 2, 2], [0, 3, 1, 1, 2], average="macro", labels=[0, 1, 2]) is 2/3.
         let table = SampleTable { classes: vec![0, 0, 1, 2, 2], predicted: vec![0, 3, 1, 1, 2], ..SampleTable::default() };

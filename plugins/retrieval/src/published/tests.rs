@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use vlhub_sdk::serde_json::{Value, json};
 use vlhub_sdk::testkit::source::every_law;
 
 use super::*;
