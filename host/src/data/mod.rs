@@ -109,7 +109,7 @@ mod tests {
             (json!([]), vec!["is a table"], "a list is no table"),
             (json!({"shards": "a.tar"}), vec!["with `use", "webdataset"], "`use` is missing"),
             (json!({"use": "webdatset"}), vec!["no source is called `webdatset`", "did you mean `webdataset`?"], "one letter is missing"),
-            (json!({"use": "hdf5"}), vec!["known: csv imagefolder"], "nothing is near, so the known are listed"),
+            (json!({"use": "hdf5"}), vec!["; known: ", " csv ", " imagefolder "], "nothing is near, so the known are listed"),
             (json!({"use": "csv", "seperator": ","}), vec!["`csv`: unknown field `seperator`", "caption_key"], "an unknown option"),
         ] {
             let error = testing::open(&options, Path::new(".")).expect_err(why).to_string();

@@ -49,6 +49,13 @@ fn label_of(name: &str) -> Option<u32> {
     number.parse().ok().filter(|label| digits && *label < 10_000 && rest.split('_').count() >= 7)
 }
 
+/// Gives classes the names that their folders tell: a folder is called by number, kingdom, phylum, class, order, family, genus and the rest of the
+/// species' name. Tells for how many.
+fn name_scientifically(classes: &mut [String], folders: &[String]) -> usize {
+    let labelled = folders.iter().filter_map(|folder| Some((label_of(folder)?, folder)));
+    labelled.map(|(label, folder)| classes[label as usize] = folder.split('_').skip(6).collect::<Vec<_>>().join(" ")).count()
+}
+
 impl Config<dyn Source> for Inat2021Config {
     fn build(&self, cx: &SourceCx<'_>) -> Result<Box<dyn Source>> {
         let Some((split, unpacked)) = SPLITS.iter().find(|(split, _)| *split == self.split) else {
@@ -58,15 +65,8 @@ impl Config<dyn Source> for Inat2021Config {
         let root = INAT2021.find(&self.path, cx, &[split, unpacked, ""], |place| has_folder(place, |name| label_of(name).is_some()))?;
         let mut classes = lists::inat2021()?;
         if self.names == SpeciesNames::Scientific {
-            let mut known = 0;
-            for name in list(&root)? {
-                let name = name.to_string_lossy().into_owned();
-                if let Some(label) = label_of(&name) {
-                    // The folder's name: number, kingdom, phylum, class, order, family, genus and the rest of the species' name.
-                    classes[label as usize] = name.split('_').skip(6).collect::<Vec<_>>().join(" ");
-                    known += 1;
-                }
-            }
+            let folders: Vec<String> = list(&root)?.into_iter().map(|name| name.to_string_lossy().into_owned()).collect();
+            let known = name_scientifically(&mut classes, &folders);
             if known < classes.len() {
                 let (path, all) = (root.display(), classes.len());
                 return Err(Error::Options(format!(
@@ -114,14 +114,9 @@ mod tests {
         refused(&config(|config| config.names = SpeciesNames::Scientific), folder.path(), "2 of 10000 folders");
         refused(&config(|config| config.split = "2021".into()), folder.path(), "2021_valid 2021_train");
         absent(&config(|config| config.path = "gone".into()), folder.path(), FIRST);
-        // All folders there: names come from them.
-        for label in 0..10_000 {
-            let name = format!("{label:05}_A_B_C_D_E_Genus{label}_species_var");
-            if label > 0 && label < 9999 {
-                std::fs::create_dir(folder.path().join("2021_valid").join(name)).expect("room");
-            }
-        }
-        let source = open(&config(|config| config.names = SpeciesNames::Scientific), folder.path());
-        assert_eq!((source.classes()[0].as_str(), source.classes()[5].as_str()), ("Lumbricus terrestris", "Genus5 species var"));
+        let mut classes = lists::inat2021().expect("whole");
+        let folders = [FIRST, "00005_A_B_C_D_E_Genus_species_var", "other"].map(str::to_owned);
+        assert_eq!(name_scientifically(&mut classes, &folders), 2);
+        assert_eq!((classes[0].as_str(), classes[5].as_str()), ("Lumbricus terrestris", "Genus species var"));
     }
 }

@@ -71,8 +71,8 @@ impl Counts {
         }
     }
 
-    /// Counts one sample of which several classes are right (ReaL, Beyer et al., 2020): it is right where one of them is. It counts as a sample of the
-    /// class among them that is ranked highest, which comes back.
+    /// Counts one sample of which several classes are right (ReaL, Beyer et al., 2020): it is right where one of them is. It counts as a sample of
+    /// the class among them that is ranked highest, which comes back.
     pub fn add_any(&mut self, scores: &[f32], labels: &[usize], key: &str) -> usize {
         let best = labels.iter().copied().min_by_key(|label| rank(scores, *label)).unwrap_or_default();
         self.add(scores, best, key);

@@ -26,8 +26,8 @@ pub enum SubsetChoice {
 }
 
 impl SubsetChoice {
-    /// Finds the classes among those of a data set. `lists` has one list or several of what they are called, each in the order of labels, and all of them with `count`
-    /// names or none; files are read by `read_text`.
+    /// Finds the classes among those of a data set. `lists` has one list or several of what they are called, each in the order of labels, and all
+    /// of them with `count` names or none; files are read by `read_text`.
     ///
     /// # Errors
     /// A name that no class has, or two; a number that is no label; a class twice; no class at all; a known subset of other classes; a file that
