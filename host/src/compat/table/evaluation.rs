@@ -80,8 +80,8 @@ pub(super) const EVALUATION: &[CompatFlag] = &[
         "of every suite of this list; `True` is `in100`, as the README means it",
     ),
     CompatFlag::translated("no-ensembling", VlHub, Switch, "the first template alone", "eval.NAME.ensemble = false", ""),
-    CompatFlag::translated("zs-upper", VlHub, Switch, "class names in capitals", "eval.NAME.transform = [\"upper\"]", ""),
-    CompatFlag::translated("zs-lower", VlHub, Switch, "class names in small letters", "eval.NAME.transform = [\"lower\"]", ""),
+    CompatFlag::translated("zs-upper", VlHub, Switch, "class names in capitals", "eval.NAME.class_transform = [\"upper\"]", ""),
+    CompatFlag::translated("zs-lower", VlHub, Switch, "class names in small letters", "eval.NAME.class_transform = [\"lower\"]", ""),
     CompatFlag::translated(
         "zeroshot-scramble",
         VlHub,

@@ -12,7 +12,11 @@ use crate::compat::flag::FlagEffect;
 const WITH_TAXON: [&str; 2] = ["arboretum", "bioclip_rare"];
 
 /// Flags that change the texts of every suite, and the caption transform that does so.
-const TRANSFORMS: [(&str, &str); 3] = [("zs-upper", "upper"), ("zs-lower", "lower"), ("zeroshot-scramble", "scramble_words")];
+const TRANSFORMS: [(&str, &str, &str); 3] = [
+    ("zs-upper", "class_transform", "upper"),
+    ("zs-lower", "class_transform", "lower"),
+    ("zeroshot-scramble", "transform", "scramble_words"),
+];
 
 impl Translator<'_> {
     /// The suites.
@@ -46,9 +50,9 @@ impl Translator<'_> {
                 _ if find(&self.document, &table).is_none() => self.set(&table, serde_json::Map::new(), flag),
                 _ => {}
             }
-            if WITH_TAXON.contains(suite)
-                && let Some(taxon) = given.text("taxon").map(str::to_owned)
-            {
+            if WITH_TAXON.contains(suite) {
+                // VL Hub's default.
+                let taxon = given.text("taxon").unwrap_or("kingdom").to_owned();
                 self.set(&format!("{data}.taxon"), taxon, "taxon");
             }
             self.document.says(&table, &format!("--{flag}"));
@@ -89,10 +93,12 @@ impl Translator<'_> {
         if given.on("no-ensembling") {
             self.set(&format!("{table}.ensemble"), false, "no-ensembling");
         }
-        let transforms: Vec<(&str, &str)> = TRANSFORMS.iter().filter(|(flag, _)| given.on(flag)).copied().collect();
-        if let Some((flag, _)) = transforms.first() {
-            let names: Vec<Value> = transforms.iter().map(|(_, name)| (*name).into()).collect();
-            self.set(&format!("{table}.transform"), names, flag);
+        for option in ["class_transform", "transform"] {
+            let asked: Vec<_> = TRANSFORMS.iter().filter(|(flag, of, _)| *of == option && given.on(flag)).collect();
+            if let Some((flag, ..)) = asked.first() {
+                let names: Vec<Value> = asked.iter().map(|(.., name)| (*name).into()).collect();
+                self.set(&format!("{table}.{option}"), names, flag);
+            }
         }
     }
 

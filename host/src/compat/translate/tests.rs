@@ -83,7 +83,7 @@ fn several_flags_become_one_option() {
         (&["--delete-previous-checkpoint"], "/train/keep_last", json!(2)),
         (&["--imagenet-val=/in"], "/eval/imagenet", json!({"path": "/in", "every": "2 epochs"})),
         (&["--imagenet-val=/in", "--zeroshot-frequency=1", "--caption-subset=True"], "/eval/imagenet/subset", json!("in100")),
-        (&["--food", "/f", "--zs-upper=True", "--no-ensembling"], "/eval/food101/transform", json!(["upper"])),
+        (&["--food", "/f", "--zs-upper=True", "--no-ensembling"], "/eval/food101/class_transform", json!(["upper"])),
         (&["--air", "/f", "--no_eval=True"], "/eval/fgvc_aircraft/every", json!("never")),
         (
             &["--arbor-val=/a", "--arbor-rare=/r", "--taxon=genus"],
