@@ -18,6 +18,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pillow", "12.3.0"),
     ("webdataset", "1.0.2"),
     ("clip-benchmark", "1.6.2"),
+    // What it imports and does not ask for.
+    ("requests", "2.34.2"),
     ("tensorboard", "2.21.0"),
     ("scikit-learn", "1.9.1"),
     ("safetensors", "0.8.0"),

@@ -6,14 +6,17 @@ Ties are the one difference on purpose: of equal scores our lower index comes fi
 are all different, so that there is none.
 """
 
+import csv
 import json
 import os
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections import Counter
 from pathlib import Path
 
+import _accuracy  # noqa: F401
 import numpy
 import open_clip
 import scipy.io
@@ -53,7 +56,7 @@ def food101(root):
     for number, name in enumerate(["apple_pie", "beef_tartare", "cheese_plate", "french_fries", "ice_cream", "pho", "sushi"]):
         listed[name] = [f"{name}/{1000 * number + at}" for at in range(4)]
         for key in listed[name]:
-            picture(base / f"images/{key}.jpg", number)
+            picture(base / f"images/{key}.jpg")
     (base / "meta").mkdir()
     (base / "meta/test.json").write_text(json.dumps(listed))
     (base / "meta/test.txt").write_text("".join(f"{key}\n" for keys in listed.values() for key in keys))
@@ -158,9 +161,23 @@ METRICS = {"top1": "acc1", "top5": "acc5", "mean_per_class_recall": "mean_per_cl
 RETRIEVAL = {f"{ours}_R@{k}": f"{theirs}_retrieval_recall@{k}" for ours, theirs in [("text_to_image", "image"), ("image_to_text", "text")] for k in [1, 5, 10]}
 
 
+seen = {}
+run_classification = zeroshot_classification.run_classification
+
+
+def noting(*arguments, **options):
+    """CLIP_benchmark's scores and labels, noted on their way."""
+    seen["scores"], seen["labels"] = run_classification(*arguments, **options)
+    return seen["scores"], seen["labels"]
+
+
+zeroshot_classification.run_classification = noting
+
+
 def theirs(model, transform, tokenizer, name, root):
-    data = build_dataset(name, root=str(root), transform=transform, split="test", download=False, task=None if name.startswith("wds/") else "zeroshot_classification")
-    retrieval = get_dataset_default_task(name) == "zeroshot_retrieval"
+    task = get_dataset_default_task(name)
+    data = build_dataset(name, root=str(root), transform=transform, split="test", download=False, task=task)
+    retrieval = task == "zeroshot_retrieval"
     collate = get_dataset_collate_fn(name)
     if name.startswith("wds/"):
         loader = torch.utils.data.DataLoader(data.batched(16), batch_size=None, num_workers=0)
@@ -168,7 +185,11 @@ def theirs(model, transform, tokenizer, name, root):
         loader = torch.utils.data.DataLoader(data, batch_size=16, num_workers=0, collate_fn=collate)
     if retrieval:
         return zeroshot_retrieval.evaluate(model, loader, tokenizer, "cpu", amp=False, recall_k_list=[1, 5, 10])
-    return zeroshot_classification.evaluate(model, loader, tokenizer, data.classes, data.templates, "cpu", amp=False)
+    found = zeroshot_classification.evaluate(model, loader, tokenizer, data.classes, data.templates, "cpu", amp=False)
+    predicted = seen["scores"].argmax(1).tolist()
+    # Which class was taken for which, and how often.
+    found["taken"] = Counter((data.classes[true], data.classes[taken]) for true, taken in zip(seen["labels"].tolist(), predicted))
+    return found
 
 
 def open_clips_ranks(model, transform, tokenizer, root):
@@ -181,13 +202,13 @@ def open_clips_ranks(model, transform, tokenizer, root):
 
 
 def probe(model, transform, root):
-    """scikit-learn's logistic regression on the pooled features, with our penalty: 1 / (l2 N)."""
+    """scikit-learn's logistic regression on the embeddings, with our penalty: C is 1 / (l2 N)."""
     features, labels = {}, {}
     for part in ["train", "test"]:
         files = sorted((root / part).glob("*/*.jpg"))
         with torch.no_grad():
             rows = model.encode_image(torch.stack([transform(Image.open(file)) for file in files]))
-        features[part], labels[part] = torch.nn.functional.normalize(rows, dim=-1).double().numpy(), [file.parent.name for file in files]
+        features[part], labels[part] = rows.double().numpy(), [file.parent.name for file in files]
     count = len(labels["train"])
     best = LogisticRegression(C=1 / (1e-3 * count), tol=1e-10, max_iter=10000).fit(features["train"], labels["train"])
     return best.score(features["test"], labels["test"])
@@ -202,11 +223,16 @@ def main():
         (folder / f"configs/{MODEL}.json").write_text(json.dumps(CONFIG))
         open_clip.add_model_config(folder / "configs")
         model, _, transform = open_clip.create_model_and_transforms(MODEL)
+        # Initial weights find everything alike; these do not.
+        with torch.no_grad():
+            for name, value in model.named_parameters():
+                if "class_embedding" not in name and "positional" not in name and value.ndim > 1:
+                    value.mul_(3)
         model.eval()
         tokenizer = open_clip.get_tokenizer(MODEL)
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "weights.safetensors")
         run = [f'model = "{MODEL}"', 'pretrained = "weights.safetensors"']
-        wanted = {}
+        wanted, taken = {}, {}
         for ours, name, make, extra in SETS:
             root = folder / ours
             root.mkdir()
@@ -226,16 +252,18 @@ def main():
             found = theirs(model, transform, tokenizer, name, root)
             names = RETRIEVAL if "flickr" in ours else METRICS
             wanted[ours] = {mine: found[other] for mine, other in names.items() if other in found}
+            if "taken" in found:
+                taken[ours] = found["taken"]
         for part in ["train", "test"]:
             for number in range(60 if part == "train" else 30):
-                picture(folder / f"probe/{part}/class{number % 5}/{number}.jpg", number % 5)
+                picture(folder / f"probe/{part}/class{number % 5}/{number}.jpg", None if number % 3 else number % 5)
         run.append(
-            'eval.probe = { use = "linear_probe", features = "embed", l2 = [1e-3], iterations = 1000,'
+            'eval.probe = { use = "linear_probe", features = "embed", standardise = false, tolerance = 1e-9, l2 = [1e-3], iterations = 1000,'
             ' train = { use = "imagefolder", path = "probe/train" }, data = { use = "imagefolder", path = "probe/test" } }'
         )
         wanted["probe"] = {"top1": probe(model, transform, folder / "probe")}
         (folder / "run.toml").write_text("\n".join(run) + "\n")
-        command = [str(Path(VLHUB).resolve()), "eval", "run.toml", "--json", "--model-configs", "configs", "--no-classifier-cache"]
+        command = [str(Path(VLHUB).resolve()), "eval", "run.toml", "--json", "--model-configs", "configs", "--no-classifier-cache", "--out", "measured"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
@@ -254,6 +282,13 @@ def main():
                 if not same:
                     faults.append(f"{suite} {name}: ours {ours.get(name)}, theirs {value}")
             print(f"{suite}: {report['samples']} samples, {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}", flush=True)
+        for suite, pairs in taken.items():
+            with open(folder / f"measured/per_sample/{suite}.csv", newline="") as file:
+                ours = Counter((row["class"], row["predicted"]) for row in csv.DictReader(file))
+            kinds = len({predicted for _, predicted in pairs})
+            print(f"{suite}: {kinds} classes predicted", flush=True)
+            if ours != pairs or kinds < 3:
+                faults.append(f"{suite}: {kinds} classes predicted; ours not theirs: {ours - pairs}, theirs not ours: {pairs - ours}")
     if faults:
         sys.exit("\n".join(faults))
     print(f"{compared} numbers of {len(wanted)} suites are the same")
