@@ -20,7 +20,7 @@ pub(super) fn of_training(shared: &Shared, args: &TrainArgs, overrides: &[String
             "name a run file, or what to train: `vlhub train run.toml`, `vlhub train --train-data PATH --model NAME`",
         ));
     }
-    let request = Asked { purpose: Purpose::Train, of_run: false, resume };
+    let request = DocumentUse { purpose: Purpose::Train, of_run: false, resume };
     translated(shared, args.file.as_deref(), overrides, &args.given, &request)
 }
 
@@ -36,11 +36,11 @@ pub(super) fn of_evaluation(shared: &Shared, args: &EvalArgs, of_run: bool) -> O
     }
     let file = args.target.as_deref().filter(|_| !of_run);
     let overrides: &[String] = if of_run { &[] } else { &args.overrides };
-    translated(shared, file, overrides, &args.given, &Asked { purpose: Purpose::Eval, of_run, resume: None })
+    translated(shared, file, overrides, &args.given, &DocumentUse { purpose: Purpose::Eval, of_run, resume: None })
 }
 
 /// For what a document is asked for.
-struct Asked<'a> {
+struct DocumentUse<'a> {
     purpose: Purpose,
     of_run: bool,
     resume: Option<&'a str>,
@@ -51,7 +51,7 @@ fn translated(
     file: Option<&Path>,
     overrides: &[String],
     given: &GivenFlags,
-    asked: &Asked<'_>,
+    asked: &DocumentUse<'_>,
 ) -> Outcome<FlagTranslation> {
     if let (Some(file), true) = (file, given.is_empty()) {
         return Ok(FlagTranslation { document: Document::read(file, overrides)?, notes: Vec::new() });
@@ -62,7 +62,7 @@ fn translated(
     }
     let below = file.map(|file| Document::read(file, &bases)).transpose()?;
     let registry = registry_of(shared, below.as_ref().unwrap_or(&Document::default()))?;
-    let Asked { purpose, of_run, resume } = *asked;
+    let DocumentUse { purpose, of_run, resume } = *asked;
     let request = Request { given, purpose, below, of_run, resume, registry: &registry, model_configs: &shared.model_configs };
     let mut translated = compat::translate(request)?;
     translated.document.set_all(&others)?;

@@ -38,7 +38,7 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
             lay_shared(shared, &mut document)?;
             let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
             check_suites(args, &config, &document.name)?;
-            (config, choose(shared, ModelRequest { model: Some(&document.name), document: Some(&document), overrides: &[], ..asked })?)
+            (config, choose(shared, ModelRequest { model: Some(&document.name), document: Some(&document), ..asked })?)
         }
     };
     let mut plan = EvalPlan::new(args, &mut config)?;

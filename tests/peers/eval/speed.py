@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 
 VLHUB = os.environ.get("VLHUB_BIN", "target/debug/vlhub")
 RELEASE = "release" in VLHUB
-MODEL, ROUNDS, WORKERS, BATCH = "ViT-B-32", 3 if RELEASE else 1, 2, 64
+MODEL, ROUNDS, WORKERS, BATCH = "ViT-B-32", int(os.environ.get("ROUNDS", "3")) if RELEASE else 1, 2, 64
 CLASSES = open_clip.IMAGENET_CLASSNAMES
 TEMPLATES = open_clip.OPENAI_IMAGENET_TEMPLATES
 # Of the 1000 classes, those that open_clip encodes; ours encodes all.
