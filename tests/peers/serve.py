@@ -24,7 +24,7 @@ import threading
 import time
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 VLHUB = str(pathlib.Path(os.environ.get("VLHUB_BIN") or "target/debug/vlhub").resolve())
 REQUESTS, AT_A_TIME = int(os.environ.get("REQUESTS", "10000")), 32
@@ -136,22 +136,26 @@ def look(address, folder, shots):
                 page.on("pageerror", lambda error: told.append(str(error)))
                 page.on("request", lambda request: asked.append(request.url))
                 page.goto(address)
-                page.wait_for_function("document.getElementById('about').textContent.includes('indexed')")
+                # Its own policy forbids the page to evaluate texts, so what is waited for is named and not computed.
+                expect(page.locator("#about")).to_contain_text("indexed")
                 page.fill("#classes", "red square\nblue circle\n<b>green</b>")
                 page.set_input_files("#files", [str(folder / "photos/0.png"), str(folder / "photos/1.png")])
-                page.wait_for_function("document.querySelectorAll('#answers .row').length === 6")
+                expect(page.locator("#answers .row")).to_have_count(6)
                 page.fill("#text", "a red square")
                 page.press("#text", "Enter")
-                page.wait_for_function("document.querySelectorAll('#found img').length > 0 && [...document.querySelectorAll('#found img')].every(i => i.complete && i.naturalWidth)")
+                expect(page.locator("#found figure")).to_have_count(8)
                 page.click("text=like this >> nth=0")
-                page.wait_for_function("document.querySelector('#found figcaption').textContent.startsWith('1.000')")
-                wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                markup = page.evaluate("document.querySelectorAll('#answers b').length")
+                expect(page.locator("#found figcaption").first).to_contain_text("1.000")
+                page.locator("#found img").first.scroll_into_view_if_needed()
+                page.wait_for_load_state("networkidle")
+                drawn = page.locator("#found img").first.evaluate("image => image.naturalWidth")
+                wide = page.locator("html").evaluate("node => node.scrollWidth - node.clientWidth")
+                markup = page.locator("#answers b").count()
                 if shots:
                     page.screenshot(path=f"{shots}/serve-{width}-{scheme}.png", full_page=True)
                 elsewhere = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
-                if told or elsewhere or wide > 0 or markup:
-                    sys.exit(f"{width} {scheme}: console {told}, requests {elsewhere}, {wide} pixels too wide, {markup} elements of markup")
+                if told or elsewhere or wide > 0 or markup or not drawn:
+                    sys.exit(f"{width} {scheme}: console {told}, requests {elsewhere}, {wide} pixels too wide, {markup} elements of markup, {drawn} pixels of the first picture")
                 page.close()
         browser.close()
     print("the page: 1280 and 390 pixels wide, light and dark: pass")
