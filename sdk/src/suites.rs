@@ -2,10 +2,12 @@
 
 mod classes;
 mod counts;
+mod data_table;
 mod labelled;
 mod subset;
 
 pub use classes::{ClassList, ClassMatch, number_names};
 pub use counts::{Counts, predicted, rank};
+pub use data_table::{SHORT, data_table, data_table_with};
 pub use labelled::{Labelled, checked_topk, left_out_note, nothing_usable, read_labelled, score_rows};
 pub use subset::{ClassSubset, SubsetChoice, asked_classes};

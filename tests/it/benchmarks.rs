@@ -79,6 +79,27 @@ fn data_sets_are_measured_by_their_names_and_absent_ones_told_with_their_layout(
 }
 
 #[test]
+fn a_run_keeps_where_its_data_sets_are() {
+    let folder = folder();
+    let root = folder.path();
+    let suites = "[eval.food101]\npath = \".\"\n[eval.flowers102]\npath = \"gone\"\n[eval.flickr8k]\npath = \"gone\"\n";
+    std::fs::write(root.join("run.toml"), format!("{SMALL}{suites}")).expect("written");
+    let trained = run(root, &["train", "run.toml", "train.steps=2"]);
+    assert!(trained.code == 0 && trained.err.contains("eval.flowers102 is absent"), "{}", trained.err);
+    let line = std::fs::read_to_string(root.join("logs/small/checkpoints/results.jsonl")).expect("it is there");
+    assert_eq!(line.lines().count(), 1, "what is absent has no numbers: {line}");
+    // The run is measured again from what it says of itself, in any folder.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let told = must(elsewhere.path(), &["eval", root.join("logs/small").to_str().expect("a name"), "--json"]);
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let of = |name: &str| told["results"].as_array().expect("results").iter().find(|one| one["name"] == name).expect("measured").clone();
+    assert_eq!(of("food101")["report"]["samples"], 3);
+    for name in ["flowers102", "flickr8k"] {
+        assert!(of(name)["why_not"].as_str().is_some_and(|why| why.starts_with("absent: ")), "{}", of(name));
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_data_set_or_an_option_is_told_before_anything_is_measured() {
     let folder = folder();
     for (suite, wanted) in [

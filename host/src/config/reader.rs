@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use vlhub_core::{
     Augmentation, Backbone, CaptionTransform, Config, EvalSuite, Extent, Kind, ObjectStore, Objective, Registry, Source, SourceCx, Wants,
 };
+use vlhub_sdk::suites::data_table;
 
 use super::base::BASE;
 use super::document::{Document, FOLDER};
@@ -300,7 +301,9 @@ impl<'a> Reader<'a> {
             // What is measured, and what suites such as `knn` learn from.
             for field in ["data", "train"] {
                 if let Some(data) = user.get(field).filter(|data| field == "data" || data.get("use").is_some()) {
-                    self.source(&format!("{key}.{field}"), data, true);
+                    // A suite may say by an option of its own where its data are.
+                    let whole = if field == "data" { data_table(data, &user) } else { data.clone() };
+                    self.source(&format!("{key}.{field}"), &whole, true);
                 }
             }
             let mut extra = Map::new();

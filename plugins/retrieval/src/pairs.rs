@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::suites::nothing_usable;
+use vlhub_sdk::suites::{data_table_with, nothing_usable};
 use vlhub_sdk::{Answer, Example, MeanOf, SampleTable, ScoreColumn, Thumbnail, serde_json, tch};
-
-use crate::published::data_table;
 
 /// Whether a model prefers the right caption of each picture to wrong ones that say nearly the same: SugarCrepe, and Winoground's pairs.
 ///
@@ -51,7 +49,8 @@ impl Config<dyn EvalSuite> for PairsConfig {
             return Err(Error::Options("`batch` is 0; at least one picture at a time is needed".into()));
         }
         let wants = Wants { text: Want::Optional, meta: Want::Optional, ..Wants::NOTHING };
-        let data = cx.datasets.open_for(&data_table(&self.data, &[("path", &self.path)]), wants).map_err(|error| error.within("`data`"))?;
+        let data =
+            cx.datasets.open_for(&data_table_with(&self.data, &[("path", &self.path)]), wants).map_err(|error| error.within("`data`"))?;
         Ok(Box::new(Pairs { config: self.clone(), data }))
     }
 }

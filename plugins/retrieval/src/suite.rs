@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::suites::nothing_usable;
+use vlhub_sdk::suites::{data_table_with, nothing_usable};
 use vlhub_sdk::{MeanOf, SampleTable, ScoreColumn, serde_json, tch};
 
 use crate::gallery::Gallery;
 use crate::pictures::{Group, Pictures};
 use crate::pool::{Measure, Pool};
-use crate::published::data_table;
 use crate::rank::{self, ranks};
 
 /// Image-text retrieval over the whole data set: R@K, mean and median rank, both ways.
@@ -58,7 +57,7 @@ impl Config<dyn EvalSuite> for RetrievalConfig {
         if config.recall_k.first().is_none_or(|least| *least == 0) {
             return Err(Error::Options(format!("`recall_k` is {:?}; give at least one number, each at least 1", self.recall_k)));
         }
-        let table = data_table(&self.data, &[("path", &self.path), ("split", &self.split)]);
+        let table = data_table_with(&self.data, &[("path", &self.path), ("split", &self.split)]);
         let data = cx.datasets.open_for(&table, Wants::NOTHING.text(Want::Optional)).map_err(|error| error.within("`data`"))?;
         Ok(Box::new(Retrieval { config, data }))
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use vlhub_sdk::captions::{ClassSet, Templates, is_imagenet};
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::{
-    ClassList, ClassMatch, Counts, Labelled, SubsetChoice, asked_classes, checked_topk, left_out_note, read_labelled, score_rows,
+    ClassList, ClassMatch, Counts, Labelled, SubsetChoice, asked_classes, checked_topk, data_table_with, left_out_note, read_labelled,
+    score_rows,
 };
 use vlhub_sdk::{serde_json, tch};
 
@@ -91,17 +92,8 @@ impl Default for ZeroshotConfig {
 impl ZeroshotConfig {
     /// The table of the data, with the short forms laid over it.
     fn data_table(&self) -> serde_json::Value {
-        let mut table = match &self.data {
-            serde_json::Value::String(name) => serde_json::json!({ "use": name }),
-            table => table.clone(),
-        };
-        let short = [("path", &self.path), ("split", &self.split), ("level", &self.level), ("taxon", &self.taxon)];
-        if let Some(table) = table.as_object_mut() {
-            table.extend(
-                short.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value.as_str().into())),
-            );
-        }
-        table
+        let short = [("path", &*self.path), ("split", &*self.split), ("level", &*self.level), ("taxon", &*self.taxon)];
+        data_table_with(&self.data, &short)
     }
 
     /// The classes that are asked for, and the data set's labels as places among them.

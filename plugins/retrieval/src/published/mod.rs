@@ -16,20 +16,7 @@ use std::path::Path;
 
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::serde::de::DeserializeOwned;
-use vlhub_sdk::serde_json::{self, Value, json};
-
-/// The table of a suite's data, with its short options laid over it where they are given.
-pub(crate) fn data_table(data: &Value, short: &[(&str, &str)]) -> Value {
-    let mut table = match data {
-        Value::String(name) => json!({ "use": name }),
-        table => table.clone(),
-    };
-    if let Some(table) = table.as_object_mut() {
-        let given = short.iter().filter(|(_, value)| !value.is_empty());
-        table.extend(given.map(|(option, value)| ((*option).to_owned(), Value::from(*value))));
-    }
-    table
-}
+use vlhub_sdk::serde_json;
 
 /// The text of a file, for messages that name it.
 fn text_of(file: &Path) -> Result<String> {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use vlhub_sdk::testkit::source::every_law;
 
+use vlhub_sdk::serde_json::json;
+
 use super::*;
 
 /// A folder with text files, and files of pictures, which a source does not look into.
