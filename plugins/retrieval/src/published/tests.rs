@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vlhub_sdk::testkit::source::every_law;
 
-use vlhub_sdk::serde_json::json;
+use vlhub_sdk::serde_json::{Value, json};
 
 use super::*;
 
