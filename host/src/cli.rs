@@ -1,21 +1,29 @@
 //! The command line: types only.
 
 mod benchmark;
+mod caption;
 mod data;
+mod embed;
+mod eval;
 mod line;
 mod pictures;
+mod serve;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use benchmark::BenchmarkArgs;
+pub use caption::{CaptionArgs, CaptionMethod};
 pub use data::{
     BenchCommand, BenchDataArgs, BenchTokensArgs, CacheArgs, DataCheckArgs, DataCommand, DataMatchArgs, IndexArgs, PackArgs, PreviewArgs,
     StatsArgs,
 };
+pub use embed::EmbedArgs;
+pub use eval::EvalArgs;
 pub use line::{LineError, read};
 pub use pictures::PictureArgs;
+pub use serve::ServeArgs;
 
 use crate::compat::GivenFlags;
 use crate::data::tokens::Clean;
@@ -133,53 +141,6 @@ pub struct WeightArgs {
     pub model_as_named: bool,
 }
 
-/// `vlhub eval`.
-#[derive(Debug, Args)]
-pub struct EvalArgs {
-    /// A run's folder or one of its checkpoints, which is measured with the suites of the run; or a run file, whose suites are taken.
-    /// Not needed with flags of open_clip and VL Hub.
-    #[arg(value_name = "RUN|FILE")]
-    pub target: Option<PathBuf>,
-    /// Options laid over the run or the file, such as `eval.NAME.data.path=…`; a run's model cannot be changed by them.
-    #[arg(value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-    /// A run folder (its newest valid checkpoint), a checkpoint, or any weights that `embed` takes. A run's model is built as the run describes
-    /// it. By default RUN itself, or the weights that the file names.
-    #[arg(long)]
-    pub checkpoint: Option<String>,
-    /// Which weights, and whose model.
-    #[command(flatten)]
-    pub weights: WeightArgs,
-    /// Measure random weights, where the file names none.
-    #[arg(long)]
-    pub random_weights: bool,
-    /// Only these suites, by key.
-    #[arg(long)]
-    pub suite: Vec<String>,
-    /// Compute zero-shot classifiers anew, and keep none. They are kept in `classifiers` in the cache folder, under a hash of weights and prompts.
-    #[arg(long)]
-    pub no_classifier_cache: bool,
-    /// Published data sets instead of the suites, and result files.
-    #[command(flatten)]
-    pub benchmark: BenchmarkArgs,
-    /// Write what is found into this folder: numbers, samples, classes, confusion matrices, examples and a page. `report` and `compare` read it as
-    /// they read a run's folder.
-    #[arg(long, value_name = "FOLDER")]
-    pub out: Option<PathBuf>,
-    /// Add a row for each suite and metric to this table: run, checkpoint, suite, metric, value, low, high, samples, chance.
-    #[arg(long, value_name = "CSV")]
-    pub save_results_to_csv: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Print the run file that the command line stands for, and stop.
-    #[arg(long)]
-    pub print_config: bool,
-    /// Flags of open_clip and VL Hub.
-    #[arg(skip)]
-    pub given: GivenFlags,
-}
-
 /// `vlhub check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -194,159 +155,6 @@ pub struct CheckArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// `vlhub embed`.
-#[derive(Debug, Args)]
-pub struct EmbedArgs {
-    /// Options laid over the model or run file.
-    #[arg(value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-    /// A model name (`vlhub models list`), `hf-hub:…` or `local-dir:…` with their weights, a model config (`.json`) or a run file (`.toml`); not
-    /// needed with weights that describe their model, as those of a run do.
-    #[arg(long, required_unless_present = "checkpoint")]
-    pub model: Option<String>,
-    /// Weights: a run folder, a checkpoint, a file or folder of open_clip, timm or Hugging Face, `hf-hub:…` or a tag of the model. Without it
-    /// those that the model names.
-    #[arg(long, alias = "pretrained")]
-    pub checkpoint: Option<String>,
-    /// Which weights, and whose model.
-    #[command(flatten)]
-    pub weights: WeightArgs,
-    /// Take random weights, where nothing names any.
-    #[arg(long)]
-    pub random_weights: bool,
-    /// Pictures, or folders of pictures. Those that cannot be read are left out and listed; exit status 3 when there is no other.
-    #[arg(long, num_args = 1..)]
-    pub images: Vec<PathBuf>,
-    /// How pictures are decoded.
-    #[command(flatten)]
-    pub pictures: PictureArgs,
-    /// A text file with one text a line.
-    #[arg(long)]
-    pub texts: Option<PathBuf>,
-    /// A safetensors file with token ids `ids` [M, L], int64, instead of texts.
-    #[arg(long, conflicts_with = "texts")]
-    pub text_ids: Option<PathBuf>,
-    /// Class names of a zero-shot classifier: `imagenet` or another list that is known, or a file with one name a line.
-    #[arg(long, value_name = "LIST|FILE")]
-    pub classes: Option<String>,
-    /// Sentences around the class names: `imagenet` (CLIP's 80), `simple`, or a file with one a line, `{}` for the name.
-    #[arg(long, value_name = "SET|FILE", default_value = "imagenet")]
-    pub templates: String,
-    /// The safetensors file to write: `image` [N, D], `text` [M, D] and `classifier` [C, D] of unit length, `logit_scale`.
-    #[arg(long)]
-    pub out: PathBuf,
-    /// Rows at a time.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
-    pub batch: u16,
-    /// `auto`, `cpu`, `cuda`, `cuda:N`; the run file's by default.
-    #[arg(long)]
-    pub device: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `vlhub caption`.
-#[derive(Debug, Args)]
-pub struct CaptionArgs {
-    /// Pictures, or folders of pictures. Those that cannot be read are left out and listed; exit status 3 when there is no other.
-    #[arg(required = true)]
-    pub images: Vec<PathBuf>,
-    /// How pictures are decoded.
-    #[command(flatten)]
-    pub pictures: PictureArgs,
-    /// A model that writes captions (`vlhub models list coca`), `hf-hub:…`, `local-dir:…`, a model config (`.json`) or a run file (`.toml`); not
-    /// needed with weights that describe their model, as those of a run do.
-    #[arg(long, required_unless_present = "checkpoint")]
-    pub model: Option<String>,
-    /// Weights: a run folder, a checkpoint, a file or folder of open_clip, `hf-hub:…` or a tag of the model; by default those that the model or
-    /// run file names.
-    #[arg(long, alias = "pretrained")]
-    pub checkpoint: Option<String>,
-    /// Which weights, and whose model.
-    #[command(flatten)]
-    pub weights: WeightArgs,
-    /// Take random weights, where nothing names any.
-    #[arg(long)]
-    pub random_weights: bool,
-    /// An option laid over the model or run file; may be given more than once.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-    /// How each token is chosen.
-    #[arg(long, value_enum, default_value_t = CaptionMethod::Greedy)]
-    pub method: CaptionMethod,
-    /// Draw among so many of the likeliest tokens; 0 for all (`sample`).
-    #[arg(long, default_value_t = 0)]
-    pub top_k: i64,
-    /// Draw among the likeliest tokens that together have this probability (`sample`).
-    #[arg(long, default_value_t = 1.0)]
-    pub top_p: f64,
-    /// Below 1 prefers what is likely, above 1 evens out (`sample`).
-    #[arg(long, default_value_t = 1.0)]
-    pub temperature: f64,
-    /// Captions that are carried on (`beam`).
-    #[arg(long, default_value_t = 6)]
-    pub beams: i64,
-    /// Groups of the beams. They know nothing of each other, as in open_clip, so beams divided by groups are searched (`beam`).
-    #[arg(long, default_value_t = 3)]
-    pub beam_groups: i64,
-    /// Most tokens of a caption, start and end included.
-    #[arg(long, default_value_t = 30)]
-    pub max_length: i64,
-    /// Tokens before which a caption does not end, the start included.
-    #[arg(long, default_value_t = 5)]
-    pub min_length: i64,
-    /// Above 1 makes tokens less likely that a caption already has.
-    #[arg(long, default_value_t = 1.0)]
-    pub repetition_penalty: f64,
-    /// Seed of what is drawn; each picture makes its own of it (`sample`).
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Pictures at a time; changes no caption.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
-    pub batch: u16,
-    /// `auto`, `cpu`, `cuda`, `cuda:N`; the run file's by default.
-    #[arg(long)]
-    pub device: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `vlhub serve`.
-#[derive(Debug, Args)]
-pub struct ServeArgs {
-    /// The model: a run folder, a checkpoint, `hf-hub:…`, `local-dir:…`, or weights of the model that `--model` names.
-    pub checkpoint: String,
-    /// The model's name, config (`.json`) or run file (`.toml`), for weights that do not describe their model.
-    #[arg(long)]
-    pub model: Option<String>,
-    /// Which weights, and whose model.
-    #[command(flatten)]
-    pub weights: WeightArgs,
-    /// Take random weights, where nothing names any.
-    #[arg(long)]
-    pub random_weights: bool,
-    /// Pictures, or folders of pictures, that are indexed for search.
-    #[arg(long, num_args = 1..)]
-    pub images: Vec<PathBuf>,
-    /// How pictures are decoded.
-    #[command(flatten)]
-    pub pictures: PictureArgs,
-    /// The address to listen on. Beyond this machine (`0.0.0.0`) a token is asked for.
-    #[arg(long, default_value = "127.0.0.1")]
-    pub host: std::net::IpAddr,
-    /// The port; 0 takes a free one, which is printed.
-    #[arg(long, default_value_t = 8707)]
-    pub port: u16,
-    /// What requests have to show, as `Authorization: Bearer TOKEN` or in the address of the page; made and printed where it is needed and not given.
-    #[arg(long, env = "VLHUB_SERVE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
-    /// `auto`, `cpu`, `cuda`, `cuda:N`; the run's by default.
-    #[arg(long)]
-    pub device: Option<String>,
 }
 
 /// `vlhub tokenize`.
@@ -366,17 +174,6 @@ pub struct TokenizeArgs {
     /// Each line is a JSON string, so that a text may hold line breaks.
     #[arg(long)]
     pub json_lines: bool,
-}
-
-/// How captions are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum CaptionMethod {
-    /// The likeliest token each time.
-    Greedy,
-    /// Drawn tokens.
-    Sample,
-    /// Beam search.
-    Beam,
 }
 
 /// `vlhub plugins`.
