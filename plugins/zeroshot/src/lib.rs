@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod multilabel;
+mod prompts;
 mod suite;
 
 pub use multilabel::MultilabelConfig;

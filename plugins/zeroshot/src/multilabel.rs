@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use vlhub_sdk::captions::{Templates, fill};
-use vlhub_sdk::ops::normalize;
+use vlhub_sdk::captions::Templates;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::{ClassList, ClassMatch, nothing_usable, score_rows};
-use vlhub_sdk::{MeanOf, SampleTable, ScoreColumn, Scorer, serde_json, tch};
+use vlhub_sdk::{MeanOf, SampleTable, ScoreColumn, serde_json, tch};
+
+use crate::prompts::{ClassTexts, Prompts, Rewriter};
 
 /// Zero-shot classification where several classes of a picture may be right: mean average precision over the classes, as in CLIP_benchmark.
 ///
@@ -55,13 +56,15 @@ impl Config<dyn EvalSuite> for MultilabelConfig {
         let prompts = ClassList::named("`classes`", &classes);
         let matched = ClassMatch::with_other_names(&ClassList::named("`data`", known), &prompts)
             .map_err(|error| Error::Options(error.to_string()))?;
-        Ok(Box::new(Multilabel { data, templates, classes, matched, batch: self.batch }))
+        let texts =
+            ClassTexts { templates, names: Rewriter::build("class_transform", &[], cx)?, prompts: Rewriter::build("transform", &[], cx)? };
+        Ok(Box::new(Multilabel { data, texts, classes, matched, batch: self.batch }))
     }
 }
 
 struct Multilabel {
     data: Arc<dyn Dataset>,
-    templates: Vec<String>,
+    texts: ClassTexts,
     classes: Vec<String>,
     /// The data set's labels as places in `classes`.
     matched: ClassMatch,
@@ -70,7 +73,10 @@ struct Multilabel {
 
 impl std::fmt::Debug for Multilabel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Multilabel").field("classes", &self.classes.len()).field("templates", &self.templates.len()).finish_non_exhaustive()
+        f.debug_struct("Multilabel")
+            .field("classes", &self.classes.len())
+            .field("templates", &self.texts.templates.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,65 +87,17 @@ struct Ready {
     keys: Vec<String>,
 }
 
-/// The classes as a model compares pictures with them.
-enum EncodedClasses<'a> {
-    /// By cosine similarity: `[C, D]`, unit rows.
-    Cosine(Tensor),
-    /// By the model's own score: for each template, batches of classes.
-    Own(&'a dyn Scorer, Vec<Vec<Encoded>>),
-}
-
-impl EncodedClasses<'_> {
-    /// `[B, C]`.
-    fn scores(&self, model: &dyn Model, images: &[RgbImage]) -> Result<Tensor> {
-        match self {
-            Self::Cosine(classes) => {
-                let images = normalize(&model.images(images, false)?.embed.to_kind(Kind::Float));
-                Ok(images.f_matmul(&classes.tr())?)
-            }
-            Self::Own(scorer, templates) => {
-                let images = model.images(images, scorer.tokens())?;
-                let of_template = |batches: &Vec<Encoded>| {
-                    let parts: Vec<Tensor> = batches.iter().map(|texts| scorer.score(&images, texts)).collect::<Result<_>>()?;
-                    Ok(Tensor::f_cat(&parts, 1)?.to_kind(Kind::Float))
-                };
-                let all: Vec<Tensor> = templates.iter().map(of_template).collect::<Result<_>>()?;
-                Ok(Tensor::f_stack(&all, 0)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?)
-            }
-        }
-    }
-}
-
 /// For each class, the score of each picture and whether it has the class.
 type Ranked = Vec<Vec<(f32, bool)>>;
 
 impl Multilabel {
-    fn prompts<'a>(&self, model: &'a dyn Model) -> Result<EncodedClasses<'a>> {
-        let of = |sentence: &String, classes: &[String]| classes.iter().map(|class| fill(sentence, class)).collect::<Vec<_>>();
-        let Some(scorer) = model.skills().scorer else {
-            let texts = |class: &String| self.templates.iter().map(|sentence| fill(sentence, class)).collect();
-            return Ok(EncodedClasses::Cosine(model.prototypes(&self.classes.iter().map(texts).collect::<Vec<_>>())?));
-        };
-        let batches = |sentence: &String| {
-            self.classes.chunks(self.batch).map(|classes| model.texts(&of(sentence, classes), scorer.tokens())).collect()
-        };
-        Ok(EncodedClasses::Own(scorer, self.templates.iter().map(batches).collect::<Result<_>>()?))
-    }
-
     /// The classes of a sample as places in `classes`; why it cannot be used.
     fn classes_of(&self, labels: &[i64]) -> Result<Result<Vec<usize>, String>> {
         labels.iter().map(|label| self.matched.class_of(*label)).collect()
     }
 
-    fn score(
-        &self,
-        model: &dyn Model,
-        prompts: &EncodedClasses<'_>,
-        ready: Ready,
-        right: &[Vec<usize>],
-        ranked: &mut Ranked,
-    ) -> Result<()> {
-        let scores = prompts.scores(model, &ready.images)?;
+    fn score(&self, model: &dyn Model, prompts: &Prompts<'_>, ready: Ready, right: &[Vec<usize>], ranked: &mut Ranked) -> Result<()> {
+        let scores = prompts.scores(&model.images(&ready.images, prompts.tokens())?)?;
         for (row, right) in score_rows(&scores, self.classes.len(), &ready.keys)?.iter().zip(right) {
             for ((class, column), score) in ranked.iter_mut().enumerate().zip(row) {
                 column.push((*score, right.contains(&class)));
@@ -156,7 +114,7 @@ impl EvalSuite for Multilabel {
 
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let prompts = self.prompts(model)?;
+        let prompts = self.texts.encoded(&self.classes, model, self.batch)?;
         report.notes.extend(self.matched.note().map(str::to_owned));
         let mut ranked: Ranked = vec![Vec::new(); self.classes.len()];
         let (mut ready, mut right) = (Ready::default(), Vec::new());

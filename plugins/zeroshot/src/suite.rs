@@ -1,7 +1,6 @@
 //! The suite.
 
 mod balanced;
-mod prompts;
 
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use vlhub_sdk::suites::{
 };
 use vlhub_sdk::{serde_json, tch};
 
+use crate::prompts::{ClassTexts, Rewriter};
 use balanced::Balanced;
-use prompts::{ClassTexts, Rewriter};
 
 /// Zero-shot classification: each picture goes to the class whose texts are nearest (CLIP, Radford et al., 2021).
 ///

@@ -7,7 +7,7 @@ use vlhub_sdk::random::SplitMix64;
 use vlhub_sdk::{Scorer, serde_json};
 
 /// Caption transforms, one after another, over a text that stays one text.
-pub(super) struct Rewriter {
+pub(crate) struct Rewriter {
     option: &'static str,
     steps: Vec<Box<dyn CaptionTransform>>,
 }
@@ -49,7 +49,7 @@ fn seed(text: &str) -> u64 {
 }
 
 /// How the prompts of a class are made.
-pub(super) struct ClassTexts {
+pub(crate) struct ClassTexts {
     /// Sentences around a class name.
     pub templates: Vec<String>,
     /// Rewrites class names.
@@ -90,7 +90,7 @@ impl ClassTexts {
 }
 
 /// The classes as the model sees them.
-pub(super) enum Prompts<'a> {
+pub(crate) enum Prompts<'a> {
     /// `[C, D]`, unit rows.
     Embedded(Tensor),
     /// For each template, groups of classes.
@@ -109,13 +109,13 @@ impl Prompts<'_> {
     /// What the model's own scorer refuses.
     pub fn scores(&self, images: &Encoded) -> Result<Tensor> {
         let scores = match self {
-            Self::Embedded(classes) => normalize(&images.embed.to_kind(Kind::Float)).matmul(&classes.tr()),
+            Self::Embedded(classes) => normalize(&images.embed.to_kind(Kind::Float)).f_matmul(&classes.tr())?,
             Self::Scored(scorer, templates) => {
                 let each = templates.iter().map(|groups| {
                     let groups: Result<Vec<_>> = groups.iter().map(|texts| scorer.score(images, texts)).collect();
-                    Ok(Tensor::cat(&groups?, 1).to_kind(Kind::Float))
+                    Ok(Tensor::f_cat(&groups?, 1)?.to_kind(Kind::Float))
                 });
-                Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0).mean_dim([0i64].as_slice(), false, Kind::Float)
+                Tensor::f_stack(&each.collect::<Result<Vec<_>>>()?, 0)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?
             }
         };
         Ok(scores)
