@@ -1,5 +1,6 @@
 //! Zero-shot classifiers on disk, found by everything that decides their numbers.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -24,12 +25,14 @@ pub struct ClassifierCache {
     folder: PathBuf,
     /// The options of the text tower: with the same weights, other options compute something else.
     tower: String,
+    /// The hash of the text tower's weights, once it was needed: suites ask again and again.
+    weights: OnceCell<u128>,
 }
 
 impl ClassifierCache {
-    /// Classifiers of a text tower with these options, in `folder`.
+    /// Classifiers of a text tower with these options, in `folder`. Its weights must not change while this lives.
     pub fn new(folder: PathBuf, tower: String) -> Self {
-        Self { folder, tower }
+        Self { folder, tower, weights: OnceCell::new() }
     }
 
     /// The cache's folder: `classifiers` in `VLHUB_CACHE`, or in `vlhub` in `XDG_CACHE_HOME` or `~/.cache`. `None` without any of these.
@@ -42,13 +45,13 @@ impl ClassifierCache {
     /// # Errors
     /// Weights that cannot be read.
     pub(super) fn file(&self, towers: &Towers, classes: &[&[Vec<i64>]]) -> Result<PathBuf> {
-        let variables = towers.vars.variables();
-        let mut weights: Vec<(String, Tensor)> =
-            variables.into_iter().filter(|(name, _)| towers.owner(name) == Some(Modality::Text)).collect();
-        weights.sort_by(|left, right| left.0.cmp(&right.0));
-        let weights = Layout::new(&weights, &BTreeMap::new())?
-            .write(&weights, &mut std::io::sink())
-            .map_err(|error| vlhub_core::Error::io("the weights of the text tower", error))?;
+        let weights = match self.weights.get() {
+            Some(known) => *known,
+            None => {
+                let hash = hash_of_text_tower(towers)?;
+                *self.weights.get_or_init(|| hash)
+            }
+        };
         let mut hash = Xxh3::new();
         for part in [env!("CARGO_PKG_VERSION"), device_name(towers.vars.device()), &self.tower] {
             hash.update(part.as_bytes());
@@ -98,6 +101,16 @@ impl ClassifierCache {
         }
         Ok(())
     }
+}
+
+/// The hash of the safetensors file that the text tower's weights would make.
+fn hash_of_text_tower(towers: &Towers) -> Result<u128> {
+    let variables = towers.vars.variables();
+    let mut weights: Vec<(String, Tensor)> = variables.into_iter().filter(|(name, _)| towers.owner(name) == Some(Modality::Text)).collect();
+    weights.sort_by(|left, right| left.0.cmp(&right.0));
+    Layout::new(&weights, &BTreeMap::new())?
+        .write(&weights, &mut std::io::sink())
+        .map_err(|error| vlhub_core::Error::io("the weights of the text tower", error))
 }
 
 #[cfg(test)]
