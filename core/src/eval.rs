@@ -467,11 +467,15 @@ impl Thumbnail {
 
     /// Of a picture of any size.
     pub fn new(image: &RgbImage, answer: Answer) -> Self {
+        Self { image: Self::shrunk(image, Self::SIDE), answer }
+    }
+
+    /// A picture with at most `most` pixels on its longer side.
+    pub fn shrunk(image: &RgbImage, most: u32) -> RgbImage {
         let (width, height) = image.dimensions();
-        let scale = f64::from(Self::SIDE) / f64::from(width.max(height).max(1));
+        let scale = f64::from(most) / f64::from(width.max(height).max(1));
         let side = |pixels: u32| if scale < 1.0 { ((f64::from(pixels) * scale) as u32).max(1) } else { pixels };
-        let image = image::imageops::thumbnail(image, side(width), side(height));
-        Self { image, answer }
+        image::imageops::thumbnail(image, side(width), side(height))
     }
 }
 

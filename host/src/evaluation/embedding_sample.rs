@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use image::{RgbImage, imageops};
 use tch::{Kind, Tensor};
 use vlhub_core::{Captioning, Encoded, Model, Report, Result, Skills};
+use vlhub_sdk::ops::normalize;
 
 /// Embeddings of some pictures and texts of an evaluation, in one space.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +72,7 @@ impl<'a> EmbeddingTap<'a> {
 /// Up to `most` rows of `embed` `[N, D]` at unit length, one after the other, and D.
 fn rows(embed: &Tensor, most: usize) -> Result<(Vec<f32>, usize)> {
     let some = embed.f_narrow(0, 0, embed.size()[0].min(most as i64))?.f_to_kind(Kind::Float)?.f_to_device(tch::Device::Cpu)?;
-    let unit = some.f_div(&some.f_norm_scalaropt_dim(2, [-1i64].as_slice(), true)?.f_clamp_min(1e-12)?)?;
+    let unit = normalize(&some);
     let width = usize::try_from(unit.size()[1]).unwrap_or_default();
     Ok((Vec::try_from(unit.f_contiguous()?.f_view(-1i64)?)?, width))
 }

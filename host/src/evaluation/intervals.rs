@@ -56,7 +56,7 @@ fn draw(values: &[f32], rng: &mut Philox) -> f64 {
 }
 
 /// The value below which `share` of the sorted values lie, between two of them by their distance, as NumPy has it.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (low, part) = (place.floor() as usize, place.fract());
     let high = sorted[(low + 1).min(sorted.len() - 1)];

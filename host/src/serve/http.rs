@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
+use vlhub_core::Thumbnail;
 
 use super::answering::Asked;
 use super::request::question;
@@ -191,12 +192,9 @@ async fn picture(site: &Arc<Site>, number: &str) -> Reply {
     let reading = site.reading;
     let small = tokio::task::spawn_blocking(move || {
         let image = pictures::read(&file, &reading.input?, reading.pictures).ok()?;
-        let scale = (f64::from(SHOWN) / f64::from(image.width().max(image.height()))).min(1.0);
-        let side = |pixels: u32| ((f64::from(pixels) * scale) as u32).max(1);
-        let mut png = Cursor::new(Vec::new());
-        let small = image::imageops::thumbnail(&image, side(image.width()), side(image.height()));
-        small.write_to(&mut png, image::ImageFormat::Jpeg).ok()?;
-        Some(Bytes::from(png.into_inner()))
+        let mut jpeg = Cursor::new(Vec::new());
+        Thumbnail::shrunk(&image, SHOWN).write_to(&mut jpeg, image::ImageFormat::Jpeg).ok()?;
+        Some(Bytes::from(jpeg.into_inner()))
     });
     match small.await {
         Ok(Some(bytes)) => reply(StatusCode::OK, "image/jpeg", bytes),

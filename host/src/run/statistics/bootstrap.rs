@@ -3,6 +3,7 @@
 use rand_core::RngCore;
 
 use crate::data::philox::Philox;
+use crate::evaluation::intervals::percentile;
 
 /// Draws at least: the least p that can be told is about 2 of so many.
 const FEWEST_DRAWS: usize = 2_000;
@@ -31,12 +32,7 @@ impl Paired {
         let above = draws.iter().filter(|value| **value >= 0.0).count();
         let p = 2.0 * (below.min(above) + 1) as f64 / (draws.len() + 1) as f64;
         draws.sort_by(f64::total_cmp);
-        let percentile = |share: f64| {
-            let place = share * (draws.len() - 1) as f64;
-            let (low, part) = (place.floor() as usize, place.fract());
-            draws[low] + part * (draws[(low + 1).min(draws.len() - 1)] - draws[low])
-        };
-        Self { difference, interval: [percentile(0.025), percentile(0.975)], p: p.min(1.0) }
+        Self { difference, interval: [percentile(&draws, 0.025), percentile(&draws, 0.975)], p: p.min(1.0) }
     }
 }
 
