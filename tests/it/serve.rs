@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use vlhub_sdk::image::{Rgb, RgbImage};
 
@@ -73,15 +75,7 @@ fn prepared() -> tempfile::TempDir {
 }
 
 fn data_of(path: &Path) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bytes = std::fs::read(path).expect("it is there");
-    let group = |three: &[u8]| {
-        let word = three.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        (0..4)
-            .map(|at| if at <= three.len() { char::from(LETTERS[(word >> (18 - 6 * at)) as usize & 63]) } else { '=' })
-            .collect::<String>()
-    };
-    bytes.chunks(3).map(group).collect()
+    STANDARD.encode(std::fs::read(path).expect("it is there"))
 }
 
 #[test]
