@@ -41,10 +41,12 @@ pub trait EvalSuite: Debug + Send {
     fn requires(&self) -> Requires {
         Requires::default()
     }
-    /// Checks a model against the data before anything is computed, so that a run is refused at its start and not after its last step.
+    /// Checks a model against the data and the options before anything is computed, so that a run is refused at its start and not after its
+    /// last step.
     ///
     /// # Errors
-    /// A model that cannot be measured on this data, such as a head of other classes.
+    /// A model that cannot be measured on this data or with these options, such as a head of other classes, or captions that are longer
+    /// than the model's context.
     fn check(&self, _skills: &Skills<'_>) -> Result<()> {
         Ok(())
     }
@@ -181,6 +183,11 @@ pub trait Scorer {
 
 /// Writes captions.
 pub trait Captioner {
+    /// Context length: most tokens of a caption that it can write, start and end included; `None` where it does not say. A suite
+    /// compares it in [`EvalSuite::check`] with the length that it will ask for.
+    fn context(&self) -> Option<i64> {
+        None
+    }
     /// Token ids `[B, L]`, int64, for encoded images with their tokens: each row from the start to the end token, then filled up with
     /// padding; L is at most `how.longest`. Row b draws from `seeds[b]` alone, so a caption does not depend on the rows beside it.
     ///
@@ -337,6 +344,10 @@ pub trait Dataset: Send + Sync {
     fn notes(&self) -> &[String] {
         &[]
     }
+    /// The sampling unit of the sample that [`Dataset::samples`] gives at `index`, as [`Source::unit`](crate::Source::unit).
+    fn unit(&self, _index: usize) -> Option<String> {
+        None
+    }
     /// Reads them in order. An unreadable one is an `Err` that names it; the next call goes on with the next sample.
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_>;
     /// Reads one sample again: the one that [`Dataset::samples`] gives at `index`. For the few that are shown on a page. By default the samples
@@ -410,6 +421,10 @@ pub struct SampleTable {
     pub name: String,
     /// [`Sample::key`] of each row, or what else tells rows apart: the same for every model on the same data.
     pub keys: Vec<String>,
+    /// The sampling unit of each row, where rows are not independent of each other: those of one picture (its captions, its labels, its
+    /// corruptions) have the same. Intervals and paired tests draw whole units. Empty where each row is a unit of its own; so is a row
+    /// whose text here is empty.
+    pub units: Vec<String>,
     /// The true class of each row, a place in [`Report::classes`]; empty where there are no classes.
     pub classes: Vec<u32>,
     /// The predicted class of each row; empty where there is none.
@@ -421,7 +436,8 @@ pub struct SampleTable {
 /// One number of each sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreColumn {
-    /// The metric that is a mean of these.
+    /// The metric that is a mean of these. Where the report has no metric of that name, the numbers are only written down: rows that nobody
+    /// sampled, such as classes with their average precision, have no interval, and no test is made of them.
     pub metric: String,
     /// One for each row of the table.
     pub values: Vec<f32>,

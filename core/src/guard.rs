@@ -227,6 +227,10 @@ impl Scorer for Guarded<dyn Objective, AboutObjective> {
 }
 
 impl Captioner for Guarded<dyn Objective, AboutObjective> {
+    fn context(&self) -> Option<i64> {
+        // Without a context nothing is checked beforehand, and `caption` says what is wrong.
+        self.skilled(|skills| skills.captioner.map(|captioner| Ok(captioner.context()))).unwrap_or_default()
+    }
     fn caption(&self, images: &Encoded, seeds: &[u64], text: &TextSide<'_>, how: &Captioning) -> Result<Tensor> {
         self.skilled(|skills| skills.captioner.map(|captioner| captioner.caption(images, seeds, text, how)))
     }
@@ -340,6 +344,9 @@ impl Source for Guarded<dyn Source, AboutSource> {
     fn notes(&self) -> &[String] {
         catch(self.name, || Ok(self.inner.notes())).unwrap_or_default()
     }
+    fn unit(&self, index: usize) -> Option<String> {
+        catch(self.name, || Ok(self.inner.unit(index))).unwrap_or_default()
+    }
 }
 
 /// Runs what a store does; its panic is a fault that no other try mends.
@@ -433,7 +440,16 @@ mod tests {
             panic!("no loss\nand a second line")
         }
         fn skills(&self) -> Skills<'_> {
-            Skills { scorer: Some(self), ..Skills::default() }
+            Skills { scorer: Some(self), captioner: Some(self), ..Skills::default() }
+        }
+    }
+
+    impl Captioner for Clumsy {
+        fn context(&self) -> Option<i64> {
+            Some(12)
+        }
+        fn caption(&self, _: &Encoded, _: &[u64], _: &TextSide<'_>, _: &Captioning) -> Result<Tensor> {
+            panic!("no caption")
         }
     }
 
@@ -461,6 +477,12 @@ mod tests {
     }
 
     #[test]
+    fn a_guarded_captioner_has_the_context_of_its_objective() {
+        let guarded = <dyn Objective as Wrap>::wrap(Box::new(Clumsy), "clumsy");
+        assert_eq!(guarded.skills().captioner.expect("it says that it writes").context(), Some(12));
+    }
+
+    #[test]
     fn a_source_that_panics_on_one_sample_loses_that_sample() {
         #[derive(Debug)]
         struct Hole;
@@ -478,11 +500,16 @@ mod tests {
             fn fingerprint(&self) -> String {
                 "hole".into()
             }
+            fn unit(&self, index: usize) -> Option<String> {
+                assert!(index != 1, "nothing is there");
+                Some("picture".into())
+            }
         }
         let guarded = <dyn Source as Wrap>::wrap(Box::new(Hole), "hole");
         assert!(guarded.read(0).is_ok());
         let bad = guarded.read(1).expect_err("it panics");
         assert!((bad.key.as_str(), bad.reason) == ("number 1", "panic") && bad.detail.contains("nothing is there"), "{bad}");
+        assert_eq!((guarded.unit(0), guarded.unit(1)), (Some("picture".into()), None), "the sampling unit passes the guard");
     }
 
     #[test]

@@ -117,6 +117,12 @@ pub trait Source: Debug + Send + Sync {
     fn notes(&self) -> &[String] {
         &[]
     }
+    /// The sampling unit of a sample, where samples are not independent of each other: those of one picture (its corruptions, a sample for
+    /// each of its labels) have the same. Confidence intervals and paired tests draw whole units. `None` for a sample that is a unit of its
+    /// own. `index` is below [`Source::len`].
+    fn unit(&self, _index: usize) -> Option<String> {
+        None
+    }
 }
 
 /// What a source is built with.

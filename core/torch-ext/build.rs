@@ -2,7 +2,7 @@
 
 fn main() {
     vlhub_build::rpath();
-    for file in ["all.cpp", "ext.cpp", "mixed.cpp", "paper.cpp", "watch.cpp", "guarded.h"] {
+    for file in ["all.cpp", "ext.cpp", "mixed.cpp", "paper.cpp", "products.cpp", "profile.cpp", "watch.cpp", "guarded.h"] {
         println!("cargo:rerun-if-changed=src/{file}");
     }
     let Some(lib) = vlhub_build::libtorch() else { return };

@@ -2,11 +2,11 @@
 # Eight objectives at equal compute, three seeds each, on emoji and on clip art; then one page for each data set. `prepare.sh` goes first.
 #
 #   ./study.sh                    all of it: 48 runs of about 150 seconds on one core each, two at a time; what is there already is not run again
-#   ./study.sh pace               only measures how many steps of each objective take that long on this machine (steps.txt)
+#   ./study.sh pace               only measures how many steps of each objective take that long on this machine (steps_emoji.txt, steps_clipart.txt)
 #   VLHUB=path/to/vlhub SECONDS_EACH=150 SEEDS="1 2 3" JOBS=2 ./study.sh
 #
-# Equal compute: each objective gets the steps that take SECONDS_EACH of processor time, measured once and kept in steps.txt, so that every
-# seed and both data sets have the same steps.
+# Equal compute: each objective gets the steps that take SECONDS_EACH of processor time, measured once for each data set and
+# kept, so that every seed has the same steps.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,37 +27,41 @@ cpu() {
     awk 'NR == 2 { split($1, part, "[ms]"); print part[1] * 60 + part[2] }' times.part
 }
 
-if [ ! -f steps.txt ]; then
+base_of() {
+    if [ "$1" = clipart ]; then echo "../study/_clipart$2.toml"; else echo "../recipes/_emoji$2.toml"; fi
+}
+
+# Of each data set by itself: captions of clip art are longer, and objectives read them at different cost.
+for data in emoji clipart; do
+    [ -f "steps_$data.txt" ] && continue
     for pair in $objectives; do
         objective=${pair%%:*}
         # Processor time, which other work on the machine hardly changes; of 24 steps, without the start.
         for steps in 4 28; do
             cpu >"cpu_$steps.part"
             # shellcheck disable=SC2086
-            "$vlhub" train "../recipes/$objective.toml" "base=../recipes/_emoji${pair#*:}.toml" "name=pace_${objective}_$steps" logs=logs/pace \
+            "$vlhub" train "../recipes/$objective.toml" "base=$(base_of $data "${pair#*:}")" "name=pace_${data}_${objective}_$steps" logs=logs/pace \
                 train.steps=$steps train.save_every=$steps schedule.warmup=1 'eval={}' $alone >/dev/null 2>&1
             cpu >>"cpu_$steps.part"
         done
         cat cpu_4.part cpu_28.part | awk -v name="$objective" -v seconds="$seconds" \
             '{ at[NR] = $1 } END { printf "%s %d\n", name, seconds * 24 / ((at[4] - at[3]) - (at[2] - at[1])) }'
     done >steps.new
-    mv steps.new steps.txt
+    mv steps.new "steps_$data.txt"
     rm -f ./*.part
-fi
-cat steps.txt
+done
+head steps_emoji.txt steps_clipart.txt
 [ "${1:-}" = pace ] && exit
 
 list=$(mktemp)
 for seed in $seeds; do
     for pair in $objectives; do
         objective=${pair%%:*}
-        steps=$(sed -n "s/^$objective //p" steps.txt)
         for data in emoji clipart; do
-            folder=../recipes
-            [ $data = clipart ] && folder=../study
+            steps=$(sed -n "s/^$objective //p" "steps_$data.txt")
             name=${objective}_$seed
             if [ ! -f "logs/$data/$name/report.html" ]; then
-                echo "train ../recipes/$objective.toml base=$folder/_$data${pair#*:}.toml name=$name logs=logs/$data seed=$seed" \
+                echo "train ../recipes/$objective.toml base=$(base_of $data "${pair#*:}") name=$name logs=logs/$data seed=$seed" \
                     "train.steps=$steps train.save_every=$steps --resume auto $alone"
             fi
         done

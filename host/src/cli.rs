@@ -16,8 +16,8 @@ use clap::{Args, Parser, Subcommand};
 pub use benchmark::BenchmarkArgs;
 pub use caption::{CaptionArgs, CaptionMethod};
 pub use data::{
-    BenchCommand, BenchDataArgs, BenchTokensArgs, CacheArgs, DataCheckArgs, DataCommand, DataMatchArgs, IndexArgs, PackArgs, PreviewArgs,
-    StatsArgs,
+    BenchCommand, BenchDataArgs, BenchTokensArgs, BenchTrainArgs, CacheArgs, DataCheckArgs, DataCommand, DataMatchArgs, IndexArgs,
+    PackArgs, PreviewArgs, StatsArgs,
 };
 pub use embed::EmbedArgs;
 pub use eval::EvalArgs;
@@ -231,6 +231,9 @@ pub enum PluginsCommand {
         /// Seed of parameters and draws.
         #[arg(long, default_value_t = 0)]
         seed: u64,
+        /// Compute an objective so many times more, and tell how long it takes and how much memory.
+        #[arg(long, default_value_t = 0)]
+        repeat: u32,
         /// Print JSON.
         #[arg(long)]
         json: bool,

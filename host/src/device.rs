@@ -1,6 +1,7 @@
 //! Where tensors live: what `device = "…"` of a run file stands for on this machine.
 
 use tch::Device;
+use vlhub_torch_ext::Products;
 
 use crate::failure::{Failure, Outcome};
 
@@ -45,5 +46,34 @@ pub fn device(name: &str) -> Outcome<Device> {
             "device `{name}`: this libtorch finds no GPU; `cargo vlhub doctor` says why, `cargo vlhub setup --cuda` installs a libtorch with CUDA"
         ))),
         _ => Err(Failure::usage(format!("device `{name}`: there are {count} GPUs, numbered from 0"))),
+    }
+}
+
+/// Variable of the environment that names the library of float products on the CPU.
+pub const PRODUCTS: &str = "VLHUB_PRODUCTS";
+
+/// Chooses whose code multiplies float matrices on the CPU, for this process: `mkl` or `onednn` where [`PRODUCTS`] says so, otherwise what is faster
+/// on this processor.
+///
+/// # Errors
+/// Another name, or a libtorch that was built without oneDNN.
+pub fn choose_products() -> Outcome {
+    let named = std::env::var(PRODUCTS).unwrap_or_default();
+    let products = match named.as_str() {
+        "" => Products::of_this_machine(),
+        "mkl" => Products::Mkl,
+        "onednn" => Products::OneDnn,
+        _ => return Err(Failure::usage(format!("{PRODUCTS}={named} is unknown; known: mkl onednn"))),
+    };
+    products.take().map_err(|error| Failure::usage(format!("{PRODUCTS}={}: {error}", products.name())))
+}
+
+/// A device, and what decides there how sums round: `Cpu, 2 threads, onednn`.
+pub fn in_words(device: Device) -> String {
+    let threads = tch::get_num_threads();
+    if device == Device::Cpu {
+        format!("{device:?}, {threads} threads, {}", Products::now().name())
+    } else {
+        format!("{device:?}, {threads} threads")
     }
 }

@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: cli::Cli) -> Outcome {
+    device::choose_products()?;
     let shared = cli.shared;
     match cli.command {
         Command::Train(args) => command::train::train(&shared, &args),

@@ -35,18 +35,37 @@ def paired(rows: int, first: float, second: float, shared: float) -> dict:
 
 
 def classes() -> dict:
-    """Scores of samples in classes of unequal sizes; the mean of the classes' means is drawn within classes."""
+    """Scores of samples in classes of unequal sizes; samples are drawn from all, and the means of the classes that were drawn are averaged."""
     sizes = [40, 10, 25]
     labels = np.repeat(np.arange(3), sizes)
     a, b = rng.random(75) ** 2, rng.random(75)
     groups = [np.flatnonzero(labels == at) for at in range(3)]
     mean = lambda values, rows: np.mean([values[r].mean() for r in rows])
-    draws = np.array([(lambda rows: mean(b, rows) - mean(a, rows))([rng.choice(g, len(g)) for g in groups]) for _ in range(20000)])
+    drawn = lambda rows: [own for at in range(3) if len(own := rows[labels[rows] == at])]
+    draws = np.array([(lambda rows: mean(b, rows) - mean(a, rows))(drawn(rng.integers(75, size=75))) for _ in range(20000)])
     return {
         "labels": labels.tolist(),
         "first": a.tolist(),
         "second": b.tolist(),
         "difference": float(mean(b, groups) - mean(a, groups)),
+        "interval": np.percentile(draws, [2.5, 97.5]).tolist(),
+    }
+
+
+def units() -> dict:
+    """Scores of pictures with one to five rows each; a picture is drawn with all its rows."""
+    sizes = 1 + np.arange(40) % 5
+    of_row = np.repeat(np.arange(40), sizes)
+    first = rng.random(40)[of_row] + 0.2 * rng.random(len(of_row))
+    second = rng.random(40)[of_row] + 0.2 * rng.random(len(of_row))
+    difference = second - first
+    sums = np.bincount(of_row, difference)
+    picked = rng.integers(40, size=(20000, 40))
+    draws = sums[picked].sum(1) / sizes[picked].sum(1)
+    return {
+        "units": of_row.tolist(),
+        "first": first.tolist(),
+        "second": second.tolist(),
         "interval": np.percentile(draws, [2.5, 97.5]).tolist(),
     }
 
@@ -68,5 +87,6 @@ out = {
     "holm": [[p, multipletests(p, method="holm")[1].tolist()] for p in p_values],
     "deviation": [[v, float(np.mean(v)), float(np.std(v, ddof=1))] for v in ([0.5, 0.6, 0.4], [0.1, 0.1], [3.0, 4.5, 9.25, 1.0])],
     "line": line(),
+    "units": units(),
 }
 pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(out) + "\n")

@@ -213,6 +213,27 @@ fn plugins_try_gives_loss_and_gradients() {
 }
 
 #[test]
+fn plugins_try_measures_an_objective_and_its_gradients_stay_those_of_one_pass() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let given = everything();
+    let gradient = |repeat: &str| {
+        let ran = tried(folder.path(), &given, &[], &["objective/clip", "--repeat", repeat, "--json"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let out: BTreeMap<_, _> = read_safetensors(&folder.path().join("out.safetensors")).expect("written").into_iter().collect();
+        (serde_json::from_str::<serde_json::Value>(&ran.out).expect("JSON")["speed"].clone(), out["grad.logit_scale"].double_value(&[]))
+    };
+    let ((none, once), (speed, again)) = (gradient("0"), gradient("3"));
+    assert!(none.is_null());
+    assert!(
+        speed["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0) && speed["peak"].as_i64().is_some_and(|peak| peak > 0),
+        "{speed}"
+    );
+    assert_eq!(once, again);
+    let ran = tried(folder.path(), &given, &[], &["caption/choose", "--repeat", "3"]);
+    assert!(ran.code == 2 && ran.err.contains("--repeat measures objectives"), "{}", ran.err);
+}
+
+#[test]
 fn plugins_try_lays_the_file_over_what_prepare_derives() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut given = everything();

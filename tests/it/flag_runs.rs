@@ -150,6 +150,60 @@ fn a_supervised_net_of_timm_brings_its_head() {
 }
 
 #[test]
+fn data_sets_are_measured_by_the_classes_that_vl_hub_gives_them() {
+    let folder = folder();
+    let place = folder.path();
+    let write = |path: &str, text: &str| {
+        let path = place.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    };
+    let picture = |path: &str, shade: u8| {
+        let path = place.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        RgbImage::from_pixel(20, 18, Rgb([shade, 255 - shade, 40])).save(path).expect("room");
+    };
+    // Of these two, the subset in100 has the banana.
+    picture("objectnet-1.0/images/banana/a.png", 10);
+    picture("objectnet-1.0/images/backpack/a.png", 200);
+    picture("food-101/images/apple_pie/1.jpg", 90);
+    picture("food-101/images/waffles/2.jpg", 150);
+    write("food-101/meta/test.txt", "apple_pie/1\nwaffles/2\n");
+    picture("fgvc-aircraft-2013b/data/images/1.jpg", 30);
+    write("fgvc-aircraft-2013b/data/families.txt", "A300\nBoeing 707\n");
+    write("fgvc-aircraft-2013b/data/images_family_val.txt", "1 A300\n");
+    let measured = |flags: &[&str]| {
+        let model = ["eval", "--model-configs", "configs", "--model", "ViT-tiny", "--random-weights", "--device=cpu", "--json"];
+        let all: Value = serde_json::from_str(&must(place, &[&model[..], flags].concat())).expect("JSON");
+        let results = all["results"].as_array().expect("results").iter();
+        let samples = |result: &Value| (result["name"].as_str().expect("a name").to_owned(), result["report"]["samples"].as_u64());
+        results.map(samples).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let supervised = measured(&["--objectnet=objectnet-1.0", "--linear-probe"]);
+    assert_eq!(supervised["objectnet"], Some(2), "a head of ImageNet's 1000 classes");
+    let of_subset = measured(&["--objectnet=objectnet-1.0", "--food=food-101", "--caption-subset=True"]);
+    assert_eq!((of_subset["objectnet"], of_subset["food101"]), (Some(1), Some(2)));
+    assert_eq!(measured(&["--air=."])["fgvc_aircraft"], Some(1));
+}
+
+#[test]
+fn flags_over_a_run_file_take_its_batch_and_find_weights_beside_the_program() {
+    let folder = folder();
+    let place = folder.path();
+    std::fs::create_dir(place.join("runs")).expect("made");
+    std::fs::write(place.join("runs/run.toml"), SMALL.replace("batch = 16", "batch = 8")).expect("written");
+    std::fs::write(place.join("w.pt"), "weights").expect("written");
+    let flags = ["--accum-freq=4", "--epochs=2", "--distill-model=ViT-B-32", "--distill-pretrained=w.pt"];
+    let printed = must(place, &[&["train", "runs/run.toml"][..], &flags, &["--print-config"]].concat());
+    let options = leaves(&Document::parse(&printed, "printed", place.into()).expect("TOML").tree);
+    let number = |path: &str| options[path].as_i64();
+    assert_eq!((number("train.batch"), number("train.grad_cache.rows")), (Some(32), Some(8)));
+    assert_eq!((number("train.epochs"), number("train.steps")), (Some(2), Some(0)));
+    let weights = Path::new(options["teacher.teacher.pretrained"].as_str().expect("a path"));
+    assert!(weights.is_absolute() && weights.is_file(), "{}", weights.display());
+}
+
+#[test]
 fn what_is_wrong_names_the_flag() {
     let folder = folder();
     let place = folder.path();

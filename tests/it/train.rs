@@ -25,6 +25,7 @@ fn a_run_killed_mid_epoch_and_resumed_ends_with_the_same_bits() {
         ("plain", &["train.workers=1"][..]),
         ("threads", &["train.workers=2"]),
         ("cached", &["train.workers=2", "train.grad_cache.rows=5"]),
+        ("budget", &["train.workers=2", "train.memory=\"200 KiB\""]),
     ] {
         let straight = format!("{variant}_straight");
         let args = |name: &str, more: &[&str]| {
@@ -36,6 +37,7 @@ fn a_run_killed_mid_epoch_and_resumed_ends_with_the_same_bits() {
         assert_eq!(done.code, 0, "{}", done.err);
         let expected = hash(folder.path(), &straight);
         assert!(expected.starts_with("14 "), "{expected}");
+        assert_eq!(done.err.contains("so chunks of"), variant == "budget", "{}", done.err);
         for (at, why) in
             [(1, "before the first checkpoint"), (5, "in the middle of an epoch"), (6, "right after a checkpoint"), (13, "near the end")]
         {
@@ -297,6 +299,75 @@ fn a_full_disk_costs_a_checkpoint_and_not_the_run() {
         .output()
         .expect("it starts"));
     assert_eq!(end.code, 1, "a run whose last checkpoint cannot be written has failed: {}", end.err);
+}
+
+#[test]
+fn a_kill_while_a_checkpoint_is_written_beside_training_loses_nothing() {
+    let folder = folder(SMALL);
+    // 90 MiB of weights and moments: what is large enough to be written by a thread of its own.
+    let args = |name: &'static str, more: &[&'static str]| {
+        [&["train", "run.toml", name, "backbone.text.width=160", "train.steps=8", "train.save_every=2"], more].concat()
+    };
+    let straight = run(folder.path(), &args("name=straight", &["train.async_save=false"]));
+    assert_eq!(straight.code, 0, "{}", straight.err);
+    assert!(!straight.err.contains("training waited"), "{}", straight.err);
+    let expected = hash(folder.path(), "straight");
+    for place in ["save-begin", "after-tensors", "after-manifest", "before-commit", "after-rename", "after-commit", "after-latest"] {
+        let killed = ran(command(folder.path())
+            .args(args("name=killed", &[]))
+            .env("VLHUB_FAILPOINT", format!("{place}=abort@2"))
+            .output()
+            .expect("it starts"));
+        assert_ne!(killed.code, 0, "the failpoint was not met: {}", killed.err);
+        assert!(killed.err.contains("checkpoint of step 2: training waited"), "{place}: {}", killed.err);
+        let resumed = run(folder.path(), &args("name=killed", &["--resume", "auto"]));
+        assert_eq!(resumed.code, 0, "{place}: {}", resumed.err);
+        assert_eq!(hash(folder.path(), "killed"), expected, "killed at {place}");
+        std::fs::remove_dir_all(folder.path().join("logs/killed")).expect("removed");
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_the_library_of_products_that_it_began_with() {
+    let folder = folder(SMALL);
+    let with = |products: &str, more: &[&str]| {
+        ran(command(folder.path())
+            .args(["train", "run.toml", "train.steps=6"])
+            .args(more)
+            .env("VLHUB_PRODUCTS", products)
+            .output()
+            .expect("it starts"))
+    };
+    let unknown = with("blas", &[]);
+    assert!(unknown.code == 2 && unknown.err.contains("VLHUB_PRODUCTS=blas is unknown; known: mkl onednn"), "{}", unknown.err);
+    let begun = with("mkl", &[]);
+    assert!(begun.code == 0 && begun.err.contains("threads, mkl"), "{}", begun.err);
+    let other = with("onednn", &["--resume"]);
+    assert!(other.code == 4 && other.err.contains("VLHUB_PRODUCTS=mkl"), "{}: {}", other.code, other.err);
+    assert_eq!(with("mkl", &["--resume"]).code, 0);
+}
+
+#[test]
+fn the_speed_of_steps_is_told_part_by_part_and_nothing_is_written_but_the_trace() {
+    let folder = folder(SMALL);
+    let text = must(folder.path(), &["bench", "train", "run.toml", "--steps", "3", "--trace", "trace.json", "--json"]);
+    let speed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for part in ["seconds", "samples_per_second", "peak", "profiled", "products", "gflop", "limit"] {
+        assert!(speed[part].as_f64().is_some_and(|number| number > 0.0), "{part}: {text}");
+    }
+    let parts: Vec<&str> = speed["parts"].as_array().expect("parts").iter().filter_map(|part| part["name"].as_str()).collect();
+    assert_eq!(parts, ["forward image", "forward text", "objectives", "backward", "optimizer"]);
+    let trace = std::fs::read_to_string(folder.path().join("trace.json")).expect("the trace");
+    let trace: serde_json::Value = serde_json::from_str(&trace).expect("JSON");
+    let named = |name: &str| trace["traceEvents"].as_array().is_some_and(|events| events.iter().any(|event| event["name"] == name));
+    assert!(named("forward image") && named("aten::addmm"));
+    assert!(!folder.path().join("logs").exists());
+    let text = must(folder.path(), &["bench", "train", "run.toml", "--steps", "1"]);
+    assert!(text.contains("batch 16, median of 1 steps") && text.contains("GFLOP/s"), "{text}");
+    for (wrong, part) in [(["--steps", "0"], "nothing to measure"), (["--trace", "none/trace.json"], "--trace none/trace.json")] {
+        let ran = run(folder.path(), &[&["bench", "train", "run.toml"][..], &wrong].concat());
+        assert!(ran.code == 2 && ran.err.contains(part), "{}: {}", ran.code, ran.err);
+    }
 }
 
 #[test]

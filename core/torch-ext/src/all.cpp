@@ -1,6 +1,8 @@
-// One translation unit: compiling this shim is reading libtorch's headers, and this way they are read once and not four times.
+// One translation unit: compiling this shim is reading libtorch's headers, and this way they are read once and not once for each.
 
 #include "ext.cpp"
 #include "mixed.cpp"
 #include "paper.cpp"
+#include "products.cpp"
+#include "profile.cpp"
 #include "watch.cpp"

@@ -7,10 +7,14 @@ use torch_sys::C_tensor;
 
 mod filled;
 mod mixed;
+mod products;
+mod profile;
 mod watch;
 
 pub use filled::filled;
 pub use mixed::in_bf16;
+pub use products::Products;
+pub use profile::{Span, profiled, span};
 pub use watch::{LayerOutput, Usage, metered, watched};
 
 unsafe extern "C" {

@@ -102,8 +102,29 @@ pub struct PreviewArgs {
 pub enum BenchCommand {
     /// How fast a run's samples are read, decoded, augmented and tokenised, each alone and all together, without building the model.
     Data(BenchDataArgs),
+    /// How fast a run takes steps, and where the time goes. Nothing is written but what `--trace` names.
+    Train(BenchTrainArgs),
     /// How many texts of a file one thread tokenises in a second of its processor time.
     Tokens(BenchTokensArgs),
+}
+
+/// `vlhub bench train`.
+#[derive(Debug, Args)]
+pub struct BenchTrainArgs {
+    /// The run file.
+    pub file: PathBuf,
+    /// Options laid over the file, such as `train.batch=256`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Steps that are measured, after two that are not.
+    #[arg(long, default_value_t = 10)]
+    pub steps: u64,
+    /// Write the profile of one step here, for a viewer of Chrome's traces (Perfetto, about:tracing).
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vlhub bench tokens`.

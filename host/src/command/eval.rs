@@ -115,16 +115,14 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
 /// Where classifiers of this model are kept, unless that is not wanted.
 fn classifiers(args: &EvalArgs, model: &RunConfig) -> Option<ClassifierCache> {
     let folder = ClassifierCache::folder().filter(|_| !args.no_classifier_cache)?;
-    let options =
-        model.resolved.get("backbone").and_then(|towers| towers.get("text")).map(|text| json!([text, model.top.embed]).to_string());
-    Some(ClassifierCache::new(folder, options?))
+    ClassifierCache::of_model(folder, model)
 }
 
 /// The folder that `--out` names, with what is known before anything is measured.
 fn evaluation_folder(out: &Path, measured: &str, weights: &str, device: tch::Device, config: &RunConfig) -> Outcome<EvaluationFolder> {
     let facts = [
         ("weights", weights.to_owned()),
-        ("device", format!("{device:?}, {} threads", tch::get_num_threads())),
+        ("device", device::in_words(device)),
         ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), device::TORCH)),
     ];
     let config = config.portable_toml(config.resolved.clone());

@@ -17,8 +17,8 @@ pub fn plugins(shared: &Shared, command: PluginsCommand) -> Outcome {
         }
         PluginsCommand::Show { name, json } => show(&registry, &name, json),
         PluginsCommand::Schema { json: _ } => schema(&registry),
-        PluginsCommand::Try { plugin, overrides, input, out, seed, json } => {
-            super::try_plugin::try_plugin(&registry, &super::try_plugin::Trial { plugin, overrides, input, out, seed, json })
+        PluginsCommand::Try { plugin, overrides, input, out, seed, repeat, json } => {
+            super::try_plugin::try_plugin(&registry, &super::try_plugin::Trial { plugin, overrides, input, out, seed, repeat, json })
         }
     }
 }

@@ -28,6 +28,7 @@ pub struct Trial {
     pub input: PathBuf,
     pub out: PathBuf,
     pub seed: u64,
+    pub repeat: u32,
     pub json: bool,
 }
 
@@ -52,11 +53,14 @@ pub fn try_plugin(registry: &Registry, trial: &Trial) -> Outcome {
         .plugin
         .split_once('/')
         .ok_or_else(|| Failure::usage(format!("`{}` is not KIND/NAME, such as `objective/clip`", trial.plugin)))?;
+    if trial.repeat > 0 && kind != "objective" {
+        return Err(Failure::usage(format!("--repeat measures objectives; `{}` is none", trial.plugin)));
+    }
     let given = InputFile::read(&trial.input)?;
     let (input, mut rng) = (&given.tensors, Philox::new([trial.seed, 0, 0, 0]));
     tch::manual_seed(trial.seed as i64);
     let (written, shown) = match kind {
-        "objective" => objective(config::<dyn Objective>(registry, name, &trial.overrides)?.as_ref(), &given, &mut rng)?,
+        "objective" => objective(config::<dyn Objective>(registry, name, &trial.overrides)?.as_ref(), &given, &mut rng, trial.repeat)?,
         "backbone" => backbone(config::<dyn Backbone>(registry, name, &trial.overrides)?.as_ref(), input)?,
         "augmentation" => augmentation(config::<dyn Augmentation>(registry, name, &trial.overrides)?.as_ref(), input, &rng)?,
         "caption" => caption(config::<dyn CaptionTransform>(registry, name, &trial.overrides)?.as_ref(), input, &mut rng)?,

@@ -25,6 +25,9 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// Gradient caching, exact for every objective; a batch norm that is trained sees one chunk at a time, unless `freeze_bn_stats = "all"`.
     pub grad_cache: GradCacheConfig,
+    /// Memory that the graphs of the towers may take, such as `8 GiB`: the first batch is measured, and batches are cut into chunks of which as many
+    /// keep their graph as fit (`grad_cache`). Empty cuts as `grad_cache` says.
+    pub memory: String,
     /// `exact`, or `fast`: large JPEGs at a half, a quarter or an eighth of their size, where the cut that is made of them keeps as many pixels as
     /// it becomes. Evaluation is always exact.
     pub decode: DecodeMode,
@@ -38,6 +41,8 @@ pub struct TrainConfig {
     pub log_every: u64,
     /// Steps between two checkpoints; 0 saves at the end of every epoch. The end of the run is always saved.
     pub save_every: u64,
+    /// Write checkpoints of 64 MiB and more while training goes on: it waits for a copy of the state, which takes as much memory again.
+    pub async_save: bool,
     /// How many of the newest checkpoints are kept; at least 2.
     pub keep_last: usize,
     /// Every checkpoint whose step is a multiple of this is kept too; 0 for none.
@@ -64,12 +69,14 @@ impl Default for TrainConfig {
             steps: 0,
             precision: Precision::default(),
             grad_cache: GradCacheConfig::default(),
+            memory: String::new(),
             decode: DecodeMode::Exact,
             workers: 2,
             prefetch: "2 GiB".into(),
             torch_threads: 0,
             log_every: 100,
             save_every: 0,
+            async_save: true,
             keep_last: 2,
             keep_every: 0,
             max_bad_fraction: 0.01,
@@ -82,6 +89,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// `memory` in bytes, if it is given.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        memory_amount(&self.memory).ok().flatten()
+    }
+
     /// `prefetch` in bytes.
     pub fn prefetch_bytes(&self) -> u64 {
         memory_amount(&self.prefetch).ok().flatten().unwrap_or_default()
@@ -96,6 +108,7 @@ impl Section for TrainConfig {
         "prefetch",
         "log_every",
         "save_every",
+        "async_save",
         "keep_last",
         "keep_every",
         "show_batch",
@@ -119,8 +132,13 @@ impl Section for TrainConfig {
         if let Err(message) = self.grad_cache.bytes() {
             problems.push(("grad_cache.budget", message));
         }
-        if let Err(message) = memory_amount(&self.prefetch) {
-            problems.push(("prefetch", message));
+        for (name, text) in [("prefetch", &self.prefetch), ("memory", &self.memory)] {
+            if let Err(message) = memory_amount(text) {
+                problems.push((name, message));
+            }
+        }
+        if self.memory_bytes().is_some() && self.grad_cache.rows > 0 {
+            problems.push(("memory", "`grad_cache.rows` says already how batches are cut; give one of the two".into()));
         }
         problems
     }

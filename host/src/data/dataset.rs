@@ -77,6 +77,11 @@ impl Dataset for SourceDataset {
         self.source.notes()
     }
 
+    fn unit(&self, index: usize) -> Option<String> {
+        let index = index.checked_sub(self.source.problems().len())?;
+        self.source.unit(index)
+    }
+
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
         let (source, reading) = (Arc::clone(&self.source), self.reading);
         let read = move |index| sample(&*source, index, &reading);
@@ -163,6 +168,7 @@ mod tests {
         let set = SourceDataset::new(Arc::new(source), SampleReading::new(1));
         let all: Vec<_> = set.samples().collect();
         assert!(all.len() == set.len() && all.len() == 3);
+        assert_eq!((set.unit(0), set.unit(2)), (None, Some("of sample 1".into())), "units are those of the samples behind what was lost");
         assert!(all[0].as_ref().is_err_and(|error| error.to_string().contains("ragged row")));
     }
 

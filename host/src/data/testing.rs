@@ -94,4 +94,8 @@ impl Source for Memory {
     fn problems(&self) -> &[Bad] {
         &self.problems
     }
+
+    fn unit(&self, index: usize) -> Option<String> {
+        Some(format!("of sample {index}"))
+    }
 }

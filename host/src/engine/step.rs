@@ -6,7 +6,8 @@
 
 use rand_core::RngCore;
 use tch::Tensor;
-use vlhub_core::{Batch, Error, Features, Forward, Need, Result, Scope};
+use vlhub_core::{Batch, Error, Features, Forward, Modality, Need, Result, Scope};
+use vlhub_torch_ext::span;
 
 use super::cache::{Auto, GradCacheConfig, Keep};
 use super::comm::Comm;
@@ -40,6 +41,8 @@ pub struct Engine {
     pub lora: Vec<Adapter>,
     /// Gradient caching: the size of chunks, and how many keep their graph.
     pub cache: GradCacheConfig,
+    /// Memory that the graphs of towers may take, until the first batch has told how it is to be cut.
+    pub memory: Option<u64>,
     /// The precision in which towers compute.
     pub precision: Precision,
     /// How many chunks' graphs fit into the memory budget of `keep = "auto"`, once that is known.
@@ -75,9 +78,12 @@ impl Engine {
             let mut rng = self.rng(step, &term.key);
             term.objective.prepare(&mut batch, &mut rng).map_err(|error| error.within(format!("objective.{}", term.key)))?;
         }
-        let chunks = batch.split(if self.cache.rows > 0 { self.cache.rows } else { i64::MAX });
         let seeds = Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start });
         let (all, shared) = (terms::needs(&self.terms, None), terms::needs(&self.terms, Some(Scope::Batch)));
+        if let Some(memory) = self.memory.take() {
+            self.plan_memory(memory, &batch, &all, seeds)?;
+        }
+        let chunks = batch.split(if self.cache.rows > 0 { self.cache.rows } else { i64::MAX });
         // The second forward of a chunk leaves out towers that get no gradient, unless a per-sample loss reads them.
         let sampled = terms::needs(&self.terms, Some(Scope::Sample));
         let reads = |needs: &[Need], forward: &Forward| needs.iter().any(|need| need.forward == *forward);
@@ -110,9 +116,12 @@ impl Engine {
             // 2. Everyone's features as leaves. One backward: d loss / d feature, and the gradients of the heads, once.
             let leaves = self.leaves(&local)?;
             let together = self.comm.gather_batch(&batch)?;
-            if let Some(loss) = terms::coupled(&self.terms, &leaves, &together, &mut numbers)? {
-                loss.f_backward()?;
-            }
+            span(c"objectives", || -> Result<()> {
+                if let Some(loss) = terms::coupled(&self.terms, &leaves, &together, &mut numbers)? {
+                    loss.f_backward()?;
+                }
+                Ok(())
+            })?;
             Some((self.pull(&leaves.only(&differentiated, ""))?, local))
         };
 
@@ -136,7 +145,7 @@ impl Engine {
                 }
             }
             if let Some(surrogate) = surrogate.filter(Tensor::requires_grad) {
-                surrogate.f_backward()?;
+                span(c"backward", || surrogate.f_backward())?;
             }
         }
         self.lora.iter().try_for_each(Adapter::pull)?;
@@ -167,7 +176,7 @@ impl Engine {
                 return Ok(outcome);
             }
         }
-        self.optimizer.step(lr, outcome.grad_norm)?;
+        span(c"optimizer", || self.optimizer.step(lr, outcome.grad_norm))?;
         self.lora.iter().try_for_each(Adapter::push)?;
         if let Some(ema) = &mut self.ema {
             ema.follow(step + 1)?;
@@ -188,16 +197,22 @@ impl Engine {
     }
 
     /// Runs the forwards that `needs` name over `chunk`, whose first row is row `first` of the whole batch.
-    fn features(&self, chunk: &Batch, needs: &[Need], seeds: Option<Seeds>, first: i64) -> Result<Features> {
+    pub(super) fn features(&self, chunk: &Batch, needs: &[Need], seeds: Option<Seeds>, first: i64) -> Result<Features> {
         let mut features = Features::new(0..chunk.rows(), chunk.rows());
         for need in needs {
-            let encoded = self.precision.forward(self.towers.vars.device(), || {
+            let name = match (need.forward.is_trained(), need.forward.modality) {
+                (true, Modality::Image) => c"forward image",
+                (true, Modality::Text) => c"forward text",
+                (false, _) => c"forward of what is only read",
+            };
+            let encode = || {
                 if need.forward.is_trained() {
                     self.towers.encode_need(need, chunk, seeds, first)
                 } else {
                     self.readonly.encode(need, chunk, &self.towers, seeds, first)
                 }
-            })?;
+            };
+            let encoded = span(name, || self.precision.forward(self.towers.vars.device(), encode))?;
             features.insert_for(need.forward.clone(), encoded);
         }
         Ok(features)
@@ -250,7 +265,7 @@ impl Engine {
     }
 
     /// Copies of the towers' buffers (running statistics), each with the buffer itself.
-    fn buffers(&self) -> Vec<(Tensor, Tensor)> {
+    pub(super) fn buffers(&self) -> Vec<(Tensor, Tensor)> {
         self.towers.buffers.iter().map(|tensor| (tensor.copy(), tensor.shallow_clone())).collect()
     }
 
@@ -302,7 +317,7 @@ impl Engine {
     }
 }
 
-fn restore(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
+pub(super) fn restore(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
     Ok(buffers.into_iter().try_for_each(|(before, mut tensor)| tensor.f_copy_(&before))?)
 }

@@ -13,6 +13,7 @@ use vlhub_sdk::nn::dropout;
 use super::batch_norm::FreezeStatistics;
 use super::groups::Groups;
 use super::head::ProjectionHead;
+use super::length_groups;
 use super::{seed_of, seed_of_name};
 use crate::data::views::ImageInput;
 use crate::failure::hint;
@@ -285,13 +286,24 @@ impl Towers {
             Modality::Image => chunk.image(&forward.view)?,
             Modality::Text => chunk.text(&forward.view)?,
         };
+        let net = self.net(forward.modality)?;
         // A locked tower is a function that training does not change: no dropout, no running statistics, no graph.
-        if self.net(forward.modality)?.locked {
-            return tch::no_grad(|| self.encode(forward.modality, input, *tokens, None));
+        let _no_grad = net.locked.then(tch::no_grad_guard);
+        let seeds = seeds.filter(|_| !net.locked);
+        let noise = |rows: &mut dyn Iterator<Item = i64>| {
+            seeds.map(|seeds| seeds.noise(forward, rows.map(|row| first + row), input.device()).keeping(net.kept.clone()))
+        };
+        if let InputSpec::Text { pad, truncates: true, .. } = net.input
+            && !tokens
+        {
+            let groups = length_groups::groups(input, pad)?;
+            if groups.len() > 1 {
+                return length_groups::encode(input, &groups, |ids, rows| {
+                    self.encode(forward.modality, ids, false, noise(&mut rows.iter().copied()).as_ref())
+                });
+            }
         }
-        let kept = self.net(forward.modality)?.kept.clone();
-        let noise = seeds.map(|seeds| seeds.noise(forward, first, chunk.rows(), input.device()).keeping(kept));
-        self.encode(forward.modality, input, *tokens, noise.as_ref())
+        self.encode(forward.modality, input, *tokens, noise(&mut (0..chunk.rows())).as_ref())
     }
 }
 
@@ -310,10 +322,11 @@ pub struct Seeds {
 }
 
 impl Seeds {
-    fn noise(self, forward: &Forward, first: i64, rows: i64, device: Device) -> Noise {
+    /// Of the rows of a process, counted from its first.
+    fn noise(self, forward: &Forward, rows: impl Iterator<Item = i64>, device: Device) -> Noise {
         let whose = if forward.weights == Weights::Average { ".average" } else { "" };
         let view = seed_of_name(&format!("{}.{}{whose}", forward.modality, forward.view));
-        let row = |index: i64| seed_of(&[self.step, view, (self.offset + first + index) as u64]) as i64;
-        Noise::new(Tensor::from_slice(&(0..rows).map(row).collect::<Vec<_>>()).to_kind(Kind::Int64).to_device(device))
+        let seed = |row: i64| seed_of(&[self.step, view, (self.offset + row) as u64]) as i64;
+        Noise::new(Tensor::from_slice(&rows.map(seed).collect::<Vec<_>>()).to_kind(Kind::Int64).to_device(device))
     }
 }

@@ -4,11 +4,13 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tch::Tensor;
-use vlhub_core::{Modality, Result};
+use vlhub_core::{Backbone, Modality, Provenance, Result};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::text_rows::device_name;
+use crate::config::RunConfig;
 use crate::engine::towers::Towers;
 use crate::formats::safetensors_write::Layout;
 use crate::formats::{read_safetensors, write_safetensors};
@@ -30,9 +32,15 @@ pub struct ClassifierCache {
 }
 
 impl ClassifierCache {
-    /// Classifiers of a text tower with these options, in `folder`. Its weights must not change while this lives.
-    pub fn new(folder: PathBuf, tower: String) -> Self {
-        Self { folder, tower, weights: OnceCell::new() }
+    /// Classifiers of the text tower that `model` names, in `folder`. Its weights must not change while this lives.
+    ///
+    /// `None` without a text tower, and for one of a plugin library: its code may change while options and weights stay, and only the code of
+    /// this program is part of the key, by its version.
+    pub fn of_model(folder: PathBuf, model: &RunConfig) -> Option<Self> {
+        let plugin = &model.text.as_ref()?.chosen.plugin;
+        let is_linked = model.registry.get::<dyn Backbone>(plugin).is_ok_and(|listed| listed.provenance == Provenance::Linked);
+        let options = model.resolved.get("backbone")?.get("text")?;
+        is_linked.then(|| Self { folder, tower: json!([options, model.top.embed]).to_string(), weights: OnceCell::new() })
     }
 
     /// The cache's folder: `classifiers` in `VLHUB_CACHE`, or in `vlhub` in `XDG_CACHE_HOME` or `~/.cache`. `None` without any of these.
@@ -115,7 +123,24 @@ fn hash_of_text_tower(towers: &Towers) -> Result<u128> {
 
 #[cfg(test)]
 mod tests {
+    use vlhub_core::{Registry, registered_here};
+
     use super::*;
+    use crate::config::document::Document;
+
+    #[test]
+    fn the_classifiers_of_a_librarys_tower_are_not_kept_because_its_code_may_change() {
+        let text = "embed = 8\n[backbone.text]\nuse = \"text_transformer\"\ncontext = 9\nvocab = 32\nwidth = 16\nlayers = 2\nheads = 2\n";
+        let document = Document::parse(text, "test", ".".into()).expect("it is TOML");
+        let cache = |provenance: Provenance| {
+            let mut registry = Registry::default();
+            registry.merge(registered_here(), &provenance).expect("no duplicates");
+            let config = RunConfig::of(&document, &registry).expect("it is right");
+            ClassifierCache::of_model("classifiers".into(), &config)
+        };
+        assert!(cache(Provenance::Linked).is_some());
+        assert!(cache(Provenance::Library("libtower.so".into())).is_none());
+    }
 
     #[test]
     fn a_classifier_is_found_again_and_a_damaged_one_is_not() {

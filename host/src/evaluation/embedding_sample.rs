@@ -46,6 +46,8 @@ pub struct EmbeddingTap<'a> {
 #[derive(Default)]
 struct Seen {
     width: usize,
+    /// Pictures that passed, those that are not kept too.
+    passed: usize,
     pictures: Vec<RgbImage>,
     of_pictures: Vec<f32>,
     texts: Vec<String>,
@@ -58,10 +60,11 @@ impl<'a> EmbeddingTap<'a> {
         Self { model, seen: RefCell::default() }
     }
 
-    /// What passed. Where `report` has a class for each picture, in the order in which they passed, pictures are called by their class.
+    /// What passed. Pictures are called by their class where `report` has one for each that passed: then its rows are the pictures in their
+    /// order. A suite that encodes other pictures too, such as those that it learns from, has fewer rows, and nothing says which they are.
     pub fn sample(self, report: &Report) -> EmbeddingSample {
-        let Seen { width, pictures, of_pictures, texts, of_texts } = self.seen.into_inner();
-        let table = report.tables.iter().find(|table| table.classes.len() >= pictures.len() && !report.classes.is_empty());
+        let Seen { width, passed, pictures, of_pictures, texts, of_texts } = self.seen.into_inner();
+        let table = report.tables.iter().find(|table| table.classes.len() == passed && !report.classes.is_empty());
         let class = |at: usize| table.and_then(|table| report.classes.get(table.classes[at] as usize)).cloned();
         let labels = (0..pictures.len()).map(|at| class(at).unwrap_or_else(|| format!("picture {}", at + 1)));
         let labels = labels.chain(texts).collect();
@@ -81,6 +84,7 @@ impl Model for EmbeddingTap<'_> {
     fn images(&self, images: &[RgbImage], tokens: bool) -> Result<Encoded> {
         let encoded = self.model.images(images, tokens)?;
         let seen = &mut *self.seen.borrow_mut();
+        seen.passed += images.len();
         let room = EmbeddingSample::MOST - seen.pictures.len();
         if room > 0 {
             let (values, width) = rows(&encoded.embed, room)?;
@@ -139,6 +143,23 @@ mod tests {
         fn skills(&self) -> Skills<'_> {
             Skills { images: true, texts: true, ..Skills::default() }
         }
+    }
+
+    #[test]
+    fn pictures_that_were_learnt_from_have_no_labels_of_those_that_were_measured() {
+        let pictures = vec![RgbImage::new(2, 2); 3];
+        let mut report = Report { classes: vec!["cat".into(), "dog".into()], ..Report::default() };
+        report.tables.push(SampleTable { classes: vec![1, 0, 1], ..SampleTable::default() });
+        let tap = EmbeddingTap::new(&Constant);
+        // A nearest-neighbour suite encodes `train` first, and then `data`.
+        (0..2).for_each(|_| drop(tap.images(&pictures, false).expect("it embeds")));
+        let expected: Vec<String> = (1..=6).map(|number| format!("picture {number}")).collect();
+        assert_eq!(tap.sample(&report).labels, expected);
+        // Pictures beyond those that are kept count, too.
+        let tap = EmbeddingTap::new(&Constant);
+        (0..5).for_each(|_| drop(tap.images(&vec![RgbImage::new(2, 2); 300], false).expect("it embeds")));
+        report.tables[0].classes = [vec![1; 1000], vec![0; 500]].concat();
+        assert_eq!(tap.sample(&report).labels[999], "dog");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Confidence intervals by bootstrap (Efron, 1979): the samples are drawn anew with replacement, and the metric is computed each time.
+//! Confidence intervals by bootstrap (Efron, 1979): sampling units are drawn anew with replacement, and the metric is computed each time.
 
-use rand_core::RngCore;
-use vlhub_core::{MeanOf, Report, SampleTable, ScoreColumn};
+use vlhub_core::Report;
 
+use super::resampling::Resampler;
 use crate::data::philox::Philox;
 
-/// Times that the samples are drawn anew.
+/// Times that the units are drawn anew.
 pub const DRAWS: usize = 1000;
 
 /// The share of the draws that lies outside of an interval, half of it on each side.
@@ -16,43 +16,23 @@ pub fn add(report: &mut Report) {
     for table in &report.tables {
         for column in &table.columns {
             if let Some(metric) = report.metrics.iter_mut().find(|metric| metric.name == column.metric) {
-                metric.interval = interval(&groups(table, column));
+                metric.interval = interval(&Resampler::of_column(table, column));
             }
         }
     }
 }
 
-/// The values that are averaged: all of them, or those of each class, whose means are averaged.
-pub fn groups(table: &SampleTable, column: &ScoreColumn) -> Vec<Vec<f32>> {
-    if column.mean == MeanOf::Rows || table.classes.len() != column.values.len() {
-        return vec![column.values.clone()];
-    }
-    let mut groups = vec![Vec::new(); table.classes.iter().max().map_or(0, |last| *last as usize + 1)];
-    for (class, value) in table.classes.iter().zip(&column.values) {
-        groups[*class as usize].push(*value);
-    }
-    groups.retain(|group| !group.is_empty());
-    groups
-}
-
-/// The percentile interval of the mean of the groups' means. Samples are drawn within their group, so every class stays as large as it is.
-/// `None` without samples.
-pub fn interval(groups: &[Vec<f32>]) -> Option<[f64; 2]> {
-    if groups.is_empty() || groups.iter().any(Vec::is_empty) {
+/// The percentile interval of the first column's mean. Units are drawn from the whole table and not within classes: drawn within, a class
+/// of n rows would show only (n - 1) / n of its variance, and a class of one row none. `None` for fewer than two units, which say nothing
+/// of how units differ.
+pub fn interval(resampler: &Resampler) -> Option<[f64; 2]> {
+    if resampler.units() < 2 {
         return None;
     }
     let mut rng = Philox::new([0u64]);
-    let mut means: Vec<f64> =
-        (0..DRAWS).map(|_| groups.iter().map(|group| draw(group, &mut rng)).sum::<f64>() / groups.len() as f64).collect();
+    let mut means: Vec<f64> = (0..DRAWS).filter_map(|_| resampler.redrawn(&mut rng).first().copied()).collect();
     means.sort_by(f64::total_cmp);
     Some([percentile(&means, OUTSIDE / 2.0), percentile(&means, 1.0 - OUTSIDE / 2.0)])
-}
-
-/// The mean of as many values as there are, each drawn from all of them.
-fn draw(values: &[f32], rng: &mut Philox) -> f64 {
-    let count = values.len() as u64;
-    let sum: f64 = (0..count).map(|_| f64::from(values[((u64::from(rng.next_u32()) * count) >> 32) as usize])).sum();
-    sum / count as f64
 }
 
 /// The value below which `share` of the sorted values lie, between two of them by their distance, as NumPy has it.
@@ -65,31 +45,67 @@ pub fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use vlhub_core::{MeanOf, SampleTable, ScoreColumn};
+
     use super::*;
+
+    fn of_values(values: Vec<f32>, mean: MeanOf, classes: Vec<u32>, units: Vec<String>) -> Option<[f64; 2]> {
+        let column = ScoreColumn { metric: "recall".into(), values, mean };
+        interval(&Resampler::of_column(&SampleTable { classes, units, ..SampleTable::default() }, &column))
+    }
 
     #[test]
     fn an_interval_of_right_and_wrong_is_the_binomials() {
         // 700 of 1000 right: the binomial's 2.5 % and 97.5 % quantiles are 671 and 728 (scipy 1.17, binom.ppf).
         let values: Vec<f32> = (0..1000).map(|at| f32::from(u8::from(at % 10 < 7))).collect();
-        let [low, high] = interval(&[values]).expect("an interval");
+        let of = |values| of_values(values, MeanOf::Rows, Vec::new(), Vec::new());
+        let [low, high] = of(values).expect("an interval");
         assert!((low - 0.671).abs() < 0.004 && (high - 0.728).abs() < 0.004, "{low} {high}");
-        assert_eq!(interval(&[vec![1.0; 9]]), Some([1.0, 1.0]), "nothing varies");
-        assert_eq!(interval(&[]), None);
+        assert_eq!(of(vec![1.0; 9]), Some([1.0, 1.0]), "nothing varies");
+        assert_eq!((of(Vec::new()), of(vec![1.0])), (None, None), "one sample says nothing of how samples differ");
     }
 
     #[test]
     fn classes_count_alike_however_large_they_are() {
-        let table = |mean| SampleTable {
-            classes: [vec![0; 90], vec![1; 10]].concat(),
-            columns: vec![ScoreColumn { metric: "recall".into(), values: [vec![1.0; 90], vec![0.0; 10]].concat(), mean }],
-            ..SampleTable::default()
-        };
         let of = |mean| {
-            let table = table(mean);
-            interval(&groups(&table, &table.columns[0])).expect("an interval")
+            let classes: Vec<u32> = [vec![0; 90], vec![1; 10]].concat();
+            let values: Vec<f32> = [vec![1.0; 90], vec![0.0; 10]].concat();
+            of_values(values, mean, classes, Vec::new()).expect("an interval")
         };
         assert_eq!(of(MeanOf::Classes), [0.5, 0.5], "each class is all right or all wrong");
         let [low, high] = of(MeanOf::Rows);
         assert!(low < 0.87 && high > 0.93 && high < 1.0, "{low} {high}");
+    }
+
+    #[test]
+    fn classes_of_one_picture_have_the_uncertainty_of_their_pictures() {
+        // With one picture in each class the mean over classes is the mean over pictures.
+        let values: Vec<f32> = (0..100).map(|at| f32::from(u8::from(at % 10 < 7))).collect();
+        let classes = of_values(values.clone(), MeanOf::Classes, (0..100).collect(), Vec::new()).expect("an interval");
+        let rows = of_values(values, MeanOf::Rows, Vec::new(), Vec::new()).expect("an interval");
+        assert!(classes[1] - classes[0] > 0.1, "drawn within classes it would be [0.7, 0.7]: {classes:?}");
+        // A picture that is drawn twice is still one class, so the interval of classes is about three quarters as wide.
+        assert!((classes[0] - rows[0]).abs() < 0.05 && (classes[1] - rows[1]).abs() < 0.05, "{classes:?} {rows:?}");
+    }
+
+    #[test]
+    fn rows_of_one_picture_are_no_more_certain_than_the_picture() {
+        let pictures: Vec<f32> = (0..40).map(|at| f32::from(u8::from(at % 2 == 0))).collect();
+        let rows: Vec<f32> = pictures.iter().flat_map(|value| [*value; 25]).collect();
+        let units: Vec<String> = (0..1000).map(|row| format!("picture {}", row / 25)).collect();
+        let of = |values: &[f32], units: &[String]| of_values(values.to_vec(), MeanOf::Rows, Vec::new(), units.to_vec());
+        assert_eq!(of(&rows, &units), of(&pictures, &[]), "25 copies of each picture say what the pictures say");
+        let [low, high] = of(&rows, &[]).expect("an interval");
+        assert!(high - low < 0.08, "as 1000 pictures it would be five times as narrow: {low} {high}");
+    }
+
+    #[test]
+    fn a_column_of_no_metric_has_no_interval() {
+        let mut report = Report::default();
+        report.metric("mean_average_precision", 0.5);
+        let column = ScoreColumn { metric: "average_precision".into(), values: vec![0.0, 1.0], mean: MeanOf::Rows };
+        report.tables.push(SampleTable { name: "classes".into(), columns: vec![column], ..SampleTable::default() });
+        add(&mut report);
+        assert_eq!(report.metrics[0].interval, None);
     }
 }

@@ -8,6 +8,7 @@ mod embedding_sample;
 mod encode_once;
 mod eval_model;
 pub mod intervals;
+pub mod resampling;
 pub mod result_files;
 pub mod suites;
 mod text_rows;

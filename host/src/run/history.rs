@@ -11,7 +11,7 @@ use super::results::classes::{self, ClassRow};
 use super::results::examples::{self, StoredExample};
 use super::results::samples::{self, TableFile};
 use super::{jsonl, matrix};
-use crate::evaluation::intervals::groups;
+use crate::evaluation::resampling::Resampler;
 
 /// A run, or what `vlhub eval --out` wrote, read from its folder. Whatever is missing is empty.
 #[derive(Debug, Default)]
@@ -193,9 +193,7 @@ impl RunData {
 
 /// Whether a column's mean is the metric that was written with it.
 fn is_of(table: &SampleTable, column: &ScoreColumn, one: &Evaluation) -> bool {
-    let groups = groups(table, column);
-    let mean = |group: &Vec<f32>| group.iter().copied().map(f64::from).sum::<f64>() / group.len().max(1) as f64;
-    let found = groups.iter().map(mean).sum::<f64>() / groups.len().max(1) as f64;
+    let found = Resampler::of_column(table, column).observed().first().copied().unwrap_or_default();
     // Metrics may have been summed in single precision.
     one.metrics.get(&column.metric).is_none_or(|value| (value - found).abs() <= 1e-5 * value.abs().max(1.0))
 }

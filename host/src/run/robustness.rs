@@ -25,6 +25,9 @@ const SHIFTS: [(&str, &[&str], bool); 5] = [
 /// The keys of ImageNet itself.
 const IMAGENET: &[&str] = &["imagenet", "imagenetval", "imagenet1k"];
 
+/// What the splits are called that suites measure by default, by the first key of their data set; the others have no splits.
+const DEFAULT_SPLITS: [(&str, &str); 2] = [("imagenet", "val"), ("imagenetv2", "matched-frequency")];
+
 /// The numbers of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Robustness {
@@ -110,20 +113,43 @@ fn plain(name: &str) -> String {
     let bare = ["-zeroshot-val-top1", "_top1", "-top1", "-val", "_val"]
         .iter()
         .fold(lower.as_str(), |name, end| name.strip_suffix(end).unwrap_or(name));
-    bare.chars().filter(char::is_ascii_alphanumeric).collect()
+    letters(bare)
+}
+
+/// A name as letters and digits alone.
+fn letters(name: &str) -> String {
+    name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// Top-1 accuracy on a data set: of the suite whose key is among `keys`, the first ones first, else of the one that uses its plugin.
+fn top1_of(run: &RunData, finals: &[&Evaluation], keys: &[&str]) -> Option<f64> {
+    let measured: Vec<(&Evaluation, f64)> = finals.iter().filter_map(|one| Some((*one, *one.metrics.get("top1")?))).collect();
+    let called = |name: fn(&str) -> String, key: &str| -> Vec<f64> {
+        measured.iter().filter(|(one, _)| name(&one.name) == key).map(|(_, top1)| *top1).collect()
+    };
+    let by_plugin = || measured.iter().filter(|(one, _)| is_whole(run, &one.name, keys)).map(|(_, top1)| *top1).collect::<Vec<f64>>();
+    let mut by_key = keys.iter().map(|&key| called(letters, key)).chain(keys.iter().map(|&key| called(plain, key)));
+    let fitting = by_key.find(|suites| !suites.is_empty()).unwrap_or_else(by_plugin);
+    if let [only] = fitting[..] { Some(only) } else { None }
+}
+
+/// Whether a suite uses the plugin of a data set on all of its classes and its default split.
+fn is_whole(run: &RunData, suite: &str, keys: &[&str]) -> bool {
+    let option = |name: &str| run.option(&format!("eval.{suite}.{name}")).unwrap_or_default();
+    let default = DEFAULT_SPLITS.iter().find(|(key, _)| keys.first() == Some(key)).map_or("", |(_, split)| *split);
+    let is_default = |split: &str| split.is_empty() || split == default;
+    keys.contains(&plain(option("use")).as_str())
+        && option("subset").is_empty()
+        && is_default(option("split"))
+        && is_default(option("data.split"))
 }
 
 impl Robustness {
-    /// Of a run's last evaluations; none where ImageNet or every shift was not measured. A suite is known by its key, or by the plugin that it uses.
+    /// Of a run's last evaluations; none where ImageNet or every shift was not measured. A suite is known by its key; where no key fits, by
+    /// the plugin that it uses, if it measures all classes and the default split. Where several suites fit as well, none is taken.
     pub fn of(run: &RunData, baseline: Option<&Baseline>) -> Option<Self> {
         let finals = run.finals();
-        let found = |keys: &[&str]| {
-            let is_it = |one: &&&Evaluation| {
-                let plugin = run.option(&format!("eval.{}.use", one.name)).unwrap_or_default();
-                keys.contains(&plain(&one.name).as_str()) || keys.contains(&plain(plugin).as_str())
-            };
-            finals.iter().find(is_it).and_then(|one| one.metrics.get("top1").copied())
-        };
+        let found = |keys: &[&str]| top1_of(run, &finals, keys);
         let imagenet = found(IMAGENET)?;
         let mut shifts = Vec::new();
         let mut averaged = Vec::new();
@@ -177,6 +203,28 @@ mod tests {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
         assert_eq!(Robustness::of(&renamed, None).expect("known by their plugins").ratio, Some(0.5));
+    }
+
+    #[test]
+    fn a_suite_is_known_by_its_key_before_its_plugin() {
+        let ratio = |top1: &[(&str, f64)], options: &[(&str, &str)]| {
+            let mut run = run(top1);
+            run.options = options.iter().map(|(key, value)| (format!("eval.{key}"), (*value).to_owned())).collect();
+            Robustness::of(&run, None).and_then(|found| found.ratio)
+        };
+        let part = [("part", 0.9), ("imagenet", 0.5), ("imagenet_r", 0.25)];
+        let uses = [("part.use", "\"imagenet\""), ("imagenet.use", "\"imagenet\"")];
+        assert_eq!(ratio(&part, &uses), Some(0.5), "the key goes before a suite that was measured earlier");
+        assert_eq!(ratio(&[("imagenet_val", 0.9), ("imagenet", 0.5), ("imagenet_r", 0.25)], &[]), Some(0.5), "the first key of several");
+        let part = [("part", 0.9), ("whole", 0.5), ("imagenet_r", 0.25)];
+        let uses = [("part.use", "\"imagenet\""), ("whole.use", "\"imagenet\"")];
+        assert_eq!(ratio(&part, &uses), None, "nothing tells the two apart");
+        let train = "\"train\"";
+        for other in [("part.subset", "\"in100\""), ("part.subset", "[1, 2]"), ("part.split", train), ("part.data.split", train)] {
+            assert_eq!(ratio(&part, &[uses[0], uses[1], other]), Some(0.5), "{other:?}");
+        }
+        let defaults = [uses[0], uses[1], ("part.subset", "[1]"), ("whole.split", "\"val\""), ("whole.data.split", "\"\"")];
+        assert_eq!(ratio(&part, &defaults), Some(0.5), "the default split may be named");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A look at a model in the browser, and a JSON API: pictures against class names, and search in a folder of pictures.
 //!
 //! The model stays on the thread that calls [`serve`] and answers one question after another; connections are read, bounded and timed by
-//! others. So nobody's request can take more memory or time than the limits below, and a question that nobody waits for is not answered.
+//! others. So nobody's request can take more memory or time than the limits below; a question that nobody waits for is not answered, and one
+//! whose client goes away meanwhile is given up between two chunks of prompts.
 
 mod answering;
 mod door;
@@ -28,6 +29,12 @@ pub const MOST_CLASSES: usize = 2000;
 
 /// Sentences around class names in one question.
 pub const MOST_TEMPLATES: usize = 100;
+
+/// Prompts of one question: each class name in each sentence.
+pub const MOST_PROMPTS: usize = 20_000;
+
+/// Bytes of all prompts of one question: a sentence may hold the class name many times.
+pub const MOST_PROMPT_BYTES: usize = 16 << 20;
 
 /// Bytes of a text.
 pub const MOST_TEXT: usize = 4096;

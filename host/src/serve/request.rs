@@ -5,8 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use image::RgbImage;
 use serde::Deserialize;
 
-use super::{MOST_CLASSES, MOST_FOUND, MOST_TEMPLATES, MOST_TEXT, PictureReading};
+use super::{MOST_CLASSES, MOST_FOUND, MOST_PROMPT_BYTES, MOST_PROMPTS, MOST_TEMPLATES, MOST_TEXT, PictureReading};
 use crate::data::decode::decode_held;
+
+/// The sentence around class names where a question brings none.
+const USUAL_TEMPLATE: &str = "a photo of a {}.";
 
 /// A question to the model.
 #[derive(Debug)]
@@ -17,7 +20,7 @@ pub enum Question {
         image: RgbImage,
         /// Class names; empty asks a supervised head for its own.
         classes: Vec<String>,
-        /// Sentences around a class name, with `{}` or `{c}` in its place.
+        /// Sentences around a class name, with `{}` or `{c}` in its place; at least one.
         templates: Vec<String>,
     },
     /// Indexed pictures that fit a text.
@@ -66,10 +69,14 @@ pub fn question(path: &str, body: &[u8], reading: PictureReading) -> Result<Ques
         "/api/classify" => {
             let ClassifyBody { image, classes, templates } = json(body)?;
             let classes = texts("classes", classes, MOST_CLASSES)?;
-            let templates = texts("templates", templates, MOST_TEMPLATES)?;
+            let mut templates = texts("templates", templates, MOST_TEMPLATES)?;
             if let Some(template) = templates.iter().find(|text| !text.contains("{}") && !text.contains("{c}")) {
                 return Err(format!("`templates`: `{template}` has no `{{}}`, where the class name goes"));
             }
+            if templates.is_empty() {
+                templates.push(USUAL_TEMPLATE.to_owned());
+            }
+            check_prompts(&classes, &templates)?;
             Ok(Question::Classify { image: picture(&image, reading)?, classes, templates })
         }
         "/api/search" => {
@@ -103,6 +110,30 @@ fn texts(name: &str, texts: Vec<String>, most: usize) -> Result<Vec<String>, Str
     Ok(kept)
 }
 
+/// Refuses more prompts than are encoded for one question, before any of them is made.
+fn check_prompts(classes: &[String], templates: &[String]) -> Result<(), String> {
+    let prompts = classes.len() * templates.len();
+    if prompts > MOST_PROMPTS {
+        let (classes, templates) = (classes.len(), templates.len());
+        return Err(format!("{classes} `classes` in {templates} `templates` are {prompts} prompts; at most {MOST_PROMPTS} are read"));
+    }
+    let bytes = prompt_bytes(classes, templates);
+    if bytes > MOST_PROMPT_BYTES {
+        return Err(format!("the prompts of `classes` and `templates` have {bytes} bytes together; at most {MOST_PROMPT_BYTES} are read"));
+    }
+    Ok(())
+}
+
+/// Bytes of all prompts: `fill` puts the class name in place of every mark.
+fn prompt_bytes(classes: &[String], templates: &[String]) -> usize {
+    let names: usize = classes.iter().map(String::len).sum();
+    let of_template = |template: &String| {
+        let (braces, letters) = (template.matches("{}").count(), template.matches("{c}").count());
+        classes.len() * (template.len() - "{}".len() * braces - "{c}".len() * letters) + names * (braces + letters)
+    };
+    templates.iter().map(of_template).sum()
+}
+
 /// A picture in base64, with or without the head of a data address.
 fn picture(text: &str, reading: PictureReading) -> Result<RgbImage, String> {
     let input = reading.input.ok_or("the model reads no pictures")?;
@@ -116,6 +147,8 @@ fn picture(text: &str, reading: PictureReading) -> Result<RgbImage, String> {
 
 #[cfg(test)]
 mod tests {
+    use vlhub_sdk::captions::fill;
+
     use super::*;
     use crate::data::decode::PictureOptions;
 
@@ -140,5 +173,32 @@ mod tests {
         let long = serde_json::json!({"text": "a".repeat(MOST_TEXT + 1)}).to_string();
         assert!(question("/api/search", long.as_bytes(), blind).expect_err("too long").contains("at most"));
         assert!(matches!(question("/api/search", br#"{"text":" a dog "}"#, blind), Ok(Question::SearchText(text, 12)) if text == "a dog"));
+    }
+
+    #[test]
+    fn prompts_are_bounded_in_number_and_bytes_before_they_are_made() {
+        let blind = PictureReading { pictures: PictureOptions::default(), input: None };
+        let refused = |classes: Vec<String>, templates: Vec<String>| {
+            let body = serde_json::json!({"image": "", "classes": classes, "templates": templates}).to_string();
+            question("/api/classify", body.as_bytes(), blind).expect_err("the model reads no pictures")
+        };
+        let many = |count: usize| (0..count).map(|at| format!("class {at}")).collect::<Vec<_>>();
+        let error = refused(many(1000), vec!["a {}".to_owned(); 21]);
+        assert!(error.contains("21000 prompts; at most 20000"), "{error}");
+        // Sentences of nothing but marks: more than a gigabyte of prompts from less than a megabyte of JSON.
+        let error = refused(vec!["a".repeat(MOST_TEXT); 100], vec!["{}".repeat(MOST_TEXT / 2); 2]);
+        assert!(error.contains("at most 16777216"), "{error}");
+        let error = refused(many(1000), vec!["a {}".to_owned(); 20]);
+        assert!(error.contains("reads no pictures"), "as many as may be: {error}");
+        let error = refused(Vec::new(), vec!["a {}".to_owned(); 100]);
+        assert!(error.contains("reads no pictures"), "a head of its own needs no prompts: {error}");
+    }
+
+    #[test]
+    fn bytes_of_prompts_are_those_of_the_prompts() {
+        let classes = ["dog", "a {} b", "{c}ät"].map(str::to_owned);
+        let templates = ["a {} and {c}{}", "{{}c}", "{{c}}", "é {}"].map(str::to_owned);
+        let made: usize = classes.iter().flat_map(|class| templates.iter().map(move |template| fill(template, class).len())).sum();
+        assert_eq!(prompt_bytes(&classes, &templates), made);
     }
 }

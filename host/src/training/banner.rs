@@ -1,7 +1,7 @@
 //! What a run is, for people: at its start, and at the top of its report.
 
 use super::Training;
-use crate::device::TORCH;
+use crate::device::{TORCH, in_words};
 use crate::engine::batch_norm;
 use crate::session::parameters;
 
@@ -12,11 +12,10 @@ impl Training<'_> {
         let (all, open) = table.iter().fold((0, 0), |(all, open), (_, count, trained)| (all + count, open + trained));
         let mut lines = vec![
             format!(
-                "vlhub {} · libtorch {} · {:?} · {} threads · {}",
+                "vlhub {} · libtorch {} · {} · {}",
                 env!("CARGO_PKG_VERSION"),
                 TORCH,
-                self.device,
-                tch::get_num_threads(),
+                in_words(self.device),
                 self.engine.precision.name()
             ),
             format!("{:.2} M parameters, {:.2} M trained", all as f64 / 1e6, open as f64 / 1e6),
@@ -56,7 +55,7 @@ impl Training<'_> {
             ("parameters", format!("{:.2} M", all as f64 / 1e6)),
             ("batch", self.config.train.batch.to_string()),
             ("steps", self.total.to_string()),
-            ("device", format!("{:?}, {} threads, {}", self.device, tch::get_num_threads(), self.engine.precision.name())),
+            ("device", format!("{}, {}", in_words(self.device), self.engine.precision.name())),
             ("version", format!("vlhub {}, libtorch {}", env!("CARGO_PKG_VERSION"), TORCH)),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -6,6 +6,8 @@ mod preflight;
 mod resume;
 mod run;
 mod save;
+mod saver;
+pub mod speed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,6 +118,7 @@ impl<'a> Training<'a> {
             ema,
             lora,
             cache: train.grad_cache.clone(),
+            memory: train.memory_bytes(),
             precision: train.precision,
             graphs_that_fit: None,
             seed: config.top.seed,

@@ -10,6 +10,12 @@ use crate::engine::ema::Ema;
 use crate::evaluation::class_names;
 use crate::failure::{Failure, Outcome};
 
+/// Where a checkpoint says whose code multiplied float matrices on the CPU.
+pub(super) const PRODUCTS: &str = "products";
+
+/// Where it says how `train.memory` has cut batches.
+pub(super) const CHUNKS: &str = "grad_cache";
+
 impl Training<'_> {
     /// Puts everything back as a checkpoint has it.
     ///
@@ -58,6 +64,15 @@ impl Training<'_> {
                 tch::get_num_threads()
             ));
         }
+        // Older checkpoints do not say it: then there was only one.
+        let products = state.extra.get(PRODUCTS).map_or("mkl", String::as_str);
+        let now = vlhub_torch_ext::Products::now().name();
+        if self.device == tch::Device::Cpu && products != now {
+            changes.push(format!(
+                "products of matrices were {products}'s and would now be {now}'s; sums would round otherwise ({}={products})",
+                crate::device::PRODUCTS
+            ));
+        }
         if !changes.is_empty() && !allow_changed {
             return Err(Failure::new(
                 Failure::RESUME,
@@ -67,6 +82,11 @@ impl Training<'_> {
                     changes.join("\n  ")
                 ),
             ));
+        }
+        if let Some(chunks) =
+            state.extra.get(CHUNKS).filter(|_| self.engine.memory.is_some()).and_then(|text| serde_json::from_str(text).ok())
+        {
+            (self.engine.cache, self.engine.memory) = (chunks, None);
         }
         let find = |name: &str| state.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.shallow_clone());
         let _no_grad = tch::no_grad_guard();

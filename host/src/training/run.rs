@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tch::Device;
 use vlhub_core::{Batch, Modality, Model};
 
+use super::saver::Saver;
 use super::{Ending, Output, Training, first_batch, load_failure};
 use crate::checkpoint::failpoint;
 use crate::config::SuiteConfig;
@@ -27,9 +28,18 @@ impl Training<'_> {
     /// # Errors
     /// Exit status 3 when too many samples are unusable, 5 when the loss is not finite.
     pub fn run(&mut self, out: &mut Output<'_>, stop: &AtomicBool) -> Outcome<Ending> {
+        let store = out.store;
+        // What is being written when a run ends with an error is complete before the process ends.
+        std::thread::scope(|scope| {
+            let mut saver = Saver::new(scope, store, self.config.train.async_save, self.started_at);
+            self.steps(out, stop, &mut saver)
+        })
+    }
+
+    fn steps(&mut self, out: &mut Output<'_>, stop: &AtomicBool, saver: &mut Saver<'_, '_>) -> Outcome<Ending> {
         let train = &self.config.train;
         let mut stream = self.loader.start(self.started_at);
-        let (mut done, mut saved, mut passed_over) = (self.started_at, self.started_at, 0);
+        let (mut done, mut passed_over) = (self.started_at, 0);
         if done > 0 {
             // A process that died after its last checkpoint may have owed a measurement.
             let measured = out.folder.measured(done);
@@ -67,15 +77,10 @@ impl Training<'_> {
 
             let stopping = stop.load(Ordering::Relaxed) && done < self.total;
             let every = if train.save_every > 0 { train.save_every } else { self.steps_per_epoch.max(1) };
-            if done.is_multiple_of(every) || done == self.total || stopping {
-                match self.save(out.store, done) {
-                    Ok(()) => saved = done,
-                    // A full disk must not cost the run: what was saved stays, and the next interval tries again. The last one has no next.
-                    Err(failure) if !stopping && done < self.total => {
-                        tracing::warn!("the checkpoint of step {done} was not written ({failure}); the newest one is of step {saved}");
-                    }
-                    Err(failure) => return Err(failure),
-                }
+            if stopping || done == self.total {
+                saver.save_last(&self.state(done))?;
+            } else if done.is_multiple_of(every) {
+                saver.save(self.state(done));
             }
             if stopping {
                 return Ok(Ending::Stopped(done));
@@ -87,7 +92,7 @@ impl Training<'_> {
     }
 
     /// A batch of the loader where the model is, normalised.
-    fn on_device(&self, batch: Batch) -> vlhub_core::Result<Batch> {
+    pub(super) fn on_device(&self, batch: Batch) -> vlhub_core::Result<Batch> {
         if self.device == Device::Cpu {
             // The loader has normalised it.
             return Ok(batch);
@@ -179,12 +184,13 @@ impl Training<'_> {
         let due = |suite: &SuiteConfig| suite.every.is_due(done, self.total, self.steps_per_epoch) && !measured.contains(&suite.key);
         let model = self.eval_model();
         let model = EncodeOnce::new(&model);
-        for (suite, built) in self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite)) {
+        let all_due = self.config.suites.iter().zip(&self.suites).filter(|(suite, _)| due(suite));
+        measure_all(all_due, done == self.total, |(suite, built)| {
             // Embeddings are shown of the model that training ends with.
             let tap = EmbeddingTap::new(&model);
             let seen: &dyn Model = if done == self.total && out.recorder.takes_embeddings() { &tap } else { &model };
-            match suites::evaluate(&suite.key, built, seen) {
-                Ok(Measured::Report(report)) => {
+            match suites::evaluate(&suite.key, built, seen)? {
+                Measured::Report(report) => {
                     let place = Measurement { step: done, epoch: done / self.steps_per_epoch.max(1), weights: set };
                     tolerate(out.recorder.eval(out.folder, &suite.key, place, &report));
                     let sample = tap.sample(&report);
@@ -199,14 +205,29 @@ impl Training<'_> {
                         tracing::warn!("eval.{}: {} samples not used, such as {first}", suite.key, report.skipped.len());
                     }
                 }
-                Ok(none) => tracing::warn!("eval.{} is {}", suite.key, none.why_not().unwrap_or_default()),
-                // On the way a run goes on without the number; at the end there is nothing left to lose.
-                Err(failure) if done < self.total => tracing::warn!("{failure}; the run goes on without this measurement"),
-                Err(failure) => return Err(failure),
+                none => tracing::warn!("eval.{} is {}", suite.key, none.why_not().unwrap_or_default()),
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
+}
+
+/// Calls `measure` for each of `suites`, whatever fails. On the way a run goes on without the number that failed.
+///
+/// # Errors
+/// At the end of a run the first failure, after all suites: what one cannot measure must not cost the numbers of those behind it.
+fn measure_all<S>(suites: impl IntoIterator<Item = S>, at_end: bool, mut measure: impl FnMut(S) -> Outcome) -> Outcome {
+    let mut first = None;
+    for suite in suites {
+        match measure(suite) {
+            Ok(()) => {}
+            Err(failure) if !at_end => tracing::warn!("{failure}; the run goes on without this measurement"),
+            // The command ends with one failure alone, so the others are told here.
+            Err(failure) if first.is_some() => tracing::warn!("{failure}"),
+            Err(failure) => first = Some(failure),
+        }
+    }
+    first.map_or(Ok(()), Err)
 }
 
 /// A full disk must not cost the run: what cannot be logged is said, and training goes on.
@@ -228,6 +249,19 @@ fn epoch_summary(epoch: u64, before: &BTreeMap<String, u64>, after: &BTreeMap<St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suite_that_fails_at_the_end_costs_no_other_suite_its_measurement() {
+        for (at_end, fails_with) in [(true, Some("b fails")), (false, None)] {
+            let mut measured = Vec::new();
+            let outcome = measure_all(["a", "b", "c", "d"], at_end, |suite| {
+                measured.push(suite);
+                if "bd".contains(suite) { Err(Failure::new(Failure::RUN, format!("{suite} fails"))) } else { Ok(()) }
+            });
+            assert_eq!(outcome.err().map(|failure| failure.message).as_deref(), fails_with, "at the end: {at_end}");
+            assert_eq!(measured, ["a", "b", "c", "d"], "at the end: {at_end}");
+        }
+    }
 
     #[test]
     fn an_epoch_tells_what_it_did_not_use_and_is_silent_otherwise() {

@@ -1,9 +1,12 @@
 //! Saving: what a checkpoint holds so that a run goes on to the bit, and which options decide what is computed.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::Training;
-use crate::checkpoint::{Progress as Place, State, Store};
+use super::resume::{CHUNKS, PRODUCTS};
+use crate::checkpoint::{Progress as Place, State};
 use crate::config::document::{FOLDER, to_toml};
 use crate::config::log::LOG;
 use crate::config::sections::TopConfig;
@@ -12,7 +15,6 @@ use crate::data::decode::PictureOptions;
 use crate::engine::ema::Ema;
 use crate::engine::precision::Precision;
 use crate::evaluation::class_names;
-use crate::failure::Outcome;
 use crate::identity::teachers;
 use crate::section::Section;
 
@@ -26,13 +28,14 @@ impl Training<'_> {
         format!("{:032x}", xxhash_rust::xxh3::xxh3_128(self.decisive().as_bytes()))
     }
 
-    pub(super) fn save(&self, store: &Store, step: u64) -> Outcome {
+    /// What a checkpoint after `step` steps holds; its tensors are the live ones.
+    pub(super) fn state(&self, step: u64) -> State {
         let mut tensors = self.engine.towers.variables();
         tensors.extend(self.engine.readonly.variables());
         tensors.extend(self.engine.ema.iter().flat_map(Ema::variables));
         tensors.extend(self.engine.optimizer.state());
         let teachers: Vec<_> = self.engine.readonly.teachers.iter().map(|(about, _)| about.clone()).collect();
-        let state = State {
+        State {
             tensors,
             progress: Place {
                 step,
@@ -43,16 +46,23 @@ impl Training<'_> {
             config_hash: self.config_hash(),
             config: self.config.portable_toml(self.resolved()),
             dataset: self.fingerprint.clone(),
-            extra: [
+            extra: BTreeMap::from([
                 ("torch_threads".to_owned(), tch::get_num_threads().to_string()),
+                (PRODUCTS.to_owned(), vlhub_torch_ext::Products::now().name().to_owned()),
                 ("device".to_owned(), format!("{:?}", self.device)),
                 (teachers::KEY.to_owned(), teachers::to_json(&teachers)),
                 (class_names::KEY.to_owned(), class_names::to_text(&self.class_names)),
-            ]
-            .into(),
-        };
-        store.save(&state)?;
-        Ok(())
+            ])
+            .into_iter()
+            .chain(self.chunks())
+            .collect(),
+        }
+    }
+
+    /// How `train.memory` has cut batches: a run that goes on cuts them alike, or sums would round otherwise.
+    fn chunks(&self) -> Option<(String, String)> {
+        self.config.train.memory_bytes()?;
+        Some((CHUNKS.to_owned(), serde_json::to_string(&self.engine.cache).ok()?))
     }
 }
 
@@ -69,9 +79,11 @@ pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
     }
     if let Some(train) = tree.get_mut(TrainConfig::NAME).and_then(Value::as_object_mut) {
         TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));
-        // Runs that are older than the choice computed in float.
-        if train.get("precision").is_some_and(|precision| precision == Precision::Fp32.name()) {
-            train.remove("precision");
+        // Runs that are older than these choices computed so.
+        for (key, usual) in [("precision", Precision::Fp32.name()), ("memory", "")] {
+            if train.get(key).is_some_and(|value| value == usual) {
+                train.remove(key);
+            }
         }
     }
     to_toml(&tree)

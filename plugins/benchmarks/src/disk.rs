@@ -45,6 +45,8 @@ pub(crate) struct Pictures {
     pub notes: Vec<String>,
     /// Pixels that are cut off on each side of a picture.
     pub border: u32,
+    /// Leading folders of a path that name a variant of a picture, such as its corruption: behind them, paths of one picture are the same.
+    pub variant_folders: usize,
 }
 
 impl Pictures {
@@ -260,5 +262,10 @@ impl Source for PublishedSet {
 
     fn notes(&self) -> &[String] {
         &self.pictures.notes
+    }
+
+    fn unit(&self, index: usize) -> Option<String> {
+        let path = self.pictures.entries[index].path.components().skip(self.pictures.variant_folders).collect::<PathBuf>();
+        Some(path.display().to_string())
     }
 }

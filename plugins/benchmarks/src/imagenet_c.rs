@@ -57,7 +57,8 @@ impl Config<dyn Source> for ImageNetCConfig {
         }
         found.retain(|name| self.corruption.is_empty() || *name == self.corruption);
         let classes = lists::imagenet_names(&self.classes, cx)?;
-        let mut pictures = Pictures { root, classes, templates: lists::imagenet_templates(), ..Pictures::default() };
+        // A picture is there once for each corruption and severity, whose folders come first.
+        let mut pictures = Pictures { root, classes, templates: lists::imagenet_templates(), variant_folders: 2, ..Pictures::default() };
         for corruption in &found {
             for severity in (1..=5).filter(|severity| self.severity == 0 || *severity == self.severity) {
                 let inner = Path::new(corruption).join(severity.to_string());
@@ -82,6 +83,17 @@ mod tests {
 
     use super::*;
     use crate::testing::{absent, labels, open, picture, refused};
+
+    #[test]
+    fn corruptions_of_one_picture_are_one_sampling_unit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in ["fog/1/n01440764/a.JPEG", "fog/3/n01440764/a.JPEG", "blur/1/n01440764/a.JPEG", "blur/1/n01440764/b.JPEG"] {
+            picture(&folder.path().join("c").join(path), 3);
+        }
+        let source = open(&ImageNetCConfig { path: "c".into(), ..ImageNetCConfig::default() }, folder.path());
+        let units: Vec<_> = (0..source.len()).map(|index| source.unit(index).expect("each has one")).collect();
+        assert_eq!(units, ["a", "b", "a", "a"].map(|name| format!("n01440764/{name}.JPEG")), "blur comes first");
+    }
 
     #[test]
     fn corruptions_and_severities_are_chosen() {

@@ -78,6 +78,7 @@ mod tests {
             let source = open(&config, folder.path());
             assert_eq!(labels(source.as_ref()), [404, 232]);
             assert_eq!((source.key(0).as_str(), source.problems().len()), ("validation/0001.jpg", 1));
+            assert!(source.unit(0).is_some() && source.unit(0) == source.unit(1), "both labels are of one picture");
             every_law(&config, folder.path()).expect("every law");
         }
         absent(&OpenImagesConfig { path: "gone".into(), ..Default::default() }, folder.path(), "oi1000_val.csv");

@@ -190,6 +190,10 @@ impl Objective for Caption {
 }
 
 impl Captioner for Caption {
+    fn context(&self) -> Option<i64> {
+        Some(self.context)
+    }
+
     fn caption(&self, images: &Encoded, seeds: &[u64], text: &TextSide<'_>, how: &Captioning) -> Result<Tensor> {
         let tokens =
             images.tokens.as_ref().ok_or_else(|| Error::invalid("captions are written from image tokens; encode images with them"))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vlhub_sdk::ops::normalize;
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::suites::{data_table_with, nothing_usable};
+use vlhub_sdk::suites::{data_table_with, nothing_usable, shared_units};
 use vlhub_sdk::{Answer, Example, MeanOf, SampleTable, ScoreColumn, Thumbnail, serde_json, tch};
 
 /// Whether a model prefers the right caption of each picture to wrong ones that say nearly the same: SugarCrepe, and Winoground's pairs.
@@ -71,6 +71,8 @@ struct Judged {
     key: String,
     category: String,
     pair: String,
+    /// Its sampling unit: its pair, or what the data set says.
+    unit: Option<String>,
     /// The scores of its texts, the right one first.
     scores: Vec<f32>,
 }
@@ -143,7 +145,7 @@ impl EvalSuite for Pairs {
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let (mut waiting, mut judged) = (Waiting::default(), Vec::new());
-        for sample in self.data.samples() {
+        for (at, sample) in self.data.samples().enumerate() {
             let mut sample = match sample {
                 Ok(sample) => sample,
                 Err(error) => {
@@ -157,7 +159,8 @@ impl EvalSuite for Pairs {
             }
             let mut column = |name: &str| sample.meta.remove(name).filter(|_| !name.is_empty()).unwrap_or_default();
             let (category, pair) = (column(&self.config.category), column(&self.config.pair));
-            waiting.judged.push(Judged { key: sample.key, category, pair, scores: Vec::new() });
+            let unit = Some(pair.clone()).filter(|pair| !pair.is_empty()).or_else(|| self.data.unit(at));
+            waiting.judged.push(Judged { key: sample.key, category, pair, unit, scores: Vec::new() });
             waiting.images.push(sample.image);
             waiting.texts.push(sample.texts);
             if waiting.images.len() == self.config.batch {
@@ -204,7 +207,8 @@ fn add_accuracy(metric: &str, table: &str, rows: &[&Judged], report: &mut Report
     let values = rows.iter().map(|judged| f32::from(u8::from(judged.is_right()))).collect();
     let columns = vec![ScoreColumn { metric: metric.to_owned(), values, mean: MeanOf::Rows }];
     let keys = rows.iter().map(|judged| judged.key.clone()).collect();
-    report.tables.push(SampleTable { name: table.to_owned(), keys, columns, ..SampleTable::default() });
+    let units = shared_units(rows.iter().map(|judged| judged.unit.clone()).collect());
+    report.tables.push(SampleTable { name: table.to_owned(), keys, units, columns, ..SampleTable::default() });
 }
 
 /// The scores of pairs: each of the two samples has its own text first and the other's second.

@@ -29,6 +29,9 @@ impl Dataset for Data {
             Ok(Sample { key: number.to_string(), image, texts, labels: vec![], meta })
         }))
     }
+    fn unit(&self, index: usize) -> Option<String> {
+        Some(format!("{}.jpg", self.0[index].0))
+    }
 }
 
 /// A picture and a text are alike as an angle says: a text is a number of degrees, a picture's first pixel too.
@@ -75,6 +78,7 @@ fn each_category_has_an_accuracy() {
         assert_eq!(report.get("text_score"), None, "there are no pairs");
         assert_eq!(report.examples.len(), 4);
         assert_eq!(report.tables[0].columns[0].values, [1.0, 0.0, 1.0, 0.0]);
+        assert_eq!(report.tables[0].units, ["10.jpg", "10.jpg", "50.jpg", "70.jpg"], "two rows are of one picture");
     }
 }
 
@@ -97,6 +101,7 @@ fn pairs_have_winogrounds_scores() {
     );
     let report = run(data, 64).expect("a report");
     let scores = ["text_score", "image_score", "group_score"].map(|name| report.get(name).expect(name));
+    assert_eq!(report.tables[0].units[..4], ["right", "right", "text", "text"], "pictures of a pair are one sampling unit");
     let table = report.tables.iter().find(|table| table.name == "pairs").expect("a row for each pair");
     assert_eq!(table.keys, ["image", "right", "text", "wrong"]);
     assert_eq!(table.columns[0].values, [0.0, 1.0, 1.0, 0.0], "text_score");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::suites::{data_table_with, nothing_usable};
+use vlhub_sdk::suites::{data_table_with, nothing_usable, shared_units};
 use vlhub_sdk::{MeanOf, SampleTable, ScoreColumn, serde_json, tch};
 
 use crate::gallery::Gallery;
@@ -109,6 +109,23 @@ impl Retrieval {
     }
 }
 
+/// What is asked in one direction: pictures or texts, and which of them are of one picture.
+struct Questions {
+    keys: Vec<String>,
+    units: Vec<String>,
+}
+
+impl Retrieval {
+    /// The pictures and the texts as questions. All texts of a picture are one sampling unit: how well they find it depends on the picture.
+    fn questions(&self, pictures: &Pictures) -> (Questions, Questions) {
+        let units: Vec<String> = pictures.first.iter().map(|(key, at)| self.data.unit(*at).unwrap_or_else(|| key.clone())).collect();
+        let of_texts = units.iter().zip(&pictures.captions).flat_map(|(unit, texts)| vec![Some(unit.clone()); texts.len()]).collect();
+        let texts = Questions { keys: pictures.text_keys(), units: shared_units(of_texts) };
+        let keys = pictures.first.iter().map(|(key, _)| key.clone()).collect();
+        (Questions { keys, units: shared_units(units.into_iter().map(Some).collect()) }, texts)
+    }
+}
+
 impl EvalSuite for Retrieval {
     fn requires(&self) -> Requires {
         Requires::ENCODERS
@@ -120,9 +137,9 @@ impl EvalSuite for Retrieval {
         let (pool, pictures) = self.encode(model, &measure, report)?;
         let counts = pictures.counts();
         let both = ranks(&measure, &pool, &counts)?;
-        let keys = pictures.first.iter().map(|(key, _)| key.clone()).collect();
-        write(report, "image_to_text", keys, &both.images, &self.config.recall_k, pool.texts, &counts);
-        write(report, "text_to_image", pictures.text_keys(), &both.texts, &self.config.recall_k, pool.images, &[1]);
+        let (of_images, of_texts) = self.questions(&pictures);
+        write(report, "image_to_text", of_images, &both.images, &self.config.recall_k, pool.texts, &counts);
+        write(report, "text_to_image", of_texts, &both.texts, &self.config.recall_k, pool.images, &[1]);
         report.samples += pool.images as u64;
         report.notes.extend(pictures.notes());
         report
@@ -133,7 +150,7 @@ impl EvalSuite for Retrieval {
 }
 
 /// The metrics of one direction, and the rank of each question behind them. `right` holds how many right answers the questions have.
-fn write(report: &mut Report, name: &str, keys: Vec<String>, ranks: &[i64], recall_k: &[usize], candidates: i64, right: &[i64]) {
+fn write(report: &mut Report, name: &str, asked: Questions, ranks: &[i64], recall_k: &[usize], candidates: i64, right: &[i64]) {
     let over = |f: &dyn Fn(i64) -> f64| right.iter().map(|&count| f(count)).sum::<f64>() / right.len() as f64;
     let mut columns = Vec::new();
     let mut column = |metric: String, values: Vec<f32>| columns.push(ScoreColumn { metric, values, mean: MeanOf::Rows });
@@ -151,7 +168,8 @@ fn write(report: &mut Report, name: &str, keys: Vec<String>, ranks: &[i64], reca
     } else {
         report.metric(format!("{name}_median_rank"), rank::median(ranks));
     }
-    report.tables.push(SampleTable { name: name.to_owned(), keys, columns, ..SampleTable::default() });
+    let Questions { keys, units } = asked;
+    report.tables.push(SampleTable { name: name.to_owned(), keys, units, columns, ..SampleTable::default() });
 }
 
 impl RetrievalConfig {

@@ -1,6 +1,7 @@
 //! `cargo vlhub`: what has to happen around a build. In the checkout an alias runs it; elsewhere it is installed as a Cargo subcommand.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for a terminal")]
 
+mod bench;
 mod build;
 mod doctor;
 mod fetch;
@@ -38,6 +39,8 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Set up, build and run every test, or those that a name means.
     Test(test::Args),
+    /// Build for release, and measure speed against other programs on this machine.
+    Bench(bench::Args),
     /// Look at everything that a build and a run need; one line each, and what to do about it.
     Doctor(doctor::Args),
     /// Write the crate of a new plugin of any kind, with the tests that every plugin of the kind passes.
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),

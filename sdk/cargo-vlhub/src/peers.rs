@@ -1,4 +1,4 @@
-//! Scripts that hold our numbers and files against other programs, in a Python environment of their own.
+//! Scripts that hold our numbers, files and speed against other programs, in a Python environment of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,9 +48,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("boto3", "1.44.8"),
 ];
 
-/// Runs the scripts whose name contains `name`.
-pub fn run(project: &Project, name: &str) -> Outcome {
-    let folder = project.root.join("tests/peers");
+/// Runs the scripts in `folder` whose name contains `name`, with the program of a profile.
+pub fn run(project: &Project, folder: &str, profile: &str, name: &str) -> Outcome {
+    let folder = project.root.join(folder);
     let scripts = scripts(&folder, name)?;
     let python = environment(&paths::cache()?.join("peers"))?;
     let mut failed = Vec::new();
@@ -59,7 +59,7 @@ pub fn run(project: &Project, name: &str) -> Outcome {
         println!("--- {label}");
         let start = Instant::now();
         let mut child = Command::new(&python);
-        child.arg(script).current_dir(&project.root).env("VLHUB_BIN", project.program("debug"));
+        child.arg(script).current_dir(&project.root).env("VLHUB_BIN", project.program(profile));
         let ended = child.env("PYTHONDONTWRITEBYTECODE", "1").status();
         let passed = ended.map_err(|error| format!("cannot run {}: {error}", python.display()))?.success();
         println!("--- {label} {} ({:.0} s)", if passed { "passed" } else { "FAILED" }, start.elapsed().as_secs_f64());

@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> Outcome {
     setup::ensure(&project)?;
     if let Some(name) = &args.peers {
         build(&project)?;
-        return peers::run(&project, name);
+        return peers::run(&project, "tests/peers", "debug", name);
     }
     // Tests start the programs, which `cargo test` alone would not build.
     status(cargo(Some(&project.root)).args(["build", "--workspace"]))?;

@@ -2,7 +2,7 @@
 
 use vlhub_core::{Answer, Example, Matrix, MeanOf, Report, SampleTable, ScoreColumn, Thumbnail};
 
-use super::Labelled;
+use super::{Labelled, shared_units};
 
 /// Largest number of classes for which a confusion matrix is reported; a larger one cannot be read.
 const LARGEST_MATRIX: usize = 200;
@@ -18,6 +18,7 @@ const SHOWN_PICTURES: usize = 4;
 pub struct Counts {
     /// What was found for each sample.
     keys: Vec<String>,
+    units: Vec<Option<String>>,
     labels: Vec<u32>,
     predicted: Vec<u32>,
     ranks: Vec<u32>,
@@ -48,6 +49,7 @@ impl Counts {
         let matrix = (classes <= LARGEST_MATRIX).then(|| vec![vec![0; classes]; classes]);
         Self {
             keys: Vec::new(),
+            units: Vec::new(),
             labels: Vec::new(),
             predicted: Vec::new(),
             ranks: Vec::new(),
@@ -62,6 +64,9 @@ impl Counts {
     pub fn add_batch(&mut self, scores: &[Vec<f32>], batch: &Labelled, names: &[String]) {
         for (at, ((scores, key), image)) in scores.iter().zip(&batch.keys).zip(&batch.images).enumerate() {
             let label = self.add_any(scores, &batch.classes(at), key);
+            if let (Some(last), Some(unit)) = (self.units.last_mut(), batch.units.get(at)) {
+                last.clone_from(unit);
+            }
             let class = predicted(scores);
             let kept = &mut self.pictures[label][usize::from(class == label)];
             if kept.len() < SHOWN_PICTURES {
@@ -83,6 +88,7 @@ impl Counts {
     pub fn add(&mut self, scores: &[f32], label: usize, key: &str) {
         let rank = rank(scores, label);
         self.keys.push(key.to_owned());
+        self.units.push(None);
         self.labels.push(label as u32);
         self.predicted.push(predicted(scores) as u32);
         self.ranks.push(rank as u32);
@@ -118,7 +124,14 @@ impl Counts {
         let mut columns: Vec<_> =
             self.hits.iter().map(|(k, _)| ScoreColumn { metric: format!("top{k}"), values: hit(*k), mean: MeanOf::Rows }).collect();
         columns.push(ScoreColumn { metric: "mean_per_class_recall".into(), values: hit(1), mean: MeanOf::Classes });
-        report.tables.push(SampleTable { name: String::new(), keys: self.keys, classes: self.labels, predicted: self.predicted, columns });
+        report.tables.push(SampleTable {
+            name: String::new(),
+            keys: self.keys,
+            units: shared_units(self.units),
+            classes: self.labels,
+            predicted: self.predicted,
+            columns,
+        });
         report.classes = names.to_vec();
         report.confusion = self.matrix.map(|counts| Matrix { classes: names.to_vec(), counts });
     }
@@ -162,6 +175,26 @@ mod tests {
             assert_eq!(rank(&scores, right), expected, "{why}");
         }
         assert_eq!(predicted(&[0.5, 0.9, 0.9]), 1, "the prediction keeps the same rule");
+    }
+
+    #[test]
+    fn rows_of_one_picture_have_one_sampling_unit() {
+        let batch = |units: [Option<&str>; 2]| Labelled {
+            images: vec![image::RgbImage::new(1, 1); 2],
+            labels: vec![0, 1],
+            keys: vec!["a".into(), "b".into()],
+            units: units.map(|unit| unit.map(str::to_owned)).to_vec(),
+            ..Labelled::default()
+        };
+        let names = ["a", "b"].map(String::from);
+        let table = |batch: &Labelled| {
+            let (mut counts, mut report) = (Counts::new(2, &[1]), Report::default());
+            counts.add_batch(&[vec![1.0, 0.0], vec![0.0, 1.0]], batch, &names);
+            counts.write(&names, &mut report);
+            report.tables.remove(0)
+        };
+        assert_eq!(table(&batch([Some("picture"), Some("picture")])).units, ["picture", "picture"]);
+        assert!(table(&batch([Some("picture"), None])).units.is_empty(), "each row is a unit of its own");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Labelled {
     pub also: Vec<Vec<usize>>,
     /// Where each is from, for messages.
     pub keys: Vec<String>,
+    /// The sampling unit of each, where its data set says one ([`Dataset::unit`]).
+    pub units: Vec<Option<String>>,
     /// Other columns of each, as far as the data set was opened with them.
     pub meta: Vec<BTreeMap<String, String>>,
 }
@@ -47,7 +49,7 @@ pub fn read_labelled(
     let before = skipped.len();
     let mut ready = Labelled::default();
     let (mut usable, mut left_out) = (0, 0);
-    for sample in data.samples() {
+    for (at, sample) in data.samples().enumerate() {
         let sample = match sample {
             Ok(sample) => sample,
             Err(error) => {
@@ -77,6 +79,7 @@ pub fn read_labelled(
         ready.labels.push(label);
         ready.also.push(places.collect());
         ready.keys.push(sample.key);
+        ready.units.push(data.unit(at));
         ready.meta.push(sample.meta);
         if ready.labels.len() >= batch {
             each(std::mem::take(&mut ready))?;
@@ -139,4 +142,53 @@ pub fn checked_topk(topk: &[usize], batch: usize) -> Result<Vec<usize>> {
         return Err(Error::Options("`batch` is 0; at least one picture at a time is needed".into()));
     }
     Ok(sorted)
+}
+
+#[cfg(test)]
+mod tests {
+    use vlhub_core::Sample;
+
+    use super::*;
+    use crate::suites::ClassList;
+
+    /// A sample that cannot be read, two of one picture, and one of another, of which nothing is said.
+    struct Rows(Vec<String>);
+
+    impl Dataset for Rows {
+        fn len(&self) -> usize {
+            4
+        }
+        fn classes(&self) -> &[String] {
+            &self.0
+        }
+        fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
+            let sample = |at: usize| Sample {
+                key: format!("row {at}"),
+                image: RgbImage::new(1, 1),
+                texts: Vec::new(),
+                labels: vec![at as i64 % 2],
+                meta: BTreeMap::new(),
+            };
+            Box::new((0..4).map(move |at| if at == 0 { Err(Error::invalid("row 0: broken")) } else { Ok(sample(at)) }))
+        }
+        fn unit(&self, index: usize) -> Option<String> {
+            (index < 3).then(|| "picture".to_owned())
+        }
+    }
+
+    #[test]
+    fn each_sample_has_the_unit_that_its_data_set_says() {
+        let data = Rows(["cat", "dog"].map(String::from).to_vec());
+        let names = ClassList::named("`data`", data.classes());
+        let matched = ClassMatch::new(&names, &names).expect("the same classes");
+        let (mut skipped, mut found) = (Vec::new(), Vec::new());
+        let each = |ready: Labelled| -> Result<()> {
+            found.extend(ready.keys.into_iter().zip(ready.units));
+            Ok(())
+        };
+        read_labelled(&data, &matched, 2, &mut skipped, each).expect("three can be read");
+        let one = || Some("picture".to_owned());
+        assert_eq!(found, [("row 1".to_owned(), one()), ("row 2".to_owned(), one()), ("row 3".to_owned(), None)]);
+        assert_eq!(skipped.len(), 1);
+    }
 }

@@ -71,6 +71,7 @@ pub fn repeats(config: &SourceOptions, folder: &Path) -> Verdict {
         ensure(one == other, || format!("sample {index} differs when it is read in another order"))?;
         let key = first.key(index);
         ensure(!key.is_empty() && key == second.key(index), || format!("sample {index} is called `{key}` and `{}`", second.key(index)))?;
+        ensure(first.unit(index) == second.unit(index), || format!("sample {index} has two sampling units"))?;
         if let Ok(raw) = one {
             ensure(raw.key == key, || format!("sample {index} is called `{key}`, and `{}` when it is read", raw.key))?;
         }

@@ -7,6 +7,7 @@ are all different, so that there is none.
 """
 
 import csv
+import inspect
 import json
 import os
 import subprocess
@@ -17,13 +18,15 @@ from collections import Counter
 from pathlib import Path
 
 import _accuracy  # noqa: F401
+import datasets
 import numpy
 import open_clip
 import scipy.io
 import torch
 import torchvision
+from clip_benchmark.datasets import builder, imagenetv2
 from clip_benchmark.datasets.builder import build_dataset, get_dataset_collate_fn, get_dataset_default_task
-from clip_benchmark.metrics import zeroshot_classification, zeroshot_retrieval
+from clip_benchmark.metrics import image_caption_selection, zeroshot_classification, zeroshot_retrieval
 from open_clip_train.train import get_clip_metrics
 from PIL import Image
 from safetensors.torch import save_file
@@ -104,10 +107,6 @@ def folders(root, wnids, each):
 
 
 def wnids(name):
-    import inspect
-
-    from clip_benchmark.datasets import builder
-
     text = inspect.getsource(builder.build_dataset)
     start = text.index(f"imagenet_{name}_wnids = ")
     return sorted(eval(text[start + len(f"imagenet_{name}_wnids = ") : text.index("\n", start)]))
@@ -145,6 +144,58 @@ def wds(root):
                     tar.add(root / "pictures" / f"{key}.{suffix}", f"{key}.{suffix}")
 
 
+def sketch(root):
+    folders(root, sorted(builder.all_imagenet_wordnet_ids), 1)
+
+
+def v2(root):
+    for number in range(1000):
+        picture(root / f"ImageNetV2-matched-frequency/{number}/{number}.jpeg", number)
+
+
+def coco(root):
+    images, annotations = [], []
+    for number in range(40):
+        name = f"COCO_val2014_{number:012}.jpg"
+        picture(root / "val2014" / name)
+        images.append({"id": 1000 + number, "file_name": name})
+        annotations += [{"image_id": 1000 + number, "id": 5 * number + at, "caption": text} for at, text in enumerate(captions_of(number))]
+    (root / "coco_test_karpathy.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+
+
+def sugarcrepe(root):
+    items = {}
+    for number in range(60):
+        picture(root / "val2017" / f"{number:012}.jpg")
+        right, wrong = captions_of(number)[:2]
+        items[str(3 * number)] = {"filename": f"{number:012}.jpg", "caption": right, "negative_caption": wrong}
+    (root / "swap_att.json").write_text(json.dumps(items))
+
+
+def winoground(root):
+    lines = []
+    for number in range(60):
+        for at in range(2):
+            picture(root / "images" / f"ex_{number}_img_{at}.png")
+        captions = captions_of(number)
+        lines.append(
+            {"id": number, "image_0": f"ex_{number}_img_0", "image_1": f"ex_{number}_img_1", "caption_0": captions[0], "caption_1": captions[1], "collapsed_tag": "Object"}
+        )
+    (root / "examples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def from_the_hub(_, cache_dir):
+    """Winoground's rows as `datasets` gives them, of the generated folder."""
+    rows = [json.loads(line) for line in (Path(cache_dir) / "examples.jsonl").read_text().splitlines()]
+    for row in rows:
+        row |= {key: Image.open(Path(cache_dir) / f"images/{row[key]}.png") for key in ["image_0", "image_1"]}
+    return {"test": rows}
+
+
+# It counts the published pictures, and there are 10,000.
+imagenetv2.V2_DATASET_SIZE = 1000
+datasets.load_dataset = from_the_hub
+
 # Ours, CLIP_benchmark's name, how the folder is made, and the table of the run file beside `path`.
 SETS = [
     ("food101", "food101", food101, ""),
@@ -153,10 +204,16 @@ SETS = [
     ("flowers102", "flowers", flowers, ""),
     ("imagenet_a", "imagenet-a", lambda root: folders(root, wnids("a"), 1), ""),
     ("imagenet_r", "imagenet-r", lambda root: folders(root, wnids("r"), 1), ""),
+    ("imagenet_sketch", "imagenet_sketch", sketch, ""),
+    ("imagenet_v2", "imagenetv2", v2, ""),
+    ("coco_captions", "mscoco_captions", coco, ', split = "test"'),
+    ("sugarcrepe", "sugar_crepe/swap_att", sugarcrepe, ""),
+    ("winoground", "winoground", winoground, ""),
     ("flickr8k", "flickr8k", flickr("flickr8k"), ""),
     ("flickr30k", "flickr30k", flickr("flickr30k"), ""),
     ("wds", "wds/made", wds, ""),
 ]
+CHOICES = {"sugarcrepe": {"accuracy_swap_att": "text_acc"}, "winoground": {"text_score": "text_acc", "image_score": "image_acc", "group_score": "acc"}}
 METRICS = {"top1": "acc1", "top5": "acc5", "mean_per_class_recall": "mean_per_class_recall"}
 RETRIEVAL = {f"{ours}_R@{k}": f"{theirs}_retrieval_recall@{k}" for ours, theirs in [("text_to_image", "image"), ("image_to_text", "text")] for k in [1, 5, 10]}
 
@@ -183,6 +240,8 @@ def theirs(model, transform, tokenizer, name, root):
         loader = torch.utils.data.DataLoader(data.batched(16), batch_size=None, num_workers=0)
     else:
         loader = torch.utils.data.DataLoader(data, batch_size=16, num_workers=0, collate_fn=collate)
+    if task == "image_caption_selection":
+        return image_caption_selection.evaluate(model, loader, tokenizer, "cpu", amp=False)
     if retrieval:
         return zeroshot_retrieval.evaluate(model, loader, tokenizer, "cpu", amp=False, recall_k_list=[1, 5, 10])
     found = zeroshot_classification.evaluate(model, loader, tokenizer, data.classes, data.templates, "cpu", amp=False)
@@ -239,6 +298,8 @@ def main():
             make(root)
             if ours == "wds":
                 run.append('eval.wds = { use = "zeroshot", templates = "data", data = { use = "clip_benchmark", path = "wds" } }')
+            elif ours == "coco_captions":
+                run.append(f'eval.{ours} = {{ path = "{ours}", recall_k = [1, 5, 10]{extra} }}')
             elif "flickr" in ours:
                 run.append(f'eval.{ours} = {{ path = "{ours}", recall_k = [1, 5, 10]{extra} }}')
                 lines = "".join(f"{number:07}.jpg\t{captions_of(number)[0]}\n" for number in range(40))
@@ -250,7 +311,7 @@ def main():
             else:
                 run.append(f'eval.{ours} = {{ path = "{ours}"{extra} }}')
             found = theirs(model, transform, tokenizer, name, root)
-            names = RETRIEVAL if "flickr" in ours else METRICS
+            names = CHOICES.get(ours) or (RETRIEVAL if "flickr" in ours or ours == "coco_captions" else METRICS)
             wanted[ours] = {mine: found[other] for mine, other in names.items() if other in found}
             if "taken" in found:
                 taken[ours] = found["taken"]

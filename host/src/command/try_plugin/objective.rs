@@ -1,8 +1,10 @@
 //! An objective, alone: features in; the loss, and the gradient of every input and of every parameter out.
 
+use std::time::Instant;
+
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor, nn};
-use vlhub_core::{Batch, Config, Error, Objective};
+use vlhub_core::{Batch, Config, Error, Loss, Objective};
 
 use super::inputs::Inputs;
 use super::{InputFile, InputTensors, take_over};
@@ -10,7 +12,13 @@ use crate::data::philox::Philox;
 use crate::failure::{Failure, Outcome};
 
 /// Runs `prepare` and then the loss, in the order of a training step. What the file says is laid over what `prepare` derives.
-pub(super) fn objective(config: &dyn Config<dyn Objective>, given: &InputFile, rng: &mut Philox) -> Outcome<(InputTensors, Value)> {
+/// `repeat` times more it is only measured.
+pub(super) fn objective(
+    config: &dyn Config<dyn Objective>,
+    given: &InputFile,
+    rng: &mut Philox,
+    repeat: u32,
+) -> Outcome<(InputTensors, Value)> {
     let inputs = Inputs::new(given)?;
     let mut batch = inputs.batch();
     inputs.add_views(&mut batch)?;
@@ -23,17 +31,22 @@ pub(super) fn objective(config: &dyn Config<dyn Objective>, given: &InputFile, r
     inputs.add_views(&mut batch)?;
     inputs.add_extras(&mut batch, &vars.variables())?;
 
-    let (needs, mut leaves) = (objective.needs(), InputTensors::new());
-    let features = inputs.features(&needs, &cx, &mut leaves)?;
-    let loss = objective.loss(&features.only(&needs, "this plugin"), &batch).map_err(|error| {
-        let mut failure = lacks(error);
-        for (name, width) in inputs.lacking(&needs, &cx) {
-            failure.message += &format!("; the input file has no tensor `{name}` [N, {width}], and the embedding has another width");
-        }
-        failure
-    })?;
+    let needs = objective.needs();
+    let run = || -> Outcome<(Loss, InputTensors)> {
+        let mut leaves = InputTensors::new();
+        let features = inputs.features(&needs, &cx, &mut leaves)?;
+        let loss = objective.loss(&features.only(&needs, "this plugin"), &batch).map_err(|error| {
+            let mut failure = lacks(error);
+            for (name, width) in inputs.lacking(&needs, &cx) {
+                failure.message += &format!("; the input file has no tensor `{name}` [N, {width}], and the embedding has another width");
+            }
+            failure
+        })?;
+        loss.total.f_backward().map_err(Error::from)?;
+        Ok((loss, leaves))
+    };
+    let (loss, leaves) = run()?;
     let value = loss.value();
-    loss.total.f_backward().map_err(Error::from)?;
 
     let mut out = derived(&batch, given)?;
     for (name, tensor) in leaves.into_iter().chain(vars.variables()) {
@@ -47,7 +60,25 @@ pub(super) fn objective(config: &dyn Config<dyn Objective>, given: &InputFile, r
         metrics.insert((*name).to_owned(), json!(value));
         out.insert(format!("metric.{name}"), Tensor::from(*value));
     }
-    Ok((out, json!({"loss": value, "metrics": metrics})))
+    let mut shown = json!({"loss": value, "metrics": metrics});
+    if repeat > 0 {
+        shown["speed"] = speed(repeat, run)?;
+    }
+    Ok((out, shown))
+}
+
+/// Median seconds of loss and gradients, and the bytes of tensors that they take at most beside the inputs.
+fn speed(repeat: u32, run: impl Fn() -> Outcome<(Loss, InputTensors)>) -> Outcome<Value> {
+    let (ran, usage) = vlhub_torch_ext::metered(&run).map_err(Error::from)?;
+    ran?;
+    let mut seconds = Vec::new();
+    for _ in 0..repeat {
+        let begin = Instant::now();
+        run()?;
+        seconds.push(begin.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(json!({"seconds": seconds[seconds.len() / 2], "peak": usage.peak}))
 }
 
 /// The views that `prepare` added, by the names that they would have in a file.

@@ -1,5 +1,7 @@
 //! `[view.text.main]`: what becomes of captions.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{Translator, classes};
@@ -16,7 +18,7 @@ impl Translator<'_> {
         let given = self.request.given;
         let filter = given.text("ds-filter").filter(|name| !name.is_empty()).map(str::to_owned);
         let list = match filter.as_deref().map(classes::list).transpose() {
-            Ok(list) => list.map(|list| if list.contains(['/', '.']) { self.path(&list) } else { list }),
+            Ok(list) => list.map(|list| if list.contains(['/', '.']) || Path::new(&list).is_file() { self.path(&list) } else { list }),
             Err(message) => return self.problem("ds-filter", message),
         };
         if list.is_none() && given.on("strict") {

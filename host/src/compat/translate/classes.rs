@@ -1,6 +1,7 @@
 //! Lists of classes, by VL Hub's names of them.
 
 use vlhub_core::suggest;
+use vlhub_sdk::captions::imagenet_subset;
 
 /// VL Hub's names of class lists (`--ds-filter`), and those of `match_labels`.
 const LISTS: [(&str, &str); 2] = [("imagenet_classnames", "imagenet"), ("imagenet_def_classnames", "imagenet_wordnet")];
@@ -43,6 +44,11 @@ pub(super) fn subset(name: &str) -> Option<&str> {
         "true" => Some("in100"),
         _ => Some(name),
     }
+}
+
+/// Whether a subset is one of ImageNet's classes that is known by that name.
+pub(super) fn is_of_imagenet(subset: &str) -> bool {
+    imagenet_subset(subset).is_some()
 }
 
 /// How many classes a list has, where its name tells.

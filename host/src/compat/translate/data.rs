@@ -35,7 +35,7 @@ impl Translator<'_> {
                 Err(_) => self.problem("train-data-upsampling-factors", format!("are numbers joined by `::`, not `{factors}`")),
             }
         }
-        self.samples(&mut source);
+        self.samples(source.get("use").and_then(Value::as_str));
         self.document.says("data.train", &format!("--{flag}"));
         for (key, value) in source {
             let flag = FLAG_OF.iter().find(|(option, known)| *option == key && given.get(known).is_some()).map_or(flag, |(_, flag)| flag);
@@ -55,18 +55,19 @@ impl Translator<'_> {
                 self.problem(flag, "says how data is read, and no data is named; add `--train-data`");
             }
         }
-        if let Some(samples) = given.whole("train-num-samples") {
-            self.set("train.samples", samples, "train-num-samples");
-        }
+        let of_file = self.text_of_file("data.train.use").map(str::to_owned);
+        self.samples(of_file.as_deref());
     }
 
-    /// Samples of an epoch. Tables say themselves how many rows they have; open_clip does not look at the flag for them.
-    fn samples(&mut self, source: &mut Map<String, Value>) {
+    /// Samples of an epoch of data of a kind. Tables say themselves how many rows they have; open_clip does not look at the flag for them.
+    fn samples(&mut self, kind: Option<&str>) {
         let Some(samples) = self.request.given.whole("train-num-samples") else { return };
-        match source.get("use").and_then(Value::as_str) {
-            Some("webdataset" | "mix") => self.set("train.samples", samples, "train-num-samples"),
-            Some("shapes") => drop(source.insert("samples".into(), samples.into())),
-            _ => self.notes.push("`--train-num-samples` has no effect: an epoch is every row of the table, as in open_clip".into()),
+        match kind {
+            Some("shapes") => self.set("data.train.samples", samples, "train-num-samples"),
+            Some("csv" | "xlsx" | "parquet" | "imagefolder") => {
+                self.notes.push("`--train-num-samples` has no effect: an epoch is every row of the table, as in open_clip".into());
+            }
+            _ => self.set("train.samples", samples, "train-num-samples"),
         }
     }
 

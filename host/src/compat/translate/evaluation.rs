@@ -11,6 +11,26 @@ use crate::compat::flag::FlagEffect;
 /// Suites whose names come from a level of the tree of life.
 const WITH_TAXON: [&str; 2] = ["arboretum", "bioclip_rare"];
 
+/// Suites that by themselves measure another part of the data, or other classes, than VL Hub does: the option and VL Hub's value of it.
+const AS_IN_VLHUB: [(&str, &str, &str); 2] = [("fgvc_aircraft", "split", "val"), ("fgvc_aircraft", "level", "family")];
+
+/// The suite whose classes are either its own or ImageNet's.
+const OBJECTNET: &str = "objectnet";
+
+/// Suites with ImageNet's classes. The subsets that are known by name count those classes, so they fit no other suite.
+const OF_IMAGENET: [&str; 10] = [
+    "imagenet",
+    "imagenet_v2",
+    "imagenet_a",
+    "imagenet_r",
+    "imagenet_sketch",
+    "imagenet_real",
+    "imagenet_c",
+    "imagenet_stylized",
+    OBJECTNET,
+    "openimages",
+];
+
 /// Flags that change the texts of every suite, and the caption transform that does so.
 const TRANSFORMS: [(&str, &str, &str); 3] = [
     ("zs-upper", "class_transform", "upper"),
@@ -50,13 +70,19 @@ impl Translator<'_> {
                 _ if find(&self.document, &table).is_none() => self.set(&table, serde_json::Map::new(), flag),
                 _ => {}
             }
+            if *suite == OBJECTNET {
+                self.classes_of_objectnet(&table, flag);
+            }
+            for (_, option, value) in AS_IN_VLHUB.iter().filter(|(of, ..)| of == suite) {
+                self.set(&format!("{data}.{option}"), *value, flag);
+            }
             if WITH_TAXON.contains(suite) {
                 // VL Hub's default.
                 let taxon = given.text("taxon").unwrap_or("kingdom").to_owned();
                 self.set(&format!("{data}.taxon"), taxon, "taxon");
             }
             self.document.says(&table, &format!("--{flag}"));
-            self.options(&table);
+            self.options(&table, suite);
             self.frequency(&table, "zeroshot-frequency", 2);
         }
         if self.is_textless() {
@@ -80,12 +106,26 @@ impl Translator<'_> {
         }
     }
 
+    /// Measures ObjectNet by ImageNet's classes where its own would not do: heads have ImageNet's, and the known subsets are of those.
+    fn classes_of_objectnet(&mut self, table: &str, flag: &str) {
+        let subset = self.request.given.text("caption-subset").and_then(classes::subset);
+        if self.is_textless() || subset.is_some_and(classes::is_of_imagenet) {
+            self.set(&format!("{table}.data.use"), OBJECTNET, flag);
+            self.set(&format!("{table}.data.labels"), "imagenet", flag);
+        }
+    }
+
     /// Options that all suites have; those of prompts where there are prompts.
-    fn options(&mut self, table: &str) {
+    fn options(&mut self, table: &str, suite: &str) {
         let given = self.request.given;
         if let Some(subset) = given.text("caption-subset").and_then(classes::subset) {
-            let subset = if Path::new(subset).is_file() { self.path(subset) } else { subset.to_owned() };
-            self.set(&format!("{table}.subset"), subset, "caption-subset");
+            let known = classes::is_of_imagenet(subset);
+            if known && !OF_IMAGENET.contains(&suite) {
+                self.notes.push(format!("`--caption-subset {subset}` has no effect on `{table}`: its classes are not ImageNet's"));
+            } else {
+                let subset = if !known && Path::new(subset).is_file() { self.path(subset) } else { subset.to_owned() };
+                self.set(&format!("{table}.subset"), subset, "caption-subset");
+            }
         }
         if self.is_textless() {
             return;

@@ -10,7 +10,7 @@ mod pictures;
 mod request;
 mod training;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -23,6 +23,9 @@ use crate::failure::{Failure, Outcome};
 
 /// What a command line without a run file is called in messages.
 const NAME: &str = "the command line";
+
+/// What stands before a folder that holds a published model.
+const LOCAL_FOLDER: &str = "local-dir:";
 
 /// Translates flags into a run file.
 ///
@@ -79,6 +82,21 @@ impl Translator<'_> {
         self.request.below.is_none() && self.request.purpose == Purpose::Train
     }
 
+    /// What the run file over which the flags go says at a dotted path.
+    fn of_file(&self, path: &str) -> Option<&Value> {
+        find(self.request.below.as_ref()?, path)
+    }
+
+    /// The text at a path of the run file; an empty one says nothing.
+    fn text_of_file(&self, path: &str) -> Option<&str> {
+        self.of_file(path).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The number at a path of the run file; 0 says nothing.
+    fn count_of_file(&self, path: &str) -> Option<i64> {
+        self.of_file(path).and_then(Value::as_i64).filter(|count| *count > 0)
+    }
+
     /// Sets an option that a flag asks for.
     fn set(&mut self, path: &str, value: impl Into<Value>, flag: &str) {
         self.document.put(path, value.into(), &format!("--{flag}"));
@@ -112,11 +130,22 @@ impl Translator<'_> {
             return text.to_owned();
         }
         let absolute = |part: &str| {
-            let elsewhere = part.contains("://") || ["pipe:", "hf-hub:", "local-dir:"].iter().any(|start| part.starts_with(start));
-            let path = if elsewhere { None } else { std::path::absolute(part).ok() };
-            path.map_or_else(|| part.to_owned(), |path| path.display().to_string())
+            let (scheme, place) = part.strip_prefix(LOCAL_FOLDER).map_or(("", part), |place| (LOCAL_FOLDER, place));
+            let elsewhere = place.contains("://") || ["pipe:", "hf-hub:"].iter().any(|start| place.starts_with(start));
+            let path = if elsewhere { None } else { std::path::absolute(place).ok() };
+            path.map_or_else(|| part.to_owned(), |path| format!("{scheme}{}", path.display()))
         };
         text.split("::").map(absolute).collect::<Vec<_>>().join("::")
+    }
+
+    /// Weights, as seen from where the run's paths start. They are a path only where there is one: otherwise they are a tag of the model.
+    fn weights_path(&self, text: &str) -> String {
+        if text.starts_with(LOCAL_FOLDER) || Path::new(text).exists() { self.path(text) } else { text.to_owned() }
+    }
+
+    /// A model, as seen from where the run's paths start: a file or folder, or a name, which is none.
+    fn model_path(&self, name: &str) -> String {
+        if name.starts_with(LOCAL_FOLDER) || name.ends_with(".json") { self.path(name) } else { name.to_owned() }
     }
 
     /// The flags over the run file, or everything that is wrong with them.

@@ -45,8 +45,7 @@ impl Translator<'_> {
         }
         if given.on("force-quick-gelu") {
             // ModifiedResNets have no such activation; their text towers have.
-            let has = |tables: &Map<String, Value>| tables["backbone"]["image"].get("quick_gelu").is_some();
-            if !matches!(self.what_is(self.model_name()), Named::Config(tables) if !has(&tables)) {
+            if self.image_tower_has("quick_gelu") {
                 self.set("backbone.image.quick_gelu", true, "force-quick-gelu");
             }
             if !self.is_textless() {
@@ -60,13 +59,39 @@ impl Translator<'_> {
 
     /// Whether nothing reads texts: supervised nets, and self-supervision of pictures alone.
     pub(super) fn is_textless(&self) -> bool {
-        ["integer-labels", "linear-probe", "sim-clr", "byol"].iter().any(|flag| self.request.given.on(flag))
+        ["integer-labels", "linear-probe", "sim-clr", "byol"].iter().any(|flag| self.request.given.on(flag)) || self.file_is_textless()
     }
 
-    /// The model that the flags name, or the one that is taken without.
+    /// Whether the model is the run file's, and has no text tower.
+    fn file_is_textless(&self) -> bool {
+        if self.request.given.get("model").is_some() || self.of_file("backbone.text").is_some() {
+            return false;
+        }
+        match self.text_of_file("model") {
+            Some(name) => matches!(self.what_is(name), Named::Config(tables) if tables["backbone"].get("text").is_none()),
+            None => self.of_file("backbone.image").is_some(),
+        }
+    }
+
+    /// The model that the flags name, or else the run file, or the one that is taken without.
     pub(super) fn model_name(&self) -> &str {
-        let name = self.request.given.text("model").unwrap_or(DEFAULT);
+        let name = self.request.given.text("model").or_else(|| self.text_of_file("model")).unwrap_or(DEFAULT);
         if name == COCA.0 { COCA.1 } else { name }
+    }
+
+    /// Whether the image tower has an option, as far as the model tells which tower that is.
+    fn image_tower_has(&self, option: &str) -> bool {
+        let of_file = self.text_of_file("backbone.image.use").filter(|_| self.request.given.get("model").is_none());
+        match of_file {
+            Some(tower) => {
+                let listed = self.request.registry.get::<dyn Backbone>(tower).ok();
+                listed.is_none_or(|listed| listed.defaults().get(option).is_some())
+            }
+            None => {
+                let lacks = |tables: &Map<String, Value>| tables["backbone"]["image"].get(option).is_none();
+                !matches!(self.what_is(self.model_name()), Named::Config(tables) if lacks(&tables))
+            }
+        }
     }
 
     /// What the model's name stands for.
@@ -74,8 +99,12 @@ impl Translator<'_> {
         if name.contains(':') {
             return Named::Unknown;
         }
-        let folders = self.request.model_configs.iter().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
-        if let Ok(tables) = Models::new(folders.collect(), Path::new(".")).expand(name) {
+        let start = self.request.below.as_ref().map_or(Path::new("."), |below| below.folder.as_path());
+        let listed = self.of_file("model_configs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let folders = listed.map(|folder| start.join(folder)).chain(self.request.model_configs.iter().cloned());
+        let folders = folders.map(|folder| std::path::absolute(&folder).unwrap_or(folder)).collect();
+        let base = if self.request.given.get("model").is_some() { Path::new(".") } else { start };
+        if let Ok(tables) = Models::new(folders, base).expand(name) {
             return Named::Config(tables);
         }
         // timm names weights after the dot.
@@ -124,7 +153,7 @@ impl Translator<'_> {
                 }
             }
             Named::Config(_) | Named::Unknown => {
-                let name = if name.ends_with(".json") { self.path(&name) } else { name };
+                let name = self.model_path(&name);
                 put(self, "model", name.into());
             }
         }
@@ -134,8 +163,7 @@ impl Translator<'_> {
     fn weights(&mut self) {
         let given = self.request.given;
         if let Some(weights) = given.text("pretrained").filter(|text| !text.is_empty()) {
-            let is_path = Path::new(weights).exists();
-            self.set("pretrained", if is_path { self.path(weights) } else { weights.to_owned() }, "pretrained");
+            self.set("pretrained", self.weights_path(weights), "pretrained");
         }
         if let Some(weights) = given.text("pretrained-head").filter(|text| !text.is_empty()) {
             self.set("backbone.image.init", self.path(weights), "pretrained-head");

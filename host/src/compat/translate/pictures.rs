@@ -50,6 +50,10 @@ impl Translator<'_> {
                 json!("flip"),
             ];
             ("sim-clr-trans", steps)
+        } else if !configured && self.request.below.is_some() {
+            // The crop is open_clip's default, and a run file has augmentations of its own.
+            let of_file = self.of_file("view.image.main.augment").and_then(Value::as_array).cloned();
+            (if given.on("grayscale") { "grayscale" } else { "downsample-trans" }, of_file.unwrap_or_default())
         } else {
             ("aug-cfg", self.configured())
         };

@@ -1,5 +1,4 @@
 use std::ffi::OsString;
-use std::path::Path;
 
 use serde_json::json;
 use vlhub_core::Registry;
@@ -9,10 +8,21 @@ use crate::compat::{CompatFlag, all, split};
 
 /// What a command line stands for.
 fn translated(arguments: &[&str], purpose: Purpose, below: Option<Document>) -> Outcome<FlagTranslation> {
+    asked(arguments, purpose, below, false)
+}
+
+fn asked(arguments: &[&str], purpose: Purpose, below: Option<Document>, of_run: bool) -> Outcome<FlagTranslation> {
     let registry = Registry::linked().expect("no duplicates");
     let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
     let given = split("train", &arguments, &[]).expect("flags").given;
-    translate(Request { given: &given, purpose, below, of_run: false, resume: None, registry: &registry, model_configs: &[] })
+    translate(Request { given: &given, purpose, below, of_run, resume: None, registry: &registry, model_configs: &[] })
+}
+
+/// Flags over a run file in the folder `runs`.
+#[track_caller]
+fn over(file: &str, arguments: &[&str]) -> FlagTranslation {
+    let below = Document::parse(file, "runs/run.toml", PathBuf::from("runs")).expect("TOML");
+    translated(arguments, Purpose::Train, Some(below)).unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"))
 }
 
 #[track_caller]
@@ -85,6 +95,26 @@ fn several_flags_become_one_option() {
         (&["--imagenet-val=/in", "--zeroshot-frequency=1", "--caption-subset=True"], "/eval/imagenet/subset", json!("in100")),
         (&["--food", "/f", "--zs-upper=True", "--no-ensembling"], "/eval/food101/class_transform", json!(["upper"])),
         (&["--air", "/f", "--no_eval=True"], "/eval/fgvc_aircraft/every", json!("never")),
+        (&["--air=/f"], "/eval/fgvc_aircraft", json!({"path": "/f", "split": "val", "level": "family", "every": "2 epochs"})),
+        (
+            &["--air=/f", "--linear-probe"],
+            "/eval/fgvc_aircraft/data",
+            json!({"use": "fgvc_aircraft", "path": "/f", "split": "val", "level": "family"}),
+        ),
+        (&["--objectnet=/o"], "/eval/objectnet", json!({"path": "/o", "every": "2 epochs"})),
+        (
+            &["--objectnet=/o", "--integer-labels"],
+            "/eval/objectnet",
+            json!({"use": "accuracy", "data": {"use": "objectnet", "path": "/o", "labels": "imagenet"}, "every": "2 epochs"}),
+        ),
+        (
+            &["--objectnet=/o", "--caption-subset=True"],
+            "/eval/objectnet",
+            json!({"data": {"use": "objectnet", "labels": "imagenet"}, "path": "/o", "subset": "in100", "every": "2 epochs"}),
+        ),
+        (&["--food=/f", "--imagenet-val=/in", "--caption-subset=True"], "/eval/food101", json!({"path": "/f", "every": "2 epochs"})),
+        (&["--food=/f", "--imagenet-val=/in", "--caption-subset=True"], "/eval/imagenet/subset", json!("in100")),
+        (&["--food=/f", "--caption-subset=dishes.txt"], "/eval/food101/subset", json!("dishes.txt")),
         (
             &["--arbor-val=/a", "--arbor-rare=/r", "--taxon=genus"],
             "/eval/arbor_rare",
@@ -146,6 +176,110 @@ fn flags_go_over_a_run_file_and_defaults_do_not() {
     assert_eq!((&chosen["objective"], &chosen["model"]), (&json!({"siglip": {}}), &json!("ViT-B-32")));
     let path = std::path::absolute("y.csv").expect("a path").display().to_string();
     assert_eq!(chosen["data"]["train"], json!({"use": "csv", "path": path, "separator": "\t", "img_key": "file"}));
+}
+
+#[test]
+fn what_a_flag_needs_and_no_flag_says_is_taken_from_the_run_file() {
+    let head = "[backbone.image]\nuse = \"vit\"\n[objective.head]\nuse = \"classify\"\nclasses = 7\n";
+    for (file, arguments, pointer, wanted) in [
+        ("[train]\nbatch = 512\n", &["--accum-freq=4"][..], "/train", json!({"batch": 2048, "grad_cache": {"rows": 512}})),
+        ("[train]\nbatch = 512\n", &["--accum-freq=4", "--batch-size=8"], "/train", json!({"batch": 32, "grad_cache": {"rows": 8}})),
+        (
+            "[train]\nbatch = 512\ngrad_cache = { rows = 64 }\n",
+            &["--accum-freq=4"],
+            "/train",
+            json!({"batch": 2048, "grad_cache": {"rows": 64}}),
+        ),
+        ("[train]\nbatch = 512\nmemory = \"8 GiB\"\n", &["--accum-freq=4"], "/train", json!({"batch": 2048, "memory": "8 GiB"})),
+        ("seed = 1\n", &["--accum-freq=4"], "/train", json!({"batch": 256, "grad_cache": {"rows": 64}})),
+        ("[train]\ngrad_cache = { rows = 128 }\n", &["--gc"], "/train/grad_cache/rows", json!(128)),
+        ("[train]\ngrad_cache = { rows = 128 }\n", &["--gpumaxbatch=16"], "/train/grad_cache/rows", json!(16)),
+        ("[train]\nsteps = 100\n", &["--epochs=3"], "/train", json!({"steps": 0, "epochs": 3})),
+        ("[train]\nsteps = 100\n", &["--save-frequency=1"], "/train/keep_every", json!(1)),
+        ("[train]\nepochs = 100\n", &["--save-frequency=1"], "/train", json!({"epochs": 100, "keep_last": 100})),
+        // Seen where there is a GPU, which is not the run's.
+        ("device = \"cpu\"\n", &["--precision=amp"], "/train/precision", json!("fp32")),
+        ("[data.train]\nuse = \"shapes\"\nsamples = 96\n", &["--train-num-samples=9"], "/data/train/samples", json!(9)),
+        ("[data.train]\nuse = \"webdataset\"\nshards = \"a.tar\"\n", &["--train-num-samples=9"], "/train/samples", json!(9)),
+        ("[data.train]\nuse = \"csv\"\npath = \"a.csv\"\n", &["--train-num-samples=9"], "/train", Value::Null),
+        (
+            "[view.image.main]\naugment = [\"flip\"]\n",
+            &["--grayscale"],
+            "/view/image/main/augment",
+            json!(["flip", {"use": "greyscale", "p": 1.0}]),
+        ),
+        (
+            "model = \"ViT-B-32\"\n",
+            &["--force-quick-gelu"],
+            "/backbone",
+            json!({"image": {"quick_gelu": true}, "text": {"quick_gelu": true}}),
+        ),
+        ("[backbone.image]\nuse = \"modified_resnet\"\n", &["--force-quick-gelu"], "/backbone/image/quick_gelu", Value::Null),
+        (head, &["--force-quick-gelu"], "/backbone", json!({"image": {"use": "vit", "quick_gelu": true}})),
+        (head, &["--integer-labels"], "/objective", json!({"classify": {"classes": 7}})),
+        (head, &["--multiclass"], "/objective", json!({"head": {"use": "classify", "classes": 7, "several": "sum"}})),
+        (
+            head,
+            &["--objectnet=/o"],
+            "/eval/objectnet",
+            json!({"use": "accuracy", "data": {"use": "objectnet", "path": "/o", "labels": "imagenet"}, "every": "2 epochs"}),
+        ),
+        (
+            "model = \"coca_ViT-B-32\"\n[objective.main]\nuse = \"clip\"\n",
+            &["--coca-contrastive-loss-weight=0.5", "--coca-caption-loss-weight=1"],
+            "/objective",
+            json!({"main": {"use": "clip", "weight": 0.5}, "caption": {"weight": 1.0}}),
+        ),
+    ] {
+        let tree = Value::Object(over(file, arguments).document.tree);
+        assert_eq!(tree.pointer(pointer).unwrap_or(&Value::Null), &wanted, "{arguments:?} over {file}");
+    }
+    let told = over("[data.train]\nuse = \"csv\"\npath = \"a.csv\"\n", &["--train-num-samples=9"]).notes;
+    assert!(told.iter().any(|note| note.contains("`--train-num-samples` has no effect")), "{told:?}");
+}
+
+#[test]
+fn paths_of_flags_start_where_the_program_was_started() {
+    // A file that is there, in the folder in which tests run.
+    let there = "Cargo.toml";
+    let absolute = |name: &str| std::path::absolute(name).expect("a path").display().to_string();
+    let local = format!("local-dir:{}", absolute("w"));
+    for (arguments, pointer, wanted) in [
+        (
+            &["--distill-model=ViT-B-32", "--distill-pretrained=Cargo.toml"][..],
+            "/teacher/teacher",
+            json!({"model": "ViT-B-32", "pretrained": absolute(there)}),
+        ),
+        (
+            &["--distill-model=teacher.json", "--distill-pretrained=openai"],
+            "/teacher/teacher",
+            json!({"model": absolute("teacher.json"), "pretrained": "openai"}),
+        ),
+        (&["--pretrained=Cargo.toml"], "/pretrained", json!(absolute(there))),
+        (&["--pretrained=openai"], "/pretrained", json!("openai")),
+        (&["--pretrained=local-dir:w"], "/pretrained", json!(local)),
+        (&["--model=local-dir:w"], "/model", json!(local)),
+        (&["--pretrained-head=w.pt"], "/backbone/image/init", json!(absolute("w.pt"))),
+        (&["--caption-subset=Cargo.toml", "--food=f"], "/eval/food101/subset", json!(absolute(there))),
+    ] {
+        let tree = Value::Object(over("[objective.clip]\n", arguments).document.tree);
+        assert_eq!(tree.pointer(pointer).unwrap_or(&Value::Null), &wanted, "{arguments:?} {pointer}");
+    }
+}
+
+#[test]
+fn a_subset_of_imagenet_that_other_data_have_not_is_told() {
+    let arguments = ["--train-data=a.csv", "--imagenet-val=/in", "--food=/f", "--caption-subset=True"];
+    let told = translated(&arguments, Purpose::Train, None).expect("it is one of ImageNet's").notes;
+    let of_subset: Vec<&String> = told.iter().filter(|note| note.contains("--caption-subset")).collect();
+    assert_eq!(of_subset, ["`--caption-subset in100` has no effect on `eval.food101`: its classes are not ImageNet's"]);
+}
+
+#[test]
+fn a_run_that_is_measured_keeps_its_head() {
+    let tree = asked(&["--linear-probe", "--objectnet=/o"], Purpose::Eval, None, true).expect("a suite").document.tree;
+    let data = json!({"use": "objectnet", "path": "/o", "labels": "imagenet"});
+    assert_eq!(Value::Object(tree), json!({"eval": {"objectnet": {"use": "accuracy", "data": data}}}));
 }
 
 #[test]

@@ -3,11 +3,17 @@
 use serde_json::{Value, json};
 use tch::Device;
 
-use super::{Purpose, Translator, find};
+use super::{Purpose, Translator};
 use crate::device;
 
 /// Epochs of a run, in both programs.
 const EPOCHS: i64 = 32;
+
+/// Rows of a batch, in both programs and in a run file.
+const BATCH: i64 = 64;
+
+/// VL Hub's `--gpumaxbatch`: rows of a chunk of gradient caching.
+const CHUNK: i64 = 32;
 
 impl Translator<'_> {
     /// Batches, optimiser, schedule, precision, checkpoints and logs.
@@ -24,6 +30,10 @@ impl Translator<'_> {
             None => self.default("train.workers", 4, "workers"),
         }
         self.default("train.epochs", EPOCHS, "epochs");
+        // Steps go before epochs: those of the run file would leave the flag without effect.
+        if given.get("epochs").is_some() && self.count_of_file("train.steps").is_some() {
+            self.set("train.steps", 0, "epochs");
+        }
     }
 
     /// The batch and its chunks: gradient caching of VL Hub, accumulation of open_clip. Both are exact here.
@@ -32,22 +42,30 @@ impl Translator<'_> {
         let rows = given.whole("batch-size");
         let steps = given.whole("accum-freq").unwrap_or(1);
         if steps > 1 {
-            let rows = rows.unwrap_or(64);
-            match rows.checked_mul(steps) {
+            let chunk = rows.or_else(|| self.count_of_file("train.batch")).unwrap_or(BATCH);
+            match chunk.checked_mul(steps) {
                 Some(batch) => self.set("train.batch", batch, "accum-freq"),
-                None => self.problem("accum-freq", "times `--batch-size` is too large"),
+                None => self.problem("accum-freq", "times the rows of a batch is too large"),
             }
-            self.set("train.grad_cache.rows", rows, "accum-freq");
+            // Chunks that the run file has are those that fit into memory.
+            if rows.is_some() || !self.file_cuts(chunk) {
+                self.set("train.grad_cache.rows", chunk, "accum-freq");
+            }
         } else if let Some(rows) = rows {
             self.set("train.batch", rows, "batch-size");
         }
-        if given.on("gc") {
-            let most = given.whole("gpumaxbatch");
-            let flag = if most.is_some() { "gpumaxbatch" } else { "gc" };
-            self.set("train.grad_cache.rows", most.unwrap_or(32), flag);
-        } else if given.get("gpumaxbatch").is_some() {
-            self.notes.push("`--gpumaxbatch` has no effect without `--gc`, as in VL Hub".into());
+        let caches = given.on("gc") || given.get("gc").is_none() && self.count_of_file("train.grad_cache.rows").is_some();
+        match given.whole("gpumaxbatch") {
+            Some(most) if caches => self.set("train.grad_cache.rows", most, "gpumaxbatch"),
+            Some(_) => self.notes.push("`--gpumaxbatch` has no effect without `--gc`, as in VL Hub".into()),
+            None if given.on("gc") && !self.file_cuts(i64::MAX) => self.set("train.grad_cache.rows", CHUNK, "gc"),
+            None => {}
         }
+    }
+
+    /// Whether the run file says how batches are cut into chunks: by memory, or into chunks of at most `most` rows.
+    fn file_cuts(&self, most: i64) -> bool {
+        self.count_of_file("train.grad_cache.rows").is_some_and(|rows| rows <= most) || self.text_of_file("train.memory").is_some()
     }
 
     /// AdamW, with open_clip's moments for the kind of model.
@@ -101,8 +119,9 @@ impl Translator<'_> {
         let asked = given.text("precision");
         let ours = match asked {
             None | Some("amp") => {
+                let name = given.text("device").or(self.text_of_file("device")).unwrap_or("auto");
                 // What is wrong with the device's name is told by the check.
-                let gpu = device::device(given.text("device").unwrap_or("auto")).is_ok_and(|device| matches!(device, Device::Cuda(_)));
+                let gpu = device::device(name).is_ok_and(|device| matches!(device, Device::Cuda(_)));
                 if gpu { "amp_bf16" } else { "fp32" }
             }
             Some("amp_bf16" | "amp_bfloat16") => "amp_bf16",
@@ -134,10 +153,14 @@ impl Translator<'_> {
         } else if let Some(0) = frequency {
             self.set("train.keep_last", 2, "save-frequency");
         } else if self.request.purpose == Purpose::Train && (frequency.is_some() || self.defaults_hold()) {
-            let of_file = self.request.below.as_ref().and_then(|below| find(below, "train.epochs")?.as_i64());
-            let epochs = given.whole("epochs").or(of_file).unwrap_or(EPOCHS).max(2);
+            let epochs = given.whole("epochs").or_else(|| self.count_of_file("train.epochs")).unwrap_or(EPOCHS).max(2);
             if frequency.is_some() {
                 self.set("train.keep_last", epochs, "save-frequency");
+                // Where the run file counts steps, epochs do not tell how many checkpoints there are: keep those of all multiples of 1.
+                let by_steps = given.get("epochs").is_none() && self.count_of_file("train.steps").is_some();
+                if by_steps || self.count_of_file("train.save_every").is_some() {
+                    self.set("train.keep_every", 1, "save-frequency");
+                }
             } else {
                 self.default("train.keep_last", epochs, "save-frequency");
             }

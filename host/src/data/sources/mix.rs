@@ -214,6 +214,12 @@ impl Source for Mix {
     fn notes(&self) -> &[String] {
         &self.notes
     }
+
+    // Not told apart by source: two corruptions of ImageNet-C, mixed, have the same pictures.
+    fn unit(&self, index: usize) -> Option<String> {
+        let (mixed, index) = self.at(index);
+        mixed.source.unit(index)
+    }
 }
 
 #[cfg(test)]

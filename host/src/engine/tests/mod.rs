@@ -1,6 +1,7 @@
 //! The engine against open_clip, and against itself under gradient caching.
 
 mod batch_norm;
+mod lengths;
 mod objectives;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,7 @@ fn alone(session: Session, optimizer: Optimizer, cache: GradCacheConfig) -> Engi
         ema: None,
         lora: Vec::new(),
         cache,
+        memory: None,
         precision: Precision::Fp32,
         graphs_that_fit: None,
         seed: 7,

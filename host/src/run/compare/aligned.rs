@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use vlhub_core::{MeanOf, Result, SampleTable};
 
 use super::super::history::RunData;
+use crate::evaluation::resampling::unit_numbers;
 
 /// Runs whose samples are not all the same are compared on those that they share, if these are at least so many of the fewest.
 const SHARED: f64 = 0.9;
@@ -18,10 +19,19 @@ pub struct AlignedMetric {
     pub metric: String,
     /// Runs that have it, by place, with the values of their samples in one order.
     pub runs: Vec<(usize, Vec<f32>)>,
-    /// The rows whose means are averaged: all of them, or those of each class.
-    pub groups: Vec<Vec<u32>>,
+    /// The sampling unit of each row.
+    pub units: Vec<u32>,
+    /// The class of each row, where the metric is the mean of the classes' means; else empty.
+    pub classes: Vec<u32>,
     /// Whether every value is 0 or 1.
     pub is_binary: bool,
+}
+
+impl AlignedMetric {
+    /// How many sampling units there are.
+    pub fn unit_count(&self) -> usize {
+        self.units.iter().max().map_or(0, |last| *last as usize + 1)
+    }
 }
 
 /// A run's table with its rows by key.
@@ -112,24 +122,23 @@ fn metrics(suite: &str, runs: &[Keyed], keys: &[String]) -> Vec<AlignedMetric> {
         }
     }
     let first = &runs[0];
-    let mut by_class: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for (at, key) in keys.iter().enumerate() {
-        if let Some(class) = first.table.classes.get(first.rows[key]) {
-            by_class.entry(*class).or_default().push(at as u32);
-        }
-    }
+    let classes: Vec<u32> = keys.iter().filter_map(|key| first.table.classes.get(first.rows[key]).copied()).collect();
+    // Folders of older versions do not say which rows are of one picture; beside them, those that say it are believed.
+    let told = runs.iter().find(|run| !run.table.units.is_empty());
+    let units = told.map(|run| keys.iter().map(|key| run.table.units[run.rows[key]].clone()).collect::<Vec<_>>());
+    let units = unit_numbers(&units.unwrap_or_default(), keys.len());
     let of = |(metric, mean): (&str, MeanOf)| {
         let values = |run: &Keyed| {
             let column = run.table.columns.iter().find(|column| column.metric == metric)?;
             Some((run.run, keys.iter().map(|key| column.values[run.rows[key]]).collect::<Vec<f32>>()))
         };
-        let of_classes = mean == MeanOf::Classes && !by_class.is_empty();
         let runs: Vec<_> = runs.iter().filter_map(values).collect();
         AlignedMetric {
             suite: suite.to_owned(),
             metric: metric.to_owned(),
             is_binary: runs.iter().flat_map(|(_, values)| values).all(|value| *value == 0.0 || *value == 1.0),
-            groups: if of_classes { by_class.values().cloned().collect() } else { vec![(0..keys.len() as u32).collect()] },
+            units: units.clone(),
+            classes: if mean == MeanOf::Classes { classes.clone() } else { Vec::new() },
             runs,
         }
     };

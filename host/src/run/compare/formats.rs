@@ -13,7 +13,7 @@ use super::{Comparison, OptionRow, RunRow};
 impl Comparison {
     /// As plain text: runs, options that differ, and numbers, with `*` at the best.
     pub fn to_text(&self) -> String {
-        let (facts, config, metrics) = (self.fact_rows(), self.config_rows(), self.metric_rows("*", false));
+        let (facts, config, metrics) = (fact_rows(&self.runs), self.config_rows(), self.metric_rows("*", false));
         let mut tables = vec![self.table("", facts)];
         if !config.is_empty() {
             tables.push(self.table("option", config));
@@ -42,24 +42,6 @@ impl Comparison {
 
     pub(super) fn head(&self, first: &str) -> Vec<String> {
         std::iter::once(first.to_owned()).chain(self.runs.iter().map(|run| run.name.clone())).collect()
-    }
-
-    pub(super) fn fact_rows(&self) -> Vec<Vec<String>> {
-        type Fact = fn(&RunRow) -> String;
-        let facts: [(&str, Fact); 4] = [
-            ("steps", |run| run.steps.to_string()),
-            ("samples per second", |run| shown(run.samples_per_second)),
-            ("waiting for data", |run| run.waiting_for_data.map_or("–".into(), |share| format!("{:.1} %", 100.0 * share))),
-            ("final loss", |run| shown(run.final_loss)),
-        ];
-        let mut rows: Vec<Vec<String>> =
-            facts.iter().map(|(name, fact)| std::iter::once((*name).to_owned()).chain(self.runs.iter().map(fact)).collect()).collect();
-        // Without an average, there is nothing to tell apart.
-        if self.runs.iter().any(|run| run.measured_weights.as_ref().is_some_and(|sets| sets.contains("average"))) {
-            let sets = self.runs.iter().map(|run| run.measured_weights.clone().unwrap_or_else(|| "–".into()));
-            rows.push(std::iter::once("measured weights".to_owned()).chain(sets).collect());
-        }
-        rows
     }
 
     pub(super) fn config_rows(&self) -> Vec<Vec<String>> {
@@ -101,11 +83,31 @@ impl Comparison {
         std::iter::once(first.to_owned()).chain(self.groups.iter().map(|group| group.name.clone())).collect()
     }
 
+    /// How many runs every number over seeds is made of, where that is one number.
+    pub(super) fn runs_of_each(&self) -> Option<usize> {
+        let mut counts = self.spreads.iter().flat_map(|row| &row.groups).flatten().map(|(.., count)| *count);
+        let first = counts.next()?;
+        counts.all(|count| count == first).then_some(first)
+    }
+
+    /// Options that differ between groups, with a column for each.
+    pub(super) fn group_config_rows(&self) -> Vec<Vec<String>> {
+        let firsts: Vec<usize> = self.groups.iter().map(|group| group.runs[0]).collect();
+        let of_groups = |row: Vec<String>| {
+            let values: Vec<String> = firsts.iter().map(|run| row[run + 1].clone()).collect();
+            let differ = values.iter().any(|value| *value != values[0]);
+            differ.then(|| [vec![row[0].clone()], values].concat())
+        };
+        self.config_rows().into_iter().filter_map(of_groups).collect()
+    }
+
     /// Mean, deviation and number of runs of each metric and group.
     pub(super) fn spread_rows(&self) -> Vec<Vec<String>> {
+        let same = self.runs_of_each().is_some();
         let cell = |found: &Option<(f64, Option<f64>, usize)>| match found {
             None => "–".to_owned(),
             Some((mean, None, _)) => number(*mean),
+            Some((mean, Some(deviation), _)) if same => format!("{} ± {}", number(*mean), number(*deviation)),
             Some((mean, Some(deviation), count)) => format!("{} ± {} ({count})", number(*mean), number(*deviation)),
         };
         let row = |row: &super::SeedSpread| {
@@ -162,7 +164,7 @@ impl Comparison {
                 page += &format!("\n## {title}\n\n{}", markdown_table(&head, &rows));
             }
         };
-        section("Runs", self.head(""), self.fact_rows());
+        section("Runs", self.head(""), fact_rows(&self.runs));
         section("Results", self.head("metric (95 % interval), ★ the best"), self.metric_rows("★", true));
         section("Mean and standard deviation over seeds", self.group_head("metric"), self.spread_rows());
         section("Paired tests", TEST_HEAD.map(str::to_owned).to_vec(), self.test_rows());
@@ -246,6 +248,25 @@ const CSV_HEAD: [&str; 15] = [
     "difference_high",
     "p_holm",
 ];
+
+/// Facts about runs, a row for each and a column for each run.
+pub(super) fn fact_rows(runs: &[RunRow]) -> Vec<Vec<String>> {
+    type Fact = fn(&RunRow) -> String;
+    let facts: [(&str, Fact); 4] = [
+        ("steps", |run| run.steps.to_string()),
+        ("samples per second", |run| shown(run.samples_per_second)),
+        ("waiting for data", |run| run.waiting_for_data.map_or("–".into(), |share| format!("{:.1} %", 100.0 * share))),
+        ("final loss", |run| shown(run.final_loss)),
+    ];
+    let mut rows: Vec<Vec<String>> =
+        facts.iter().map(|(name, fact)| std::iter::once((*name).to_owned()).chain(runs.iter().map(fact)).collect()).collect();
+    // Without an average, there is nothing to tell apart.
+    if runs.iter().any(|run| run.measured_weights.as_ref().is_some_and(|sets| sets.contains("average"))) {
+        let sets = runs.iter().map(|run| run.measured_weights.clone().unwrap_or_else(|| "–".into()));
+        rows.push(std::iter::once("measured weights".to_owned()).chain(sets).collect());
+    }
+    rows
+}
 
 /// A table of GitHub's Markdown.
 fn markdown_table(head: &[String], rows: &[Vec<String>]) -> String {

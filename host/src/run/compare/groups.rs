@@ -79,6 +79,32 @@ fn common<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<String> {
     (!bare.is_empty()).then(|| bare.to_owned())
 }
 
+/// A group as one run: the means of its runs.
+pub fn as_one(group: &RunGroup, rows: &[RunRow]) -> RunRow {
+    let mean = |of: fn(&RunRow) -> Option<f64>| {
+        let values: Vec<f64> = group.runs.iter().filter_map(|run| of(&rows[*run])).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    RunRow {
+        name: group.name.clone(),
+        samples_per_second: mean(|run| run.samples_per_second),
+        waiting_for_data: mean(|run| run.waiting_for_data),
+        final_loss: mean(|run| run.final_loss),
+        ..rows[group.runs[0]].clone()
+    }
+}
+
+/// The mean of curves at the places that all of them have.
+pub fn mean_curve(curves: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let Some((first, others)) = curves.split_first() else { return Vec::new() };
+    let at = |x: f64| {
+        let values: Option<Vec<f64>> =
+            others.iter().map(|curve| curve.binary_search_by(|point| point.0.total_cmp(&x)).ok().map(|place| curve[place].1)).collect();
+        values.map(|values| values.iter().sum::<f64>())
+    };
+    first.iter().filter_map(|(x, y)| Some((*x, (y + at(*x)?) / curves.len() as f64))).collect()
+}
+
 /// Mean and spread of every metric over seeds; empty where no group has several.
 pub fn spreads(groups: &[RunGroup], metrics: &[MetricRow]) -> Vec<SeedSpread> {
     if groups.iter().all(|group| group.runs.len() < 2) {
@@ -145,6 +171,14 @@ mod tests {
         };
         let found = spreads(&groups, &[row]);
         assert_eq!(found[0].groups, [Some((0.5, Some(0.125f64.sqrt()), 2)), Some((0.5, None, 1)), None, None]);
+    }
+
+    #[test]
+    fn the_mean_of_curves_is_where_all_of_them_are() {
+        let curves = [vec![(1.0, 2.0), (2.0, 4.0), (3.0, 1.0)], vec![(1.0, 4.0), (3.0, 2.0)]];
+        assert_eq!(mean_curve(&curves), [(1.0, 3.0), (3.0, 1.5)]);
+        assert_eq!(mean_curve(&curves[..1]), curves[0]);
+        assert!(mean_curve(&[]).is_empty());
     }
 
     #[test]

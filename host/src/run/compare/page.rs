@@ -4,7 +4,8 @@ use super::super::page::{Html, document};
 use super::super::robustness::Robustness;
 use super::super::scatter::{Guide, Mark, pareto, scatter_panel};
 use super::super::svg::{Series, chart};
-use super::formats::{ROBUSTNESS_HEAD, TEST_HEAD};
+use super::formats::{ROBUSTNESS_HEAD, TEST_HEAD, fact_rows};
+use super::groups::{as_one, mean_curve};
 use super::{Comparison, MetricRow, is_small_better};
 
 /// Tests that are shown without being asked for.
@@ -18,7 +19,12 @@ impl Comparison {
         let names: Vec<_> = self.runs.iter().map(|run| run.name.as_str()).collect();
         document(&names.join(" · "), |html| {
             html.leaf("h1", &[], format!("{} runs compared", names.len()));
-            html.section("Runs", |html| card(html, &self.head(""), self.fact_rows()));
+            html.section("Runs", |html| {
+                if !self.spreads.is_empty() {
+                    soft(html, "Means of runs that differ in nothing but their seed.");
+                }
+                card(html, &self.group_head(""), fact_rows(&self.as_ones()));
+            });
             self.results(html);
             if !self.verdicts.is_empty() || !self.remarks.is_empty() && self.groups.len() > 1 {
                 html.section("Which differences are more than noise", |html| self.tested(html));
@@ -27,7 +33,7 @@ impl Comparison {
                 html.section("Effective robustness", |html| self.robust(html));
             }
             self.speed(html);
-            html.section("Options that differ", |html| card(html, &self.head("option"), self.config_rows()));
+            html.section("Options that differ", |html| card(html, &self.group_head("option"), self.group_config_rows()));
             if self.data.iter().any(|run| !run.steps.is_empty()) {
                 html.section("Training", |html| html.el("div", &[("class", &"grid")], |html| self.curves(html)));
             }
@@ -42,7 +48,10 @@ impl Comparison {
             return;
         }
         html.section("Results over seeds", |html| {
-            soft(html, "Mean ± standard deviation of runs that differ in nothing but their seed, and how many they are.");
+            match self.runs_of_each() {
+                Some(count) => soft(html, format!("Mean ± standard deviation of {count} runs that differ in nothing but their seed.")),
+                None => soft(html, "Mean ± standard deviation of runs that differ in nothing but their seed, and how many they are."),
+            }
             card(html, &self.group_head("metric"), self.spread_rows());
             html.el("details", &[], |html| {
                 html.leaf("summary", &[], "Each run, ★ the best");
@@ -67,10 +76,10 @@ impl Comparison {
             }
             soft(
                 html,
-                "Runs are compared on the same samples, which are drawn anew with replacement (paired bootstrap); where a group has several seeds, \
-                 its runs are drawn, too. p is two-sided and adjusted over the pairs of its metric (Holm); from 0.05 on a difference is called the \
-                 same within noise. McNemar's exact test is another look at single runs whose samples are right or wrong. Three seeds say little \
-                 about how seeds spread.",
+                "Runs are compared on the same samples, which are drawn anew with replacement (paired bootstrap), rows of one picture \
+                 together; where a group has several seeds, its runs are drawn, too. p is two-sided and adjusted over the pairs of its \
+                 metric (Holm); from 0.05 on a difference is called the same within noise. McNemar's exact test is another look at single \
+                 runs whose samples are right or wrong. Three seeds say little about how seeds spread.",
             );
             let rows = self.test_rows();
             if rows.len() <= TESTS_SHOWN {
@@ -116,7 +125,12 @@ impl Comparison {
         });
     }
 
-    /// Accuracy against samples per second.
+    /// The groups as runs.
+    fn as_ones(&self) -> Vec<super::RunRow> {
+        self.groups.iter().map(|group| as_one(group, &self.runs)).collect()
+    }
+
+    /// Accuracy against samples per second, of each group.
     fn speed(&self, html: &mut Html) {
         let mut suites: Vec<&str> = Vec::new();
         let mut panels = Vec::new();
@@ -126,10 +140,12 @@ impl Comparison {
             }
             let row = self.metrics.iter().find(|other| other.suite == row.suite && other.metric == "top1").unwrap_or(row);
             suites.push(&row.suite);
-            let mark = |(at, run): (usize, &super::RunRow)| {
-                Some(Mark { name: run.name.clone(), x: run.samples_per_second?, y: row.values[at]?, colour: self.colour(at) })
+            let mark = |(at, run): (usize, super::RunRow)| {
+                let values: Vec<f64> = self.groups[at].runs.iter().filter_map(|run| row.values[*run]).collect();
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                (!values.is_empty()).then_some(Mark { name: run.name, x: run.samples_per_second?, y: mean, colour: at })
             };
-            let marks: Vec<Mark> = self.runs.iter().enumerate().filter_map(mark).collect();
+            let marks: Vec<Mark> = self.as_ones().into_iter().enumerate().filter_map(mark).collect();
             let front = pareto(&marks.iter().map(|mark| (mark.x, mark.y)).collect::<Vec<_>>());
             let guide = Guide { name: "nothing is better in both".into(), points: front };
             let title = format!("{}: {}", row.suite, row.metric);
@@ -154,15 +170,15 @@ impl Comparison {
     }
 
     fn curves(&self, html: &mut Html) {
-        let named = || self.data.iter().zip(&self.runs).map(|(data, run)| (data, run.name.as_str()));
+        // A curve for each group, the mean of its runs.
+        let of_groups = |points: &dyn Fn(&super::RunData) -> Vec<(f64, f64)>| {
+            let curve = |group: &super::RunGroup| mean_curve(&group.runs.iter().map(|run| points(&self.data[*run])).collect::<Vec<_>>());
+            self.groups.iter().map(|group| (group.name.clone(), curve(group))).collect::<Vec<_>>()
+        };
         for (name, title) in [("loss", "Loss"), ("lr", "Learning rate"), ("samples_per_second", "Samples per second")] {
-            let series = named().map(|(run, label)| {
+            let series = of_groups(&|run| run.curve(name)).into_iter().map(|(label, curve)| {
                 // Overlaid noise hides everything.
-                if name == "lr" {
-                    Series::new(label, run.curve(name))
-                } else {
-                    Series { raw: Vec::new(), ..Series::smoothed(label, run.curve(name)) }
-                }
+                if name == "lr" { Series::new(label, curve) } else { Series { raw: Vec::new(), ..Series::smoothed(label, curve) } }
             });
             html.el("div", &[("class", &"card")], |html| chart(html, title, "step", &series.collect::<Vec<_>>()));
         }
@@ -171,7 +187,7 @@ impl Comparison {
                 let ours = run.results.iter().filter(|one| one.name == row.suite);
                 ours.filter_map(|one| Some((one.step as f64, *one.metrics.get(&row.metric)?))).collect::<Vec<_>>()
             };
-            let series: Vec<_> = named().map(|(run, label)| Series::new(label, points(run, row))).collect();
+            let series: Vec<_> = of_groups(&|run| points(run, row)).into_iter().map(|(label, curve)| Series::new(label, curve)).collect();
             if series.iter().any(|one| one.points.len() > 1) {
                 let title = format!("{}: {}", row.suite, row.metric);
                 html.el("div", &[("class", &"card")], |html| chart(html, &title, "step", &series));

@@ -38,7 +38,7 @@ pub struct PairTest {
     pub p: f64,
     /// After Holm's adjustment over the pairs of this metric.
     pub p_holm: f64,
-    /// McNemar's exact test, where both are one run and each sample is right or wrong.
+    /// McNemar's exact test, where both are one run and each sample is right or wrong, and none shares a picture with another.
     pub mcnemar: Option<f64>,
     /// Whether the difference is no more than noise: the adjusted p is 0.05 or more.
     pub same: bool,
@@ -114,12 +114,13 @@ pub fn of(groups: &[RunGroup], runs: &[RunRow], metrics: &[MetricRow], data: &[R
     }
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
     let aligned = aligned::of(data, &names, &mut found.remarks)?;
-    for one in &aligned {
-        let means = replicates(&one.runs.iter().map(|(_, values)| values.clone()).collect::<Vec<_>>(), &one.groups);
-        test(one, &means, groups, &mut found);
-    }
     // In the order of the other tables.
     let place = |suite: &str, metric: &str| metrics.iter().position(|row| row.suite == suite && row.metric == metric);
+    // A column of no metric is of rows that were not sampled, and one unit says nothing of how units differ.
+    for one in aligned.iter().filter(|one| place(&one.suite, &one.metric).is_some() && one.unit_count() > 1) {
+        let means = replicates(&one.runs.iter().map(|(_, values)| values.clone()).collect::<Vec<_>>(), &one.units, &one.classes);
+        test(one, &means, groups, &mut found);
+    }
     found.tests.sort_by_key(|test| place(&test.suite, &test.metric));
     found.verdicts.sort_by_key(|verdict| place(&verdict.suite, &verdict.metric));
     let untested = metrics.iter().filter(|row| {
@@ -127,7 +128,8 @@ pub fn of(groups: &[RunGroup], runs: &[RunRow], metrics: &[MetricRow], data: &[R
     });
     let untested: Vec<String> = untested.map(|row| format!("{} {}", row.suite, row.metric)).collect();
     if !untested.is_empty() {
-        found.remarks.push(format!("Not tested, because what was found for each sample is not known: {}", untested.join(", ")));
+        let why = "Not tested, because they are no means over samples, or what was found for each sample is not known";
+        found.remarks.push(format!("{why}: {}", untested.join(", ")));
     }
     Ok(found)
 }
@@ -170,7 +172,8 @@ fn pair(one: &AlignedMetric, means: &[SeedMeans], first: &(&RunGroup, Vec<usize>
     let of = |places: &[usize]| places.iter().map(|place| &means[*place]).collect::<Vec<_>>();
     let Paired { difference, interval, p } = over_seeds(&of(&first.1), &of(&second.1), first.0.seeds == second.0.seeds)?;
     let mcnemar = match (&first.1[..], &second.1[..]) {
-        ([a], [b]) if one.is_binary && one.groups.len() == 1 => {
+        // It holds for rows that are independent of each other, and counts them alike.
+        ([a], [b]) if one.is_binary && one.classes.is_empty() && one.unit_count() == one.units.len() => {
             let both = || one.runs[*a].1.iter().zip(&one.runs[*b].1);
             let only = |in_first: bool| both().filter(|(a, b)| a != b && (**a > **b) == in_first).count() as u64;
             Some(mcnemar(only(true), only(false)))
@@ -182,7 +185,7 @@ fn pair(one: &AlignedMetric, means: &[SeedMeans], first: &(&RunGroup, Vec<usize>
         metric: one.metric.clone(),
         first: first.0.name.clone(),
         second: second.0.name.clone(),
-        samples: one.groups.iter().map(Vec::len).sum(),
+        samples: one.units.len(),
         seeds: [first.1.len(), second.1.len()],
         difference,
         interval,

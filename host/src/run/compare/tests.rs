@@ -115,6 +115,8 @@ fn measured(dir: &Path, name: &str, (seed, lr): (u64, &str), right: usize, keys:
     };
     let mut report = Report { samples: 200, tables: vec![table], classes: vec!["a".into(), "b".into()], ..Report::default() };
     report.metric_with_chance("top1", values.iter().sum::<f32>() as f64 / 200.0, 0.5);
+    let of_class = |from: usize, to: usize| f64::from(values[from..to].iter().sum::<f32>()) / (to - from) as f64;
+    report.metric("mean_per_class_recall", (of_class(0, 150) + of_class(150, 200)) / 2.0);
     crate::evaluation::intervals::add(&mut report);
     results::write(&path, &path.join("checkpoints/results.jsonl"), "zero", serde_json::json!({"step": 9}), &report).expect("written");
     path
@@ -185,7 +187,7 @@ fn runs_of_several_seeds_are_tested_over_seeds_too() {
     let (mean, deviation, count) = spread.groups[0].expect("measured");
     assert!((mean - 0.55).abs() < 1e-9 && (deviation.expect("three") - 0.15).abs() < 1e-9 && count == 3);
     let page = found.to_page();
-    assert!(page.contains("Results over seeds") && page.contains("0.55 ± 0.15 (3)") && page.contains("× 3 seeds"));
+    assert!(page.contains("Results over seeds") && page.contains("0.55 ± 0.15<") && page.contains("of 3 runs") && page.contains("× 3 seeds"));
 }
 
 #[test]
@@ -204,6 +206,46 @@ fn runs_on_other_samples_are_not_tested_and_that_is_said() {
     fs::write(runs[0].join("checkpoints/results.jsonl"), line).expect("written");
     let found = compare(&runs[..2], None).expect("they are runs");
     assert!(found.tests.is_empty() && found.remarks.iter().any(|remark| remark.contains("zero top1")), "{:?}", found.remarks);
+}
+
+/// A run that measured ten pictures with 50 rows each, and says which rows are of one picture, or does not. It is right on those of `right`.
+fn measured_pictures(dir: &Path, name: &str, right: std::ops::Range<usize>, says_units: bool) -> PathBuf {
+    let path = dir.join(name);
+    fs::create_dir_all(path.join("checkpoints")).expect("it can be made");
+    fs::write(path.join("config.toml"), format!("name = \"{name}\"\n[train]\nlr = {}\n", right.start)).expect("it can be written");
+    let values: Vec<f32> = (0..500).map(|row| f32::from(u8::from(right.contains(&(row / 50))))).collect();
+    let mut report = Report { samples: 500, ..Report::default() };
+    report.metric("top1", f64::from(values.iter().sum::<f32>()) / 500.0);
+    report.metric("mean_average_precision", 0.5);
+    let column = |metric: &str, values| ScoreColumn { metric: metric.into(), values, mean: MeanOf::Rows };
+    let units = if says_units { (0..500).map(|row| format!("picture {}", row / 50)).collect() } else { Vec::new() };
+    let keys = (0..500).map(|row| format!("row {row}")).collect();
+    report.tables.push(SampleTable { keys, units, columns: vec![column("top1", values)], ..SampleTable::default() });
+    let precisions = column("average_precision", vec![0.5 + right.start as f32 / 100.0; 2]);
+    let keys = vec!["cat".into(), "dog".into()];
+    report.tables.push(SampleTable { name: "classes".into(), keys, columns: vec![precisions], ..SampleTable::default() });
+    results::write(&path, &path.join("checkpoints/results.jsonl"), "corrupted", serde_json::json!({"step": 9}), &report).expect("written");
+    path
+}
+
+#[test]
+fn rows_of_one_picture_are_drawn_together_and_classes_are_not_tested() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = |name: &str, right, says| measured_pictures(dir.path(), name, right, says);
+    let (first, second) = (run("a", 0..6, true), run("b", 6..10, true));
+    let old = [run("old_a", 0..6, false), run("old_b", 6..10, false)];
+    let test = |runs: &[PathBuf]| {
+        let found = compare(runs, None).expect("they are runs");
+        assert!(found.tests.iter().all(|test| test.metric == "top1") && found.tests.len() == 1, "{:?}", found.tests);
+        let why = found.remarks.iter().find(|remark| remark.contains("no means over samples")).expect("what is not tested");
+        assert!(why.contains("corrupted mean_average_precision") && !why.contains(" average_precision"), "{why}");
+        found.tests[0].clone()
+    };
+    let together = test(&[first.clone(), second]);
+    assert!(together.same && together.mcnemar.is_none() && together.samples == 500, "six pictures against four: {together:?}");
+    let alone = test(&old);
+    assert!(!alone.same && alone.mcnemar.is_some(), "a folder without units has a unit for each row: {alone:?}");
+    assert!(test(&[old[1].clone(), first]).same, "one that says it is enough");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod mlflow;
 mod past;
 mod protobuf;
 mod record_file;
+mod redact;
 mod state;
 mod tensorboard;
 mod wandb;
@@ -245,31 +246,6 @@ impl Loggers {
     }
 }
 
-/// The options of a run as they may leave the machine: addresses without what signs them (`?…`) and without user and password.
-fn without_secrets(options: &Map<String, Value>) -> Map<String, Value> {
-    fn clean(value: &Value) -> Value {
-        match value {
-            Value::String(text) => without_signature(text).into(),
-            Value::Array(items) => items.iter().map(clean).collect(),
-            Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), clean(value))).collect::<Map<_, _>>().into(),
-            other => other.clone(),
-        }
-    }
-    options.iter().filter(|(key, _)| *key != crate::config::log::LOG).map(|(key, value)| (key.clone(), clean(value))).collect()
-}
-
-/// A text with an address, or with several and `::` between them.
-fn without_signature(text: &str) -> String {
-    let clean = |part: &str| {
-        let Some((scheme, rest)) = part.split_once("://") else { return part.to_owned() };
-        let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
-        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        format!("{scheme}://{host}{path}")
-    };
-    text.split("::").map(clean).collect::<Vec<_>>().join("::")
-}
-
 /// Seconds since 1970.
 fn seconds() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
@@ -287,8 +263,6 @@ fn random_id() -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::formats::WeightSet;
 
@@ -300,20 +274,6 @@ mod tests {
         assert_eq!(record.scalars(), [("val/retrieval-top1".to_owned(), 0.5), ("val/retrieval_R@1".to_owned(), 0.5)]);
         let record = LogRecord::Step { step: 2, epoch: 0, values: vec![("loss".into(), 1.0)] };
         assert_eq!((record.scalars(), record.step()), (vec![("train/loss".to_owned(), 1.0)], 2));
-    }
-
-    #[test]
-    fn what_signs_an_address_stays_here() {
-        let options = json!({
-            "seed": 1,
-            "log": { "mlflow": { "uri": "http://me:secret@host" } },
-            "data": { "train": { "shards": ["https://me:secret@host:8/a.tar?sig=secret", "pipe:cat a?b", "b.tar::s3://me:secret@c/d"] } },
-        });
-        let clean = without_secrets(options.as_object().expect("a table"));
-        assert_eq!(
-            Value::Object(clean),
-            json!({ "seed": 1, "data": { "train": { "shards": ["https://host:8/a.tar", "pipe:cat a?b", "b.tar::s3://c/d"] } } })
-        );
     }
 
     #[test]

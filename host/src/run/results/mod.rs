@@ -1,7 +1,7 @@
 //! What an evaluation leaves in a folder, beside its line in `results.jsonl`.
 //!
 //! ```text
-//! per_sample/SUITE.csv         what was found for each sample: key, true and predicted class, a column for each score
+//! per_sample/SUITE.csv         what was found for each sample: key, true and predicted class, unit where rows share one, scores
 //! per_class/SUITE.csv          samples, recall, precision, F1 and more of each class
 //! confusion_matrix/SUITE.csv   true classes in rows, predicted ones in columns; SUITE.order.csv lists classes that are confused side by side
 //! examples/SUITE.json          what is shown on the page, with its pictures in examples/SUITE/

@@ -1,7 +1,9 @@
 //! `per_sample/SUITE.csv`: what was found for each sample.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vlhub_core::{Error, MeanOf, Result, SampleTable, ScoreColumn};
@@ -10,6 +12,11 @@ use super::super::folder::plain;
 
 /// Columns in front of the scores.
 const OWN: [&str; 3] = ["key", "class", "predicted"];
+/// The column behind them, in tables of which rows share a sampling unit. Without it each row is a unit of its own.
+const UNIT: &str = "unit";
+
+/// Bytes of a table that is read: tens of millions of samples.
+const LARGEST: u64 = 1 << 30;
 
 /// What `results.jsonl` says about a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,16 +54,20 @@ pub fn to_csv(table: &SampleTable, classes: &[String]) -> Result<Vec<u8>> {
     let rows = table.keys.len();
     let fits = |length: usize| length == rows;
     let optional = |length: usize| length == 0 || fits(length);
-    if !optional(table.classes.len()) || !optional(table.predicted.len()) || !table.columns.iter().all(|column| fits(column.values.len())) {
+    let lengths = [table.classes.len(), table.predicted.len(), table.units.len()];
+    if !lengths.into_iter().all(optional) || !table.columns.iter().all(|column| fits(column.values.len())) {
         return Err(Error::invalid(format!("its columns have not the {rows} rows of its keys")));
     }
     let name = |class: Option<&u32>| match class {
         None => Ok(""),
         Some(class) => classes.get(*class as usize).map(String::as_str).ok_or_else(|| Error::invalid(format!("class {class} has no name"))),
     };
-    let mut lines = vec![OWN.into_iter().chain(table.columns.iter().map(|column| column.metric.as_str())).map(str::to_owned).collect()];
+    let unit = (!table.units.is_empty()).then_some(UNIT);
+    let head = OWN.into_iter().chain(unit).chain(table.columns.iter().map(|column| column.metric.as_str()));
+    let mut lines = vec![head.map(str::to_owned).collect::<Vec<String>>()];
     for (row, key) in table.keys.iter().enumerate() {
         let mut line = vec![key.clone(), name(table.classes.get(row))?.to_owned(), name(table.predicted.get(row))?.to_owned()];
+        line.extend(table.units.get(row).cloned());
         line.extend(table.columns.iter().map(|column| column.values[row].to_string()));
         lines.push(line);
     }
@@ -68,9 +79,12 @@ pub fn to_csv(table: &SampleTable, classes: &[String]) -> Result<Vec<u8>> {
 /// # Errors
 /// The file and its line that is no row of such a table.
 pub fn read(folder: &Path, about: &TableFile) -> Result<(SampleTable, Vec<String>)> {
-    let path = folder.join(&about.file);
-    let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
-    from_csv(&bytes, about).map_err(|error| error.within(path.display().to_string()))
+    let file = NamedFile::find(folder, Path::new(&about.file))?;
+    let name = file.path.display().to_string();
+    if file.size > LARGEST {
+        return Err(Error::invalid(format!("{name}: it has {} bytes; at most {LARGEST} are read", file.size)));
+    }
+    from_csv(&file.read()?, about).map_err(|error| error.within(name))
 }
 
 /// Back from CSV.
@@ -86,8 +100,10 @@ pub fn from_csv(bytes: &[u8], about: &TableFile) -> Result<(SampleTable, Vec<Str
     }
     let mean = |metric: &str| if about.mean_of_classes.iter().any(|name| name == metric) { MeanOf::Classes } else { MeanOf::Rows };
     let column = |metric: &str| ScoreColumn { metric: metric.to_owned(), values: Vec::new(), mean: mean(metric) };
+    let has_units = head.get(OWN.len()) == Some(UNIT);
+    let own = OWN.len() + usize::from(has_units);
     let mut table =
-        SampleTable { name: about.name.clone(), columns: head.iter().skip(OWN.len()).map(column).collect(), ..SampleTable::default() };
+        SampleTable { name: about.name.clone(), columns: head.iter().skip(own).map(column).collect(), ..SampleTable::default() };
     let (mut names, mut places) = (Vec::new(), HashMap::new());
     let mut place = |name: &str| -> u32 {
         *places.entry(name.to_owned()).or_insert_with(|| {
@@ -103,7 +119,8 @@ pub fn from_csv(bytes: &[u8], about: &TableFile) -> Result<(SampleTable, Vec<Str
                 into.push(place(name));
             }
         }
-        for (column, cell) in table.columns.iter_mut().zip(record.iter().skip(OWN.len())) {
+        table.units.extend(has_units.then(|| record[OWN.len()].to_owned()));
+        for (column, cell) in table.columns.iter_mut().zip(record.iter().skip(own)) {
             let value = cell.parse().map_err(|_| Error::invalid(format!("line {}: `{cell}` is no number", row + 2)))?;
             column.values.push(value);
         }
@@ -113,4 +130,95 @@ pub fn from_csv(bytes: &[u8], about: &TableFile) -> Result<(SampleTable, Vec<Str
         return Err(Error::invalid("some of its rows have a class, and others have none"));
     }
     Ok((table, names))
+}
+
+/// A file that a list in a run's folder names. The folder may come from somebody else, so it must lie there: a page or a table shows nothing of the
+/// reader's own files.
+#[derive(Debug)]
+pub struct NamedFile {
+    path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl NamedFile {
+    /// Finds the file without opening it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a path that is absolute or leads out of the folder (by `..` or a link), and for what is no regular file, such as a
+    /// device; [`Error::Io`] for what is not there.
+    pub fn find(folder: &Path, file: &Path) -> Result<Self> {
+        let named = folder.join(file);
+        let refuse = |why: &str| Error::invalid(format!("{}: {why}; it is not read", named.display()));
+        let io = |error| Error::io(&named, error);
+        if !file.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(refuse("files of a run are named by plain paths below its folder"));
+        }
+        let path = named.canonicalize().map_err(io)?;
+        if !path.starts_with(folder.canonicalize().map_err(io)?) {
+            return Err(refuse("a link leads out of the run's folder"));
+        }
+        let about = path.metadata().map_err(io)?;
+        if !about.is_file() {
+            return Err(refuse("it is no regular file"));
+        }
+        Ok(Self { path, size: about.len() })
+    }
+
+    /// Its bytes, no more than were found.
+    ///
+    /// # Errors
+    /// The file and why it cannot be read.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.path).and_then(|file| file.take(self.size).read_to_end(&mut bytes));
+        read.map_err(|error| Error::io(&self.path, error))?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_table_outside_the_folder_is_refused() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let run = folder.path().join("run");
+        std::fs::create_dir_all(run.join("per_sample")).expect("made");
+        let table = "key,class,predicted,top1\na,,,1\n";
+        std::fs::write(folder.path().join("own.csv"), table).expect("written");
+        std::fs::write(run.join("per_sample/s.csv"), table).expect("written");
+        symlink(folder.path().join("own.csv"), run.join("per_sample/link.csv")).expect("a link");
+        symlink(folder.path(), run.join("up")).expect("a link");
+        symlink("s.csv", run.join("per_sample/inner.csv")).expect("a link");
+        let named = |file: &str| read(&run, &TableFile { file: file.into(), ..TableFile::default() });
+        for file in ["per_sample/s.csv", "per_sample/inner.csv"] {
+            assert_eq!(named(file).expect(file).0.keys, ["a"], "{file}");
+        }
+        let absolute = folder.path().join("own.csv").display().to_string();
+        for (file, why) in [
+            (absolute.as_str(), "plain paths"),
+            ("../own.csv", "plain paths"),
+            ("per_sample/../../own.csv", "plain paths"),
+            ("per_sample/link.csv", "a link"),
+            ("up/own.csv", "a link"),
+            ("per_sample", "no regular file"),
+            ("", "no regular file"),
+        ] {
+            let error = named(file).expect_err(file).to_string();
+            assert!(error.contains(why), "{file}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_too_large_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().expect("a directory");
+        // Sparse: it takes no room on the disk.
+        File::create(folder.path().join("s.csv")).and_then(|file| file.set_len(LARGEST + 1)).expect("made");
+        let error = read(folder.path(), &TableFile { file: "s.csv".into(), ..TableFile::default() }).expect_err("too large");
+        assert!(error.to_string().contains("at most 1073741824"), "{error}");
+    }
 }

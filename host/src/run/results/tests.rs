@@ -13,6 +13,7 @@ fn report() -> Report {
     let table = SampleTable {
         name: String::new(),
         keys: ["k,1", "k\n2", "k3", "k4", "k5", "k6"].map(str::to_owned).to_vec(),
+        units: Vec::new(),
         classes: vec![0, 0, 1, 1, 2, 2],
         predicted: vec![0, 1, 1, 1, 1, 0],
         columns: vec![
@@ -55,6 +56,13 @@ fn samples_come_back_from_csv_as_they_were() {
     assert!(bytes.starts_with(b"key,class,predicted,top1,mean_per_class_recall\n"), "{}", String::from_utf8_lossy(&bytes));
     let (table, names) = samples::from_csv(&bytes, &about).expect("read");
     assert_eq!((&table, &names), (&report.tables[0], &report.classes));
+    let mut shared = report.tables[0].clone();
+    shared.units = ["a, b", "a, b", "c", "", "", "c"].map(str::to_owned).to_vec();
+    let bytes = samples::to_csv(&shared, &report.classes).expect("written");
+    assert!(bytes.starts_with(b"key,class,predicted,unit,top1,"), "{}", String::from_utf8_lossy(&bytes));
+    assert_eq!(samples::from_csv(&bytes, &about).expect("read").0, shared, "rows of one picture are still together");
+    shared.units.pop();
+    assert!(samples::to_csv(&shared, &report.classes).is_err(), "a unit is missing");
     let error = samples::from_csv(b"key,class,predicted,top1\na,,,many\n", &about).expect_err("no number").to_string();
     assert!(error.contains("line 2") && error.contains("many"), "{error}");
     let error = samples::from_csv(b"key,class,predicted\na,x,\nb,,\n", &about).expect_err("a class is missing").to_string();

@@ -1,17 +1,19 @@
-//! Paired bootstrap: the samples are drawn anew with replacement, the same ones for every model, and each time the difference is computed.
+//! Paired bootstrap: sampling units are drawn anew with replacement, the same ones for every model, and each time the difference is
+//! computed.
 
 use rand_core::RngCore;
 
 use crate::data::philox::Philox;
 use crate::evaluation::intervals::percentile;
+use crate::evaluation::resampling::Resampler;
 
 /// Draws at least: the least p that can be told is about 2 of so many.
 const FEWEST_DRAWS: usize = 2_000;
 /// Draws at most.
 const MOST_DRAWS: usize = 10_000;
-/// Samples that are drawn in all, where that leaves enough draws: about a second.
+/// Units that are drawn in all, where that leaves enough draws: about a second.
 const WORK: usize = 100_000_000;
-/// Keys of the random numbers, for samples and for seeds.
+/// Keys of the random numbers, for units and for seeds.
 const KEYS: [u64; 2] = [1, 2];
 
 /// What the difference of two models' means is.
@@ -45,52 +47,25 @@ pub struct SeedMeans {
     pub draws: Vec<f64>,
 }
 
-/// The means of several columns over the same draws. `groups` are the rows that are averaged: all of them, or those of each class, whose means
-/// are averaged; rows are drawn within their group. The numbers are the same each time. No columns, or a group without rows, give nothing.
-pub fn replicates(columns: &[Vec<f32>], groups: &[Vec<u32>]) -> Vec<SeedMeans> {
-    let rows: usize = groups.iter().map(Vec::len).sum();
-    let width = columns.len();
-    if width == 0 || groups.is_empty() || groups.iter().any(Vec::is_empty) {
+/// The means of several columns over the same draws of whole sampling units. `units` has the unit of each row. `classes` has its class where
+/// the means of the classes are averaged, over those that were drawn; it is empty where all rows count alike. The numbers are the same each
+/// time. No columns or no rows give nothing.
+pub fn replicates(columns: &[Vec<f32>], units: &[u32], classes: &[u32]) -> Vec<SeedMeans> {
+    if columns.is_empty() || units.is_empty() {
         return Vec::new();
     }
-    // Row by row, so that a drawn row is read in one place.
-    let places: Vec<usize> = groups.iter().flatten().map(|row| *row as usize).collect();
-    let values: Vec<f32> = places.iter().flat_map(|row| columns.iter().map(|column| column[*row])).collect();
-    let mut starts = vec![0];
-    starts.extend(groups.iter().scan(0, |end, group| {
-        *end += group.len();
-        Some(*end)
-    }));
-    let means = |pick: &mut dyn FnMut(usize, usize) -> usize| {
-        let mut means = vec![0.0; width];
-        for ends in starts.windows(2) {
-            let (first, count) = (ends[0], ends[1] - ends[0]);
-            let mut sums = vec![0.0f64; width];
-            for at in 0..count {
-                let row = first + pick(at, count);
-                for (sum, value) in sums.iter_mut().zip(&values[row * width..(row + 1) * width]) {
-                    *sum += f64::from(*value);
-                }
-            }
-            for (mean, sum) in means.iter_mut().zip(sums) {
-                *mean += sum / count as f64 / groups.len() as f64;
-            }
-        }
-        means
-    };
+    let values: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
+    let resampler = Resampler::new(&values, units, classes);
     // Each draw has random numbers of its own, so that they do not depend on how many threads there are.
-    let one = |draw: usize| {
-        let mut rng = Philox::new([KEYS[0], draw as u64]);
-        means(&mut |_, count| ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize)
-    };
-    let draws = (WORK / rows).clamp(FEWEST_DRAWS, MOST_DRAWS);
+    let one = |draw: usize| resampler.redrawn(&mut Philox::new([KEYS[0], draw as u64]));
+    let draws = (WORK / resampler.units()).clamp(FEWEST_DRAWS, MOST_DRAWS);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let all: Vec<Vec<f64>> = std::thread::scope(|scope| {
         let part = |at: usize| (at * draws / threads..(at + 1) * draws / threads).map(one).collect::<Vec<_>>();
         let running: Vec<_> = (0..threads).map(|at| scope.spawn(move || part(at))).collect();
         running.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
-    let observed = means(&mut |at, _| at);
+    let observed = resampler.observed();
     observed.into_iter().enumerate().map(|(at, mean)| SeedMeans { mean, draws: all.iter().map(|draw| draw[at]).collect() }).collect()
 }
 
@@ -122,12 +97,16 @@ pub fn over_seeds(first: &[&SeedMeans], second: &[&SeedMeans], paired: bool) -> 
 mod tests {
     use super::*;
 
+    /// Each row is a unit of its own.
+    fn alone(rows: u32) -> Vec<u32> {
+        (0..rows).collect()
+    }
+
     #[test]
     fn equal_models_are_equal_and_one_that_is_always_better_is_better() {
-        let rows: Vec<Vec<u32>> = vec![(0..50).collect()];
         let a: Vec<f32> = (0..50).map(|at| (at % 2) as f32).collect();
         let b: Vec<f32> = a.iter().map(|value| value + 0.25).collect();
-        let means = replicates(&[a.clone(), a, b], &rows);
+        let means = replicates(&[a.clone(), a, b], &alone(50), &[]);
         let same = over_seeds(&[&means[0]], &[&means[1]], true).expect("runs");
         assert_eq!((same.difference, same.interval, same.p), (0.0, [0.0, 0.0], 1.0));
         let better = over_seeds(&[&means[0]], &[&means[2]], true).expect("runs");
@@ -136,11 +115,10 @@ mod tests {
 
     #[test]
     fn seeds_that_disagree_widen_the_interval() {
-        let rows: Vec<Vec<u32>> = vec![(0..400).collect()];
         let level = |share: usize| (0..400).map(|at| f32::from(u8::from(at % 100 < share))).collect::<Vec<f32>>();
-        let means = replicates(&[level(50), level(52), level(48), level(60), level(62), level(58)], &rows);
+        let means = replicates(&[level(50), level(52), level(48), level(60), level(62), level(58)], &alone(400), &[]);
         let steady = over_seeds(&[&means[0]], &[&means[3]], true).expect("runs");
-        let wide = replicates(&[level(20), level(50), level(80), level(60), level(90), level(30)], &rows);
+        let wide = replicates(&[level(20), level(50), level(80), level(60), level(90), level(30)], &alone(400), &[]);
         let seeds = over_seeds(&[&wide[0], &wide[1], &wide[2]], &[&wide[3], &wide[4], &wide[5]], true).expect("runs");
         assert!((steady.difference - 0.1).abs() < 1e-9 && (seeds.difference - 0.1).abs() < 1e-9);
         let width = |test: &Paired| test.interval[1] - test.interval[0];
@@ -151,8 +129,31 @@ mod tests {
     #[test]
     fn classes_count_alike() {
         let values: Vec<f32> = [vec![1.0; 90], vec![0.0; 10]].concat();
-        let groups = vec![(0..90).collect(), (90..100).collect()];
-        assert_eq!(replicates(&[values], &groups)[0].mean, 0.5);
-        assert!(replicates(&[vec![1.0]], &[vec![]]).is_empty());
+        let classes: Vec<u32> = [vec![0; 90], vec![1; 10]].concat();
+        assert_eq!(replicates(&[values], &alone(100), &classes)[0].mean, 0.5);
+        assert!(replicates(&[Vec::new()], &[], &[]).is_empty() && replicates(&[], &alone(3), &[]).is_empty());
+    }
+
+    #[test]
+    fn one_picture_of_a_class_of_its_own_decides_nothing() {
+        let (first, mut second) = (vec![1.0f32; 20], vec![1.0f32; 20]);
+        second[7] = 0.0;
+        let means = replicates(&[first, second], &alone(20), &alone(20));
+        let found = over_seeds(&[&means[0]], &[&means[1]], true).expect("runs");
+        // Drawn within classes, the difference would be the same in each draw, and p as small as it can be.
+        assert!(found.p > 0.5 && found.interval[0] < found.interval[1] && found.interval[1] == 0.0, "{found:?}");
+    }
+
+    #[test]
+    fn rows_of_one_picture_decide_no_more_than_the_picture() {
+        // One model is better on 6 pictures of 10, the other on 4; each picture has 50 rows.
+        let rows: Vec<f32> = (0..500).map(|row| f32::from(u8::from(row / 50 < 6))).collect();
+        let other: Vec<f32> = rows.iter().map(|value| 1.0 - value).collect();
+        let p = |units: &[u32]| {
+            let means = replicates(&[rows.clone(), other.clone()], units, &[]);
+            over_seeds(&[&means[0]], &[&means[1]], true).expect("runs").p
+        };
+        let pictures: Vec<u32> = (0..500).map(|row| row / 50).collect();
+        assert!(p(&pictures) > 0.3 && p(&alone(500)) < 0.01, "{} {}", p(&pictures), p(&alone(500)));
     }
 }

@@ -10,6 +10,7 @@ const GOLDEN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests
 struct Golden {
     paired: Vec<PairedCase>,
     classes: ClassCase,
+    units: UnitCase,
     mcnemar: Vec<(u64, u64, f64)>,
     holm: Vec<(Vec<f64>, Vec<f64>)>,
     deviation: Vec<(Vec<f64>, f64, f64)>,
@@ -30,10 +31,18 @@ struct PairedCase {
 
 #[derive(Deserialize)]
 struct ClassCase {
-    labels: Vec<usize>,
+    labels: Vec<u32>,
     first: Vec<f32>,
     second: Vec<f32>,
     difference: f64,
+    interval: [f64; 2],
+}
+
+#[derive(Deserialize)]
+struct UnitCase {
+    units: Vec<u32>,
+    first: Vec<f32>,
+    second: Vec<f32>,
     interval: [f64; 2],
 }
 
@@ -55,8 +64,8 @@ fn near(found: f64, expected: f64, tolerance: f64) -> bool {
 #[test]
 fn the_paired_bootstrap_is_scipys() {
     for case in golden().paired {
-        let rows = vec![(0..case.first.len() as u32).collect()];
-        let means = replicates(&[case.first.clone(), case.second.clone()], &rows);
+        let rows: Vec<u32> = (0..case.first.len() as u32).collect();
+        let means = replicates(&[case.first.clone(), case.second.clone()], &rows, &[]);
         let found = over_seeds(&[&means[0]], &[&means[1]], true).expect("two runs");
         let width = case.interval[1] - case.interval[0];
         assert!(near(found.difference, case.difference, 1e-6), "{found:?} {}", case.difference);
@@ -75,12 +84,23 @@ fn the_paired_bootstrap_is_scipys() {
 #[test]
 fn classes_of_unequal_sizes_count_alike() {
     let case = golden().classes;
-    let groups: Vec<Vec<u32>> =
-        (0..3).map(|class| (0..case.labels.len() as u32).filter(|row| case.labels[*row as usize] == class).collect()).collect();
-    let means = replicates(&[case.first, case.second], &groups);
+    let rows: Vec<u32> = (0..case.labels.len() as u32).collect();
+    let means = replicates(&[case.first, case.second], &rows, &case.labels);
     let found = over_seeds(&[&means[0]], &[&means[1]], true).expect("two runs");
     let width = case.interval[1] - case.interval[0];
     assert!(near(found.difference, case.difference, 1e-6));
+    assert!(
+        near(found.interval[0], case.interval[0], 0.06 * width) && near(found.interval[1], case.interval[1], 0.06 * width),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn units_of_several_rows_are_drawn_as_a_whole() {
+    let case = golden().units;
+    let means = replicates(&[case.first, case.second], &case.units, &[]);
+    let found = over_seeds(&[&means[0]], &[&means[1]], true).expect("two runs");
+    let width = case.interval[1] - case.interval[0];
     assert!(
         near(found.interval[0], case.interval[0], 0.06 * width) && near(found.interval[1], case.interval[1], 0.06 * width),
         "{found:?}"

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::suites::nothing_usable;
 use vlhub_sdk::{Answer, Captioning, Decoding, Example, MeanOf, SampleTable, ScoreColumn, Thumbnail, serde_json, tch};
@@ -42,13 +43,16 @@ impl Default for CaptionSuiteConfig {
 
 impl Config<dyn EvalSuite> for CaptionSuiteConfig {
     fn build(&self, cx: &EvalCx<'_>) -> Result<Box<dyn EvalSuite>> {
-        if self.batch == 0 {
-            return Err(Error::Options("`batch` is 0; at least one picture at a time is needed".into()));
-        }
-        if self.beams < 1 || self.beam_groups < 1 || self.beams % self.beam_groups != 0 {
-            let Self { beams, beam_groups, .. } = self;
-            return Err(Error::Options(format!("`beams` is {beams} and `beam_groups` {beam_groups}; the groups divide the beams")));
-        }
+        let Self { batch, beams, beam_groups, max_length, min_length, .. } = *self;
+        let mut problems = OptionProblems::default();
+        problems.ensure(batch > 0, || "`batch` is 0; at least one picture at a time is needed".into());
+        problems.ensure(beams >= 1 && beam_groups >= 1 && beams % beam_groups == 0, || {
+            format!("`beams` is {beams} and `beam_groups` {beam_groups}; the groups divide the beams")
+        });
+        // A caption has at least its start and its end.
+        problems.at_least("max_length", max_length, 2);
+        problems.ensure(min_length < max_length, || format!("`min_length` = {min_length} must be below `max_length` = {max_length}"));
+        problems.finish()?;
         let data = cx.datasets.open_for(&self.data, Wants::NOTHING.text(Want::Optional)).map_err(|error| error.within("`data`"))?;
         Ok(Box::new(CaptionSuite { config: self.clone(), data }))
     }
@@ -144,6 +148,17 @@ impl CaptionSuite {
 impl EvalSuite for CaptionSuite {
     fn requires(&self) -> Requires {
         Requires { images: true, captioner: true, ..Requires::default() }
+    }
+
+    fn check(&self, skills: &Skills<'_>) -> Result<()> {
+        let longest = self.config.max_length;
+        match skills.captioner.and_then(|captioner| captioner.context()) {
+            Some(context) if longest > context => Err(Error::Options(format!(
+                "`max_length` = {longest} is more than the {context} tokens of the captioner's context; set it to {context} or less, or \
+                 train with a longer context"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn run(&self, model: &dyn Model, report: &mut Report) -> Result<()> {

@@ -130,8 +130,8 @@ impl Config<dyn Source> for FlickrConfig {
 }
 
 /// Pictures and captions of a list with a line for each caption: `1000092795.jpg#0`, a tab, the caption (the authors'); `name.jpg,caption` behind a
-/// line of headings (CLIP_benchmark's, Kaggle's); or `name.jpg| 0| caption` (Kaggle's `results.csv`). Pictures come in the order of their first
-/// caption.
+/// line of headings (CLIP_benchmark's, Kaggle's); or `name.jpg| 0| caption` (Kaggle's `results.csv`, one line of which lacks the second
+/// bar). Pictures come in the order of their first caption.
 fn table_of(file: &Path) -> Result<Vec<Entry>> {
     let text = text_of(file)?;
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
@@ -161,7 +161,8 @@ fn parts_of(line: &str) -> Option<(&str, &str)> {
         return numbered(number.trim()).then_some((picture.trim(), caption));
     }
     if let Some((picture, rest)) = line.split_once('|') {
-        let (number, caption) = rest.split_once('|')?;
+        // The published file has `2199200615.jpg| 4   A dog runs across the grass .`, without the second bar.
+        let (number, caption) = rest.split_once('|').or_else(|| rest.trim().split_once(char::is_whitespace))?;
         return numbered(number.trim()).then_some((picture.trim(), caption));
     }
     let end = line.find(".jpg,")? + ".jpg".len();

@@ -57,6 +57,11 @@ impl Source for ListedPictures {
         self.entries[index].key()
     }
 
+    fn unit(&self, index: usize) -> Option<String> {
+        // SugarCrepe asks about a picture several times.
+        Some(self.entries[index].picture.display().to_string())
+    }
+
     fn read(&self, index: usize) -> Result<Raw, Bad> {
         let entry = &self.entries[index];
         let key = entry.key();

@@ -95,6 +95,27 @@ fn flickr_is_read_in_every_layout() {
 }
 
 #[test]
+fn kaggles_table_of_flickr30k_is_read_with_its_line_that_lacks_a_bar() {
+    let lines = [
+        "image_name| comment_number| comment",
+        "1.jpg| 0| A dog runs .",
+        "1.jpg| 4   A dog runs across the grass .",
+        "3.jpg| 0| A cat | a bar .",
+    ];
+    let table = lines.join("\n");
+    let pictures = ["flickr30k_images/1.jpg", "flickr30k_images/3.jpg"];
+    let config = flickr(FlickrSet::Flickr30k, "all");
+    let read = folder(&[("results.csv", table.clone())], &pictures);
+    let wanted = expected(&[("1.jpg", &["A dog runs .", "A dog runs across the grass ."]), ("3.jpg", &["A cat | a bar ."])]);
+    assert_eq!(named(&config, read.path()), wanted);
+    for broken in ["1.jpg| 4", "1.jpg| 4 ", "1.jpg| dogs run", "1.jpg| 4dogs run"] {
+        let refused = folder(&[("results.csv", format!("{table}\n{broken}\n"))], &pictures);
+        let error = samples(&config, refused.path()).expect_err(broken).to_string();
+        assert!(error.contains("results.csv:5: no picture and caption"), "{broken}: {error}");
+    }
+}
+
+#[test]
 fn coco_is_read_by_year_and_by_karpathys_splits() {
     let annotations = json!({
         "info": {}, "licenses": [],

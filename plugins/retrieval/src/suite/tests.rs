@@ -266,6 +266,8 @@ fn the_samples_behind_each_metric_are_reported() {
     let names: Vec<_> = report.tables.iter().map(|table| (table.name.as_str(), table.keys.len())).collect();
     assert_eq!(names, [("image_to_text", count / 2), ("text_to_image", count)]);
     assert_eq!((&*report.tables[0].keys[1], &*report.tables[1].keys[3]), ("sample 1", "sample 1#1"));
+    assert!(report.tables[0].units.is_empty(), "every picture is a sampling unit of its own");
+    assert_eq!(report.tables[1].units[..4], ["sample 0", "sample 0", "sample 1", "sample 1"], "both captions of a picture are one unit");
     for table in &report.tables {
         for column in &table.columns {
             let mean = column.values.iter().map(|value| f64::from(*value)).sum::<f64>() / column.values.len() as f64;

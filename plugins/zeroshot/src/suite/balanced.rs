@@ -1,7 +1,7 @@
 //! Hits averaged over classes, as VL Hub measures OpenImages.
 
 use vlhub_sdk::prelude::*;
-use vlhub_sdk::suites::{Labelled, predicted, rank};
+use vlhub_sdk::suites::{Labelled, predicted, rank, shared_units};
 use vlhub_sdk::{MeanOf, SampleTable, ScoreColumn};
 
 /// Fewest pictures of a class that counts.
@@ -16,6 +16,7 @@ pub(super) struct Balanced {
 
 struct Row {
     key: String,
+    unit: Option<String>,
     class: usize,
     predicted: usize,
     /// Classes that are ranked above the right one.
@@ -30,8 +31,9 @@ impl Balanced {
 
     /// Adds a batch with its scores.
     pub fn add(&mut self, scores: &[Vec<f32>], batch: &Labelled) {
-        for ((scores, class), key) in scores.iter().zip(&batch.labels).zip(&batch.keys) {
-            self.rows.push(Row { key: key.clone(), class: *class, predicted: predicted(scores), rank: rank(scores, *class) });
+        for (at, ((scores, class), key)) in scores.iter().zip(&batch.labels).zip(&batch.keys).enumerate() {
+            let unit = batch.units.get(at).cloned().flatten();
+            self.rows.push(Row { key: key.clone(), unit, class: *class, predicted: predicted(scores), rank: rank(scores, *class) });
         }
     }
 
@@ -59,6 +61,7 @@ impl Balanced {
         }
         report.tables.push(SampleTable {
             name: "balanced".into(),
+            units: shared_units(rows.iter().map(|row| row.unit.clone()).collect()),
             classes: rows.iter().map(|row| row.class as u32).collect(),
             predicted: rows.iter().map(|row| row.predicted as u32).collect(),
             keys: rows.into_iter().map(|row| row.key).collect(),

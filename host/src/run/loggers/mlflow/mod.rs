@@ -15,8 +15,9 @@ use serde_json::{Map, Value, json};
 use vlhub_core::Result;
 
 use super::background::{BackgroundLogger, Patience, RecordSink, Refused};
+use super::redact::redacted_options;
 use super::state::LoggerState;
-use super::{LogRecord, RunAbout, RunEnding, random_id, seconds, without_secrets};
+use super::{LogRecord, RunAbout, RunEnding, random_id, seconds};
 use crate::config::document::{flat, to_toml};
 use crate::config::log::MlflowConfig;
 use crate::failure::{Failure, Outcome};
@@ -105,7 +106,7 @@ fn start(about: &RunAbout<'_>, settings: MlflowSettings, patience: Patience) -> 
         }
     };
     let client = MlflowClient::new(&settings).map_err(vlhub_core::Error::invalid)?;
-    let options = without_secrets(about.options);
+    let options = redacted_options(about.options);
     let name = about.name.to_owned();
     let sink = MlflowSink {
         client,

@@ -21,8 +21,9 @@ use vlhub_core::{Error, Result};
 
 use super::super::folder::plain;
 use super::super::jsonl;
+use super::redact::{redacted_arguments, redacted_options};
 use super::state::{LoggerState, WandbState};
-use super::{LogRecord, LoggerEnd, RunAbout, RunEnding, RunLogger, seconds, without_secrets, without_signature};
+use super::{LogRecord, LoggerEnd, RunAbout, RunEnding, RunLogger, seconds};
 use crate::config::document::to_toml;
 use crate::config::log::WandbConfig;
 use names::{RunNames, Variables};
@@ -51,10 +52,11 @@ impl WandbLogger {
     /// # Errors
     /// The file and why it cannot be written, or an id that W&B does not take.
     pub fn open(about: &RunAbout<'_>, config: &WandbConfig) -> Result<Option<Self>> {
-        Self::with(about, config, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+        Self::with(about, config, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()), &arguments)
     }
 
-    fn with(about: &RunAbout<'_>, config: &WandbConfig, variables: Variables<'_>) -> Result<Option<Self>> {
+    fn with(about: &RunAbout<'_>, config: &WandbConfig, variables: Variables<'_>, arguments: &[String]) -> Result<Option<Self>> {
         if names::is_disabled(variables) {
             tracing::info!("wandb: WANDB_MODE is `disabled`, so nothing is written");
             return Ok(None);
@@ -76,8 +78,9 @@ impl WandbLogger {
         };
         let folder = about.folder.join(&run.folder);
         let names = RunNames::new(config, variables, about.name);
-        let (options, started) = (without_secrets(about.options), run.started);
-        write_files(&folder.join("files"), &options, &names.host, started)?;
+        // Whoever syncs the run sends what is written here.
+        let (options, arguments, started) = (redacted_options(about.options), redacted_arguments(arguments), run.started);
+        write_files(&folder.join("files"), &options, &names.host, &arguments, started)?;
         let path = folder.join(format!("run-{}.wandb", run.id));
         let mut maker = RecordMaker { id: run.id, made: 0 };
         let earlier = if path.exists() { Earlier::read(&path, about.resumed.unwrap_or(0))? } else { Earlier::default() };
@@ -87,7 +90,7 @@ impl WandbLogger {
             kept = vec![
                 maker.header(),
                 maker.run(&names, &options, started),
-                maker.environment(&names.host, started),
+                maker.environment(&names.host, &arguments, started),
                 maker.file("config.toml"),
             ];
         } else {
@@ -219,13 +222,12 @@ impl Earlier {
 }
 
 /// The files that belong to every run of W&B.
-fn write_files(folder: &Path, options: &Map<String, Value>, host: &str, started: f64) -> Result<()> {
+fn write_files(folder: &Path, options: &Map<String, Value>, host: &str, arguments: &[String], started: f64) -> Result<()> {
     make_folder(folder)?;
     let mut yaml = String::from("_wandb:\n    value: {}\n");
     // Every JSON value is YAML.
     options.iter().for_each(|(key, value)| yaml += &format!("{}:\n    value: {value}\n", Value::from(key.as_str())));
     let time = jiff::Timestamp::from_second(started as i64).map(|time| time.to_string()).unwrap_or_default();
-    let arguments: Vec<String> = std::env::args().skip(1).map(|argument| without_signature(&argument)).collect();
     let about = json!({ "os": std::env::consts::OS, "host": host, "program": "vlhub", "args": arguments, "startedAt": time });
     jsonl::replace(&folder.join("config.toml"), to_toml(options).as_bytes())?;
     jsonl::replace(&folder.join("config.yaml"), yaml.as_bytes())?;
@@ -247,7 +249,7 @@ mod tests {
     fn open(folder: &Path, resumed: Option<u64>, past: Vec<LogRecord>) -> WandbLogger {
         let options = Map::from_iter([("seed".to_owned(), json!(3))]);
         let about = RunAbout { name: "a", folder, options: &options, toml: "", resumed, past };
-        WandbLogger::with(&about, &WandbConfig::default(), &|_| None).expect("it can be written").expect("it is not disabled")
+        WandbLogger::with(&about, &WandbConfig::default(), &|_| None, &[]).expect("it can be written").expect("it is not disabled")
     }
 
     fn step(step: u64) -> LogRecord {
@@ -332,10 +334,28 @@ mod tests {
             WandbLogger::with(
                 &RunAbout { name: "a", folder: folder.path(), options: &Map::new(), toml: "", resumed: None, past: Vec::new() },
                 &WandbConfig::default(),
-                &|name| (name == "WANDB_MODE").then(|| "disabled".to_owned())
+                &|name| (name == "WANDB_MODE").then(|| "disabled".to_owned()),
+                &[]
             )
             .expect("nothing is written")
             .is_none()
         );
+    }
+
+    #[test]
+    fn secrets_of_the_command_line_are_in_no_file_that_is_sent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Map::new();
+        let about = RunAbout { name: "a", folder: folder.path(), options: &options, toml: "", resumed: None, past: Vec::new() };
+        let arguments = ["data.train.shards=pipe:curl -H 'Authorization: Bearer hunter2' https://h/a", "--hub-token", "hunter2"];
+        let logger = WandbLogger::with(&about, &WandbConfig::default(), &|_| None, &arguments.map(str::to_owned))
+            .expect("it can be written")
+            .expect("it is not disabled");
+        let run = LoggerState::of(folder.path()).wandb.expect("it is remembered");
+        for file in [format!("run-{}.wandb", run.id), "files/wandb-metadata.json".to_owned()] {
+            let bytes = std::fs::read(logger.folder.join(&file)).expect("it is there");
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(text.contains("data.train.shards=pipe:curl …") && !text.contains("hunter2"), "{file}: {text}");
+        }
     }
 }

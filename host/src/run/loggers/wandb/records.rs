@@ -66,13 +66,13 @@ impl RecordMaker {
         self.record(CONFIG, |config| updates(config, options))
     }
 
-    /// `EnvironmentRecord`: the machine and the command line.
-    pub fn environment(&mut self, host: &str, started: f64) -> Vec<u8> {
+    /// `EnvironmentRecord`: the machine and the command line, without secrets.
+    pub fn environment(&mut self, host: &str, arguments: &[String], started: f64) -> Vec<u8> {
         let writer = self.id.clone();
         self.record(ENVIRONMENT, |environment| {
             environment.text(1, std::env::consts::OS);
             environment.message(3, |time| timestamp(time, started));
-            std::env::args().skip(1).for_each(|argument| environment.text(5, &argument));
+            arguments.iter().for_each(|argument| environment.text(5, argument));
             environment.text(6, "vlhub");
             environment.text(12, host);
             environment.text(199, &writer);

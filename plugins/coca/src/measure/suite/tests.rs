@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use vlhub_sdk::{Captioner, Datasets, Sample, Skills, TextSide};
 
 use super::*;
+use crate::CaptionConfig;
+use crate::golden::towers;
 
 /// Pictures by number, with the captions that a model writes and those of people.
 #[derive(Clone)]
@@ -119,4 +121,35 @@ fn what_cannot_be_measured_is_listed_or_refused() {
     {
         assert!(config.build(&EvalCx::new(&golden)).is_err());
     }
+}
+
+#[test]
+fn a_least_length_that_is_not_below_the_most_is_refused_when_the_suite_is_built() {
+    let golden = Golden::read();
+    for (min_length, max_length, words) in [
+        (12, 12, &["`min_length` = 12", "`max_length` = 12"][..]),
+        (13, 12, &["`min_length` = 13", "`max_length` = 12"]),
+        (0, 1, &["`max_length` = 1 must be at least 2"]),
+    ] {
+        let config = CaptionSuiteConfig { min_length, max_length, ..Default::default() };
+        let error = config.build(&EvalCx::new(&golden)).expect_err("refused").to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+}
+
+#[test]
+fn captions_longer_than_the_captioners_context_are_refused_before_anything_is_measured() {
+    let golden = Golden::read();
+    let store = tch::nn::VarStore::new(Device::Cpu);
+    let options = CaptionConfig { layers: 1, heads: 2, context: Some(20), ..Default::default() };
+    let objective = options.build(&towers(&store, 16)).expect("it is built");
+    let suite = |max_length| {
+        let config = CaptionSuiteConfig { max_length, ..Default::default() };
+        config.build(&EvalCx::new(&golden)).expect("it is built")
+    };
+    suite(20).check(&objective.skills()).expect("20 tokens fit");
+    let error = suite(CaptionSuiteConfig::default().max_length).check(&objective.skills()).expect_err("30 do not").to_string();
+    assert!(error.contains("`max_length` = 30") && error.contains("20 tokens"), "{error}");
+    suite(1000).check(&golden.skills()).expect("a captioner that does not tell its context is not checked");
+    suite(1000).check(&Skills::default()).expect("what lacks a captioner is skipped by name instead");
 }

@@ -3,8 +3,8 @@
 First loss and gradients of one batch must agree; then memory and time of one step are measured, each in a process of its own, for growing
 batches.
 
-    VLHUB_BIN=target/release/vlhub python tests/peers/grad_cache.py                              # batches of 64 and 128
-    VLHUB_BIN=target/release/vlhub python tests/peers/grad_cache.py 64 128 256 512 1024 2048     # writes tests/peers/grad_cache.md; half an hour
+    VLHUB_BIN=target/release/vlhub python tests/bench/grad_cache.py                              # batches of 64 and 128
+    VLHUB_BIN=target/release/vlhub python tests/bench/grad_cache.py 64 128 256 512 1024 2048     # writes tests/bench/grad_cache.md; half an hour
 """
 
 import json
@@ -183,7 +183,7 @@ def write(lines):
     text = f"""# Gradient caching: memory and time of one step
 
 One fp32 step (forward, loss, backward) of a {MODEL}, in chunks of {ROWS} rows and plain, on {THREADS} cores, each in a process of its own,
-once. Written by `tests/peers/grad_cache.py` with {peers}, after loss and gradients of one batch agreed.
+once. Written by `tests/bench/grad_cache.py` with {peers}, after loss and gradients of one batch agreed.
 MiB. "Tensors": the most that VL Hub's tensors took beside weights and batch. "Process": the most that the whole process took, batch included
 (0.6 MiB a row). "Python": open_clip with the idea of GradCache written out. Times are ratios: what VL Hub's chunks take over its plain
 step, then what Python takes over VL Hub's chunks. "Short captions" lets VL Hub cut the text matrix to the longest caption (`train.truncate`),

@@ -23,8 +23,10 @@ import open_clip
 import open_clip_train.data
 import torch
 import webdataset
-from _pictures import BOUND, VLHUB, apart
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "peers/data"))
+from _pictures import BOUND, VLHUB, apart  # noqa: E402
 
 # open_clip 3.3.0 reads tar files by parts of webdataset before 1.0; this is the same step with webdataset's own.
 open_clip_train.data.tarfile_to_samples_nothrow = webdataset.tarfile_to_samples(handler=open_clip_train.data.log_and_continue)
