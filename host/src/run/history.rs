@@ -9,7 +9,7 @@ use vlhub_core::{Error, Matrix, Result, SampleTable, ScoreColumn};
 use super::folder::plain;
 use super::results::classes::{self, ClassRow};
 use super::results::examples::{self, StoredExample};
-use super::results::samples::{self, TableFile};
+use super::results::samples::{self, NamedFile, TableFile};
 use super::{jsonl, matrix};
 use crate::evaluation::resampling::Resampler;
 
@@ -80,7 +80,9 @@ impl RunData {
                 path.display()
             )));
         }
-        let text = |name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+        // What goes onto the page comes from the folder itself, which may be somebody else's: a link to another file is as good as none.
+        let inside = |name: &str| NamedFile::find(path, Path::new(name)).and_then(|file| file.read()).ok();
+        let text = |name: &str| String::from_utf8_lossy(&inside(name).unwrap_or_default()).into_owned();
         let config = text("config.toml");
         let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let mut options = BTreeMap::new();
@@ -103,7 +105,7 @@ impl RunData {
             matrices,
             results,
             skipped: skipped(&jsonl::read(&path.join("skipped.jsonl"))?.0),
-            batch: std::fs::read(path.join("train_batch0.png")).ok(),
+            batch: inside("train_batch0.png"),
             path: path.to_owned(),
         })
     }

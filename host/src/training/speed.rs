@@ -90,8 +90,7 @@ impl Training<'_> {
                 waited.push(wait.as_secs_f64());
             }
         }
-        let (profiled, spans) =
-            vlhub_torch_ext::profiled(trace, || self.timed_step(&mut stream, BEFORE + steps)).map_err(Error::from)?;
+        let (profiled, spans) = vlhub_torch_ext::profiled(trace, || self.timed_step(&mut stream, BEFORE + steps)).map_err(Error::from)?;
         let limit = limit(self.device);
         let (parts, operations): (Vec<Share>, Vec<Share>) = (parts(&spans), operations(&spans));
         let products: Vec<&Span> = spans.iter().filter(|span| span.flops > 0).collect();

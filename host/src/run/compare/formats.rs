@@ -24,7 +24,7 @@ impl Comparison {
             tables.push(self.table("metric", metrics));
         }
         if !self.spreads.is_empty() {
-            tables.push(text_table(self.group_head("mean ± deviation over seeds"), self.spread_rows()));
+            tables.push(text_table(self.group_head("mean ± deviation over seeds"), self.spread_rows(" ")));
         }
         let words: Vec<String> = self.verdicts.iter().map(|verdict| format!(" {}", verdict.words(&self.tests))).collect();
         if !words.is_empty() {
@@ -101,14 +101,14 @@ impl Comparison {
         self.config_rows().into_iter().filter_map(of_groups).collect()
     }
 
-    /// Mean, deviation and number of runs of each metric and group.
-    pub(super) fn spread_rows(&self) -> Vec<Vec<String>> {
+    /// Mean, deviation and number of runs of each metric and group; `between` stands before the deviation.
+    pub(super) fn spread_rows(&self, between: &str) -> Vec<Vec<String>> {
         let same = self.runs_of_each().is_some();
         let cell = |found: &Option<(f64, Option<f64>, usize)>| match found {
             None => "–".to_owned(),
             Some((mean, None, _)) => number(*mean),
-            Some((mean, Some(deviation), _)) if same => format!("{} ± {}", number(*mean), number(*deviation)),
-            Some((mean, Some(deviation), count)) => format!("{} ± {} ({count})", number(*mean), number(*deviation)),
+            Some((mean, Some(deviation), _)) if same => format!("{}{between}± {}", number(*mean), number(*deviation)),
+            Some((mean, Some(deviation), count)) => format!("{}{between}± {} ({count})", number(*mean), number(*deviation)),
         };
         let row = |row: &super::SeedSpread| {
             std::iter::once(format!("{}: {}", row.suite, row.metric)).chain(row.groups.iter().map(cell)).collect::<Vec<_>>()
@@ -166,7 +166,7 @@ impl Comparison {
         };
         section("Runs", self.head(""), fact_rows(&self.runs));
         section("Results", self.head("metric (95 % interval), ★ the best"), self.metric_rows("★", true));
-        section("Mean and standard deviation over seeds", self.group_head("metric"), self.spread_rows());
+        section("Mean and standard deviation over seeds", self.group_head("metric"), self.spread_rows(" "));
         section("Paired tests", TEST_HEAD.map(str::to_owned).to_vec(), self.test_rows());
         section("Effective robustness", ROBUSTNESS_HEAD.map(str::to_owned).to_vec(), self.robustness_rows());
         section("Options that differ", self.head("option"), self.config_rows());

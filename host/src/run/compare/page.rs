@@ -52,7 +52,7 @@ impl Comparison {
                 Some(count) => soft(html, format!("Mean ± standard deviation of {count} runs that differ in nothing but their seed.")),
                 None => soft(html, "Mean ± standard deviation of runs that differ in nothing but their seed, and how many they are."),
             }
-            card(html, &self.group_head("metric"), self.spread_rows());
+            card(html, &self.group_head("metric"), self.spread_rows("\n"));
             html.el("details", &[], |html| {
                 html.leaf("summary", &[], "Each run, ★ the best");
                 html.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), self.metric_rows("★", true));

@@ -134,6 +134,20 @@ fn examples_are_shown_with_their_pictures_as_long_as_there_is_room() {
 }
 
 #[test]
+fn a_link_out_of_the_folder_is_not_read_onto_the_page() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = dir.path().join("run");
+    std::fs::create_dir(&run).expect("made");
+    std::fs::write(dir.path().join("secret.toml"), "key = \"secret\"\n").expect("written");
+    std::fs::write(run.join("metrics.jsonl"), "{\"step\":1,\"loss\":2.0}\n").expect("written");
+    for name in ["config.toml", "train_batch0.png"] {
+        std::os::unix::fs::symlink(dir.path().join("secret.toml"), run.join(name)).expect("linked");
+    }
+    let data = RunData::read(&run).expect("it is a run");
+    assert!(data.config.is_empty() && data.options.is_empty() && data.batch.is_none(), "{data:?}");
+}
+
+#[test]
 fn drawings_are_written_beside_the_page() {
     let dir = tempfile::tempdir().expect("a directory");
     let put = |file: &str, text: &str| {
