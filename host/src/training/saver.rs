@@ -16,6 +16,8 @@ use crate::failure::{Failure, Outcome};
 /// Bytes of a state from which a copy pays; a smaller one is written as fast as a thread is started.
 const WORTH_A_COPY: usize = 64 << 20;
 
+type NamedTensors = Vec<(String, Tensor)>;
+
 /// Writes the checkpoints of a run.
 pub(super) struct Saver<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
@@ -24,14 +26,14 @@ pub(super) struct Saver<'scope, 'env> {
     beside: bool,
     writing: Option<Writing<'scope>>,
     /// The memory of the last copy, for the next.
-    spare: Vec<(String, Tensor)>,
+    spare: NamedTensors,
     /// Step of the newest complete checkpoint.
     saved: u64,
 }
 
 struct Writing<'scope> {
     step: u64,
-    thread: ScopedJoinHandle<'scope, (Vec<(String, Tensor)>, Result<PathBuf>)>,
+    thread: ScopedJoinHandle<'scope, (NamedTensors, Result<PathBuf>)>,
 }
 
 impl<'scope, 'env> Saver<'scope, 'env> {
@@ -106,7 +108,7 @@ impl<'scope, 'env> Saver<'scope, 'env> {
 }
 
 /// A copy on the CPU, in memory of an earlier one where that fits.
-fn copied(tensors: &[(String, Tensor)], spare: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>> {
+fn copied(tensors: &[(String, Tensor)], spare: NamedTensors) -> Result<NamedTensors> {
     let _no_grad = tch::no_grad_guard();
     let mut spare = spare.into_iter().map(|(_, tensor)| tensor);
     let copy = |(name, tensor): &(String, Tensor)| {
