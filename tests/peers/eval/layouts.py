@@ -213,7 +213,7 @@ SETS = [
     ("flickr30k", "flickr30k", flickr("flickr30k"), ""),
     ("wds", "wds/made", wds, ""),
 ]
-CHOICES = {"sugarcrepe": {"accuracy_swap_att": "text_acc"}, "winoground": {"text_score": "text_acc", "image_score": "image_acc", "group_score": "acc"}}
+CHOICES = {"sugarcrepe": {"accuracy": "text_acc"}, "winoground": {"text_score": "text_acc", "image_score": "image_acc", "group_score": "acc"}}
 METRICS = {"top1": "acc1", "top5": "acc5", "mean_per_class_recall": "mean_per_class_recall"}
 RETRIEVAL = {f"{ours}_R@{k}": f"{theirs}_retrieval_recall@{k}" for ours, theirs in [("text_to_image", "image"), ("image_to_text", "text")] for k in [1, 5, 10]}
 

@@ -51,7 +51,8 @@ pub(super) fn objective(
     let mut out = derived(&batch, given)?;
     for (name, tensor) in leaves.into_iter().chain(vars.variables()) {
         if tensor.grad().defined() {
-            out.insert(format!("grad.{name}"), tensor.grad());
+            // A copy: what is only measured adds to the gradients of parameters.
+            out.insert(format!("grad.{name}"), tensor.grad().copy());
         }
     }
     out.insert("loss".into(), loss.total.detach());
