@@ -14,7 +14,7 @@ mod watch;
 pub use filled::filled;
 pub use mixed::in_bf16;
 pub use products::Products;
-pub use profile::{Span, profiled, span};
+pub use profile::{TimeSpan, profiled, span};
 pub use watch::{LayerOutput, Usage, metered, watched};
 
 unsafe extern "C" {

@@ -18,7 +18,7 @@ unsafe extern "C" {
 
 /// A stretch of time on a thread of the CPU: an operation of libtorch, or what [`span`] names. They lie within each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct TimeSpan {
     /// `aten::addmm`, or a name of ours.
     pub name: String,
     /// The thread, by a number.
@@ -36,7 +36,7 @@ pub struct Span {
 ///
 /// # Errors
 /// libtorch's own, as when a profiler runs already.
-pub fn profiled<T>(trace: Option<&Path>, work: impl FnOnce() -> T) -> Result<(T, Vec<Span>), TchError> {
+pub fn profiled<T>(trace: Option<&Path>, work: impl FnOnce() -> T) -> Result<(T, Vec<TimeSpan>), TchError> {
     /// Ends the profiler also when `work` panics.
     struct Running;
     impl Drop for Running {
@@ -52,7 +52,7 @@ pub fn profiled<T>(trace: Option<&Path>, work: impl FnOnce() -> T) -> Result<(T,
     let running = Running;
     let done = work();
     std::mem::forget(running);
-    let mut spans: Vec<Span> = Vec::new();
+    let mut spans: Vec<TimeSpan> = Vec::new();
     // SAFETY: a NUL-terminated text and a list, both alive for the call; `collect` gets this list and nothing else.
     checked(unsafe { vlhub_ext_profile_end(path.as_ptr(), (&raw mut spans).cast(), collect) })?;
     Ok((done, spans))
@@ -60,8 +60,8 @@ pub fn profiled<T>(trace: Option<&Path>, work: impl FnOnce() -> T) -> Result<(T,
 
 unsafe extern "C" fn collect(to: *mut c_void, name: *const c_char, thread: u64, start: u64, duration: u64, flops: u64) {
     // SAFETY: `to` is the list of `profiled`, and `name` a NUL-terminated text that lives for this call.
-    let (spans, name) = unsafe { (&mut *to.cast::<Vec<Span>>(), CStr::from_ptr(name)) };
-    spans.push(Span { name: name.to_string_lossy().into_owned(), thread, start, duration, flops });
+    let (spans, name) = unsafe { (&mut *to.cast::<Vec<TimeSpan>>(), CStr::from_ptr(name)) };
+    spans.push(TimeSpan { name: name.to_string_lossy().into_owned(), thread, start, duration, flops });
 }
 
 /// Names what `work` does in a profile; costs next to nothing without one.

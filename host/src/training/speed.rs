@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 use vlhub_core::Error;
-use vlhub_torch_ext::Span;
+use vlhub_torch_ext::TimeSpan;
 
 use super::{Training, load_failure};
 use crate::data::stream::Stream;
@@ -45,9 +45,9 @@ pub struct StepSpeed {
     /// One more step, under the profiler.
     pub profiled: f64,
     /// Its parts; what is left is bookkeeping.
-    pub parts: Vec<Share>,
+    pub parts: Vec<StepPart>,
     /// Its operations, each without those within it, the longest first.
-    pub operations: Vec<Share>,
+    pub operations: Vec<StepPart>,
     /// Of it, products of matrices and convolutions, attention's not among them.
     pub products: f64,
     /// Operations of those products, in 10⁹.
@@ -58,7 +58,7 @@ pub struct StepSpeed {
 
 /// A part of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Share {
+pub struct StepPart {
     /// Its name.
     pub name: String,
     /// How long it took.
@@ -92,8 +92,8 @@ impl Training<'_> {
         }
         let (profiled, spans) = vlhub_torch_ext::profiled(trace, || self.timed_step(&mut stream, BEFORE + steps)).map_err(Error::from)?;
         let limit = limit(self.device);
-        let (parts, operations): (Vec<Share>, Vec<Share>) = (parts(&spans), operations(&spans));
-        let products: Vec<&Span> = spans.iter().filter(|span| span.flops > 0).collect();
+        let (parts, operations): (Vec<StepPart>, Vec<StepPart>) = (parts(&spans), operations(&spans));
+        let products: Vec<&TimeSpan> = spans.iter().filter(|span| span.flops > 0).collect();
         let (seconds, waiting) = (median(&taken), median(&waited));
         Ok(StepSpeed {
             device: in_words(self.device),
@@ -131,27 +131,27 @@ impl Training<'_> {
 }
 
 /// What the engine names (`vlhub_torch_ext::span`), in the order in which it first happens.
-fn parts(spans: &[Span]) -> Vec<Share> {
-    let mut ours: Vec<&Span> = spans.iter().filter(|span| !span.name.contains("::") && !span.name.contains("Backward")).collect();
+fn parts(spans: &[TimeSpan]) -> Vec<StepPart> {
+    let mut ours: Vec<&TimeSpan> = spans.iter().filter(|span| !span.name.contains("::") && !span.name.contains("Backward")).collect();
     ours.sort_by_key(|span| span.start);
-    let mut parts: Vec<Share> = Vec::new();
+    let mut parts: Vec<StepPart> = Vec::new();
     for span in ours {
         let seconds = span.duration as f64 / 1e9;
         match parts.iter_mut().find(|part| part.name == span.name) {
             Some(part) => (part.seconds, part.calls) = (part.seconds + seconds, part.calls + 1),
-            None => parts.push(Share { name: span.name.clone(), seconds, calls: 1 }),
+            None => parts.push(StepPart { name: span.name.clone(), seconds, calls: 1 }),
         }
     }
     parts
 }
 
 /// Time of each operation without what lies within it, the longest first.
-fn operations(spans: &[Span]) -> Vec<Share> {
-    let mut sorted: Vec<&Span> = spans.iter().collect();
+fn operations(spans: &[TimeSpan]) -> Vec<StepPart> {
+    let mut sorted: Vec<&TimeSpan> = spans.iter().collect();
     // What lies within another begins after it, or with it and ends before.
     sorted.sort_by_key(|span| (span.thread, span.start, u64::MAX - span.duration));
     let mut own: BTreeMap<&str, (i64, u64)> = BTreeMap::new();
-    let mut open: Vec<&Span> = Vec::new();
+    let mut open: Vec<&TimeSpan> = Vec::new();
     for span in sorted {
         while open.last().is_some_and(|outer| outer.thread != span.thread || outer.start + outer.duration <= span.start) {
             open.pop();
@@ -164,8 +164,8 @@ fn operations(spans: &[Span]) -> Vec<Share> {
         open.push(span);
     }
     let share =
-        |(name, (nanoseconds, calls)): (&str, (i64, u64))| Share { name: name.to_owned(), seconds: nanoseconds as f64 / 1e9, calls };
-    let mut shares: Vec<Share> = own.into_iter().map(share).collect();
+        |(name, (nanoseconds, calls)): (&str, (i64, u64))| StepPart { name: name.to_owned(), seconds: nanoseconds as f64 / 1e9, calls };
+    let mut shares: Vec<StepPart> = own.into_iter().map(share).collect();
     shares.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     shares
 }
@@ -193,13 +193,13 @@ fn median(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn span(name: &str, start: u64, duration: u64) -> Span {
-        Span { name: name.into(), thread: 1, start, duration, flops: 0 }
+    fn span(name: &str, start: u64, duration: u64) -> TimeSpan {
+        TimeSpan { name: name.into(), thread: 1, start, duration, flops: 0 }
     }
 
     #[test]
     fn an_operation_has_its_time_without_what_lies_within_it() {
-        let other_thread = Span { thread: 2, ..span("aten::mm", 3, 500) };
+        let other_thread = TimeSpan { thread: 2, ..span("aten::mm", 3, 500) };
         let spans = [
             span("aten::mm", 120, 50),
             span("forward image", 100, 1000),
