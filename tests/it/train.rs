@@ -360,7 +360,7 @@ fn the_speed_of_steps_is_told_part_by_part_and_nothing_is_written_but_the_trace(
     let trace = std::fs::read_to_string(folder.path().join("trace.json")).expect("the trace");
     let trace: serde_json::Value = serde_json::from_str(&trace).expect("JSON");
     let named = |name: &str| trace["traceEvents"].as_array().is_some_and(|events| events.iter().any(|event| event["name"] == name));
-    assert!(named("forward image") && named("aten::addmm"));
+    assert!(named("step/forward image") && named("aten::addmm"));
     assert!(!folder.path().join("logs").exists());
     let text = must(folder.path(), &["bench", "train", "run.toml", "--steps", "1"]);
     assert!(text.contains("batch 16, median of 1 steps") && text.contains("GFLOP/s"), "{text}");

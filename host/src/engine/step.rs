@@ -116,7 +116,7 @@ impl Engine {
             // 2. Everyone's features as leaves. One backward: d loss / d feature, and the gradients of the heads, once.
             let leaves = self.leaves(&local)?;
             let together = self.comm.gather_batch(&batch)?;
-            span(c"objectives", || -> Result<()> {
+            span(c"step/objectives", || -> Result<()> {
                 if let Some(loss) = terms::coupled(&self.terms, &leaves, &together, &mut numbers)? {
                     loss.f_backward()?;
                 }
@@ -145,7 +145,7 @@ impl Engine {
                 }
             }
             if let Some(surrogate) = surrogate.filter(Tensor::requires_grad) {
-                span(c"backward", || surrogate.f_backward())?;
+                span(c"step/backward", || surrogate.f_backward())?;
             }
         }
         self.lora.iter().try_for_each(Adapter::pull)?;
@@ -176,7 +176,7 @@ impl Engine {
                 return Ok(outcome);
             }
         }
-        span(c"optimizer", || self.optimizer.step(lr, outcome.grad_norm))?;
+        span(c"step/optimizer", || self.optimizer.step(lr, outcome.grad_norm))?;
         self.lora.iter().try_for_each(Adapter::push)?;
         if let Some(ema) = &mut self.ema {
             ema.follow(step + 1)?;
@@ -201,9 +201,9 @@ impl Engine {
         let mut features = Features::new(0..chunk.rows(), chunk.rows());
         for need in needs {
             let name = match (need.forward.is_trained(), need.forward.modality) {
-                (true, Modality::Image) => c"forward image",
-                (true, Modality::Text) => c"forward text",
-                (false, _) => c"forward of what is only read",
+                (true, Modality::Image) => c"step/forward image",
+                (true, Modality::Text) => c"step/forward text",
+                (false, _) => c"step/forward of what is only read",
             };
             let encode = || {
                 if need.forward.is_trained() {

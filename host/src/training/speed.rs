@@ -130,16 +130,16 @@ impl Training<'_> {
     }
 }
 
-/// What the engine names (`vlhub_torch_ext::span`), in the order in which it first happens.
+/// What the engine names `step/…` (`vlhub_torch_ext::span`), in the order in which it first happens.
 fn parts(spans: &[TimeSpan]) -> Vec<StepPart> {
-    let mut ours: Vec<&TimeSpan> = spans.iter().filter(|span| !span.name.contains("::") && !span.name.contains("Backward")).collect();
-    ours.sort_by_key(|span| span.start);
+    let mut ours: Vec<(&TimeSpan, &str)> = spans.iter().filter_map(|span| Some((span, span.name.strip_prefix("step/")?))).collect();
+    ours.sort_by_key(|(span, _)| span.start);
     let mut parts: Vec<StepPart> = Vec::new();
-    for span in ours {
+    for (span, name) in ours {
         let seconds = span.duration as f64 / 1e9;
-        match parts.iter_mut().find(|part| part.name == span.name) {
+        match parts.iter_mut().find(|part| part.name == name) {
             Some(part) => (part.seconds, part.calls) = (part.seconds + seconds, part.calls + 1),
-            None => parts.push(StepPart { name: span.name.clone(), seconds, calls: 1 }),
+            None => parts.push(StepPart { name: name.to_owned(), seconds, calls: 1 }),
         }
     }
     parts
@@ -202,17 +202,22 @@ mod tests {
         let other_thread = TimeSpan { thread: 2, ..span("aten::mm", 3, 500) };
         let spans = [
             span("aten::mm", 120, 50),
-            span("forward image", 100, 1000),
+            span("step/forward image", 100, 1000),
             span("aten::linear", 100, 100),
             span("aten::linear", 300, 10),
-            span("backward", 1100, 200),
+            span("step/backward", 1100, 200),
             other_thread,
         ];
         let shown: Vec<_> =
             operations(&spans).into_iter().map(|share| (share.name, (share.seconds * 1e9).round() as i64, share.calls)).collect();
         assert_eq!(
             shown,
-            [("forward image".into(), 890, 1), ("aten::mm".into(), 550, 2), ("backward".into(), 200, 1), ("aten::linear".into(), 60, 2)]
+            [
+                ("step/forward image".into(), 890, 1),
+                ("aten::mm".into(), 550, 2),
+                ("step/backward".into(), 200, 1),
+                ("aten::linear".into(), 60, 2)
+            ]
         );
         let parts: Vec<_> = parts(&spans).into_iter().map(|share| share.name).collect();
         assert_eq!(parts, ["forward image", "backward"]);
