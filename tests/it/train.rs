@@ -25,7 +25,7 @@ fn a_run_killed_mid_epoch_and_resumed_ends_with_the_same_bits() {
         ("plain", &["train.workers=1"][..]),
         ("threads", &["train.workers=2"]),
         ("cached", &["train.workers=2", "train.grad_cache.rows=5"]),
-        ("budget", &["train.workers=2", "train.memory=\"200 KiB\""]),
+        ("budget", &["train.workers=2", "train.memory=\"40 KiB\""]),
     ] {
         let straight = format!("{variant}_straight");
         let args = |name: &str, more: &[&str]| {

@@ -54,12 +54,12 @@ impl Engine {
         let GradCacheConfig { rows: chunk, keep, .. } = &self.cache;
         match (*chunk, keep) {
             (0, _) => tracing::info!(
-                "train.memory: the graphs of {} rows take {:.0} MiB: nothing is cut",
+                "train.memory: the graphs of {} rows take {:.1} MiB: nothing is cut",
                 batch.rows(),
                 mib(bytes * batch.rows() as u64)
             ),
             (chunk, Keep::Chunks(kept)) => tracing::info!(
-                "train.memory: the graph of a row takes {:.1} MiB, those of {} rows {:.0} MiB; so chunks of {chunk} rows (train.grad_cache.rows), of which {kept} keep their graph (train.grad_cache.keep)",
+                "train.memory: the graph of a row takes {:.2} MiB, those of {} rows {:.1} MiB; so chunks of {chunk} rows (train.grad_cache.rows), of which {kept} keep their graph (train.grad_cache.keep)",
                 mib(bytes),
                 batch.rows(),
                 mib(bytes * batch.rows() as u64)
