@@ -134,7 +134,8 @@ fn batches(loader: &Loader, each: Duration) -> Result<f64> {
     Ok(rows / start.elapsed().as_secs_f64())
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The value in the middle, of an even number the greater of two; none of none.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }

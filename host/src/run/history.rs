@@ -11,6 +11,7 @@ use super::results::classes::{self, ClassRow};
 use super::results::examples::{self, StoredExample};
 use super::results::samples::{self, NamedFile, TableFile};
 use super::{jsonl, matrix};
+use crate::data::speed::median;
 use crate::evaluation::resampling::Resampler;
 
 /// A run, or what `vlhub eval --out` wrote, read from its folder. Whatever is missing is empty.
@@ -136,7 +137,7 @@ impl RunData {
 
     /// Samples in a second, as the median over the steps: the first ones are slow.
     pub fn rate(&self) -> Option<f64> {
-        median(self.curve("samples_per_second"))
+        median(self.curve("samples_per_second").into_iter().map(|(_, rate)| rate).collect())
     }
 
     /// The share of time that was spent waiting for data.
@@ -208,12 +209,6 @@ fn suites(results: &[Evaluation]) -> Vec<&str> {
         }
     }
     names
-}
-
-fn median(points: Vec<(f64, f64)>) -> Option<f64> {
-    let mut values: Vec<f64> = points.into_iter().map(|(_, value)| value).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 fn evaluation(line: &Value) -> Evaluation {

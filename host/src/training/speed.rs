@@ -10,6 +10,7 @@ use vlhub_core::Error;
 use vlhub_torch_ext::TimeSpan;
 
 use super::{Training, load_failure};
+use crate::data::speed::median;
 use crate::data::stream::Stream;
 use crate::device::in_words;
 use crate::engine::step::nonfinite;
@@ -94,7 +95,7 @@ impl Training<'_> {
         let limit = limit(self.device);
         let (parts, operations): (Vec<StepPart>, Vec<StepPart>) = (parts(&spans), operations(&spans));
         let products: Vec<&TimeSpan> = spans.iter().filter(|span| span.flops > 0).collect();
-        let (seconds, waiting) = (median(&taken), median(&waited));
+        let [seconds, waiting] = [taken.clone(), waited].map(|values| median(values).unwrap_or_default());
         Ok(StepSpeed {
             device: in_words(self.device),
             batch: self.config.train.batch,
@@ -181,12 +182,6 @@ fn limit(device: Device) -> f64 {
         begin.elapsed().as_secs_f64()
     });
     2.0 * (SIDE as f64).powi(3) / 1e9 / seconds.fold(f64::INFINITY, f64::min)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

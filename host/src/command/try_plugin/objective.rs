@@ -9,6 +9,7 @@ use vlhub_core::{Batch, Config, Error, Loss, Objective};
 use super::inputs::Inputs;
 use super::{InputFile, InputTensors, take_over};
 use crate::data::philox::Philox;
+use crate::data::speed::median;
 use crate::failure::{Failure, Outcome};
 
 /// Runs `prepare` and then the loss, in the order of a training step. What the file says is laid over what `prepare` derives.
@@ -78,8 +79,7 @@ fn speed(repeat: u32, run: impl Fn() -> Outcome<(Loss, InputTensors)>) -> Outcom
         run()?;
         seconds.push(begin.elapsed().as_secs_f64());
     }
-    seconds.sort_by(f64::total_cmp);
-    Ok(json!({"seconds": seconds[seconds.len() / 2], "peak": usage.peak}))
+    Ok(json!({"seconds": median(seconds), "peak": usage.peak}))
 }
 
 /// The views that `prepare` added, by the names that they would have in a file.

@@ -132,6 +132,7 @@ impl Comparison {
 
     /// Accuracy against samples per second, of each group.
     fn speed(&self, html: &mut Html) {
+        let groups = self.as_ones();
         let mut suites: Vec<&str> = Vec::new();
         let mut panels = Vec::new();
         for row in &self.metrics {
@@ -140,12 +141,12 @@ impl Comparison {
             }
             let row = self.metrics.iter().find(|other| other.suite == row.suite && other.metric == "top1").unwrap_or(row);
             suites.push(&row.suite);
-            let mark = |(at, run): (usize, super::RunRow)| {
+            let mark = |(at, run): (usize, &super::RunRow)| {
                 let values: Vec<f64> = self.groups[at].runs.iter().filter_map(|run| row.values[*run]).collect();
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
-                (!values.is_empty()).then_some(Mark { name: run.name, x: run.samples_per_second?, y: mean, colour: at })
+                (!values.is_empty()).then_some(Mark { name: run.name.clone(), x: run.samples_per_second?, y: mean, colour: at })
             };
-            let marks: Vec<Mark> = self.as_ones().into_iter().enumerate().filter_map(mark).collect();
+            let marks: Vec<Mark> = groups.iter().enumerate().filter_map(mark).collect();
             let front = pareto(&marks.iter().map(|mark| (mark.x, mark.y)).collect::<Vec<_>>());
             let guide = Guide { name: "nothing is better in both".into(), points: front };
             let title = format!("{}: {}", row.suite, row.metric);
