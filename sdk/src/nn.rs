@@ -14,7 +14,7 @@ pub mod timm;
 
 pub use attention::{Attention, AttentionExtras, KeysValues, Mask, join_heads, scaled_dot_product, split_heads};
 pub use block::{Block, BlockConfig, BlockExtras, Start, Transformer, up_to};
-pub use conv::{BatchNorm, Conv2d, ConvConfig, drop_path};
+pub use conv::{BatchNorm, Conv2d, ConvConfig, channels_last, drop_path};
 pub use layers::{Activation, LayerNorm, Linear, default_bound, dropout};
 pub use logit_scale::LogitScale;
 pub use projector::Projector;

@@ -1,6 +1,6 @@
 //! The ResNet of CLIP.
 
-use vlhub_sdk::nn::{ConvConfig, Linear, Path, check_pictures, default_bound, normal, parameter};
+use vlhub_sdk::nn::{ConvConfig, Linear, Path, channels_last, check_pictures, default_bound, normal, parameter};
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
@@ -137,7 +137,7 @@ impl Backbone for ModifiedResNet {
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
         check_pictures(input, [self.config.image_size; 2])?;
-        let stem = self.stem.iter().fold(input.shallow_clone(), |x, layer| layer.forward(&x, noise).relu());
+        let stem = self.stem.iter().fold(channels_last(input), |x, layer| layer.forward(&x, noise).relu());
         let map = through(&self.blocks, AntiAlias::Avg.forward(&stem), noise);
         let places = places(&map);
         Ok(Hidden { pooled: self.pool.forward(&places.values), tokens: tokens.then_some(places) })

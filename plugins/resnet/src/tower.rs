@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use vlhub_sdk::nn::check_pictures;
+use vlhub_sdk::nn::{channels_last, check_pictures};
 use vlhub_sdk::nn::timm::AttentionPool;
 use vlhub_sdk::prelude::*;
 
@@ -64,7 +64,7 @@ impl<T: Trunk> Backbone for Tower<T> {
                 self.embed, self.width
             )));
         }
-        let map = self.trunk.map(input, noise);
+        let map = self.trunk.map(&channels_last(input), noise);
         let pooled = match (&self.attention, self.common.pool) {
             (Some(attention), _) => attention.forward(&map),
             (None, Pool::Max) => map.amax([2i64, 3].as_slice(), false),
