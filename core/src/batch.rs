@@ -17,6 +17,7 @@ use crate::{Error, Result};
 /// batch.set_text("main", Tensor::zeros([4, 77], (Kind::Int64, Device::Cpu)))?;
 /// batch.set_extra(Batch::LABELS, Tensor::from_slice(&[3i64, 0, 1, 1]).view([4, 1]))?;
 /// assert_eq!(batch.slice(1..3).extra(Batch::LABELS)?.size(), [2, 1]);
+/// assert_eq!(batch.map(|tensor| Ok(tensor.f_neg()?))?.extra(Batch::LABELS)?.int64_value(&[0, 0]), -3);
 /// assert!(batch.set_text("eda", Tensor::zeros([5, 77], (Kind::Int64, Device::Cpu))).is_err(), "five rows in a batch of four");
 /// # Ok::<(), vlhub_core::Error>(())
 /// ```
@@ -133,6 +134,24 @@ impl Batch {
     /// Names of the image views and of the text views.
     pub fn views(&self) -> (Vec<&str>, Vec<&str>) {
         (self.images.keys().map(String::as_str).collect(), self.texts.keys().map(String::as_str).collect())
+    }
+
+    /// The same rows with `f` of each tensor in its place, such as a copy elsewhere.
+    ///
+    /// # Errors
+    /// Whatever `f` returns, or a tensor of another number of rows.
+    pub fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        let mut mapped = Self::new(self.rows);
+        for (view, image) in &self.images {
+            mapped.set_image(view.as_str(), f(image)?)?;
+        }
+        for (view, ids) in &self.texts {
+            mapped.set_text(view.as_str(), f(ids)?)?;
+        }
+        for (name, value) in &self.extras {
+            mapped.set_extra(name.as_str(), f(value)?)?;
+        }
+        Ok(mapped)
     }
 
     /// A shallow copy on another device.

@@ -1,8 +1,12 @@
 //! Compiles the shim against the headers of the libtorch that torch-sys links.
 
+/// All of them, in `src`; `all.cpp` includes the others.
+const FILES: &[&str] =
+    &["all.cpp", "ext.cpp", "guarded.h", "memory.cpp", "mixed.cpp", "paper.cpp", "products.cpp", "profile.cpp", "stream.cpp", "watch.cpp"];
+
 fn main() {
     vlhub_build::rpath();
-    for file in ["all.cpp", "ext.cpp", "mixed.cpp", "paper.cpp", "products.cpp", "profile.cpp", "watch.cpp", "guarded.h"] {
+    for file in FILES {
         println!("cargo:rerun-if-changed=src/{file}");
     }
     let Some(lib) = vlhub_build::libtorch() else { return };

@@ -225,6 +225,28 @@ fn the_program_loads_libraries_and_ends_with_status_7_when_it_refuses_one() {
 }
 
 #[test]
+fn a_step_without_memory_says_what_takes_less() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("run.toml"), crate::program::SMALL).expect("written");
+    let library = toy("panics").display().to_string();
+    let cut = "`train.memory = \"8 GiB\"` or `train.grad_cache.rows`";
+    for (more, wanted) in [
+        (&["train.batch=16"][..], cut),
+        (&["--dry-run"], cut),
+        (&["train.grad_cache.rows=4"], "batches of 16 rows in chunks of 4"),
+        (&["train.memory=\"40 KiB\""], "a `train.memory` below 40 KiB"),
+    ] {
+        let args = ["--library", library.as_str(), "train", "run.toml", "name=full", "objective.toy_panics.at=memory"];
+        let ran = crate::program::run(folder.path(), &[&args[..], more].concat());
+        assert_eq!(ran.code, 1, "no plugin's fault: {}", ran.err);
+        for part in ["out of memory on Cpu, with batches of 16 rows", "DefaultCPUAllocator", "a `train.batch` below 16", wanted] {
+            assert!(ran.err.contains(part), "{more:?}: {part} in {}", ran.err);
+        }
+        fs::remove_dir_all(folder.path().join("logs")).ok();
+    }
+}
+
+#[test]
 fn a_run_reads_a_source_that_came_with_a_library() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = crate::program::SMALL

@@ -69,9 +69,11 @@ fn unsafe_stands_where_the_architecture_allows_it() {
     let allowed = [
         "core/torch-ext/src/filled.rs",
         "core/torch-ext/src/lib.rs",
+        "core/torch-ext/src/memory.rs",
         "core/torch-ext/src/mixed.rs",
         "core/torch-ext/src/products.rs",
         "core/torch-ext/src/profile.rs",
+        "core/torch-ext/src/stream.rs",
         "core/torch-ext/src/watch.rs",
         "core/src/abi.rs",
         "host/src/libraries.rs",

@@ -6,15 +6,19 @@ use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
 mod filled;
+mod memory;
 mod mixed;
 mod products;
 mod profile;
+mod stream;
 mod watch;
 
 pub use filled::filled;
+pub use memory::{gpu_peak, is_out_of_memory};
 pub use mixed::in_bf16;
 pub use products::Products;
 pub use profile::{TimeSpan, profiled, span};
+pub use stream::{TransferStream, pinned};
 pub use watch::{LayerOutput, Usage, metered, watched};
 
 unsafe extern "C" {

@@ -69,6 +69,9 @@ fn train(shared: &Shared, args: &BenchTrainArgs) -> Outcome {
     say!("  a step    {:.3} s ({:.3} to {:.3}), {:.1} samples/s", speed.seconds, speed.fastest, speed.slowest, speed.samples_per_second);
     say!("  waiting   {:.3} s for the next batch", speed.waiting);
     say!("  memory    {:.1} MiB of tensors at most, beside weights, optimiser state and batch", speed.peak as f64 / f64::from(1 << 20));
+    if let Some(bytes) = speed.gpu_peak {
+        say!("  GPU       {:.1} MiB allocated at most, weights, optimiser state and batches among them", bytes as f64 / f64::from(1 << 20));
+    }
     say!("one more step, profiled: {:.3} s", speed.profiled);
     for part in &speed.parts {
         say!("  {:<28}  {:>7.3} s  {:>5.1} %", part.name, part.seconds, of(part.seconds));

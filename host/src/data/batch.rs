@@ -1,8 +1,10 @@
 //! Rows to tensors and back: the one place that knows how pixels, token ids and labels lie in a batch.
 
+use std::sync::Once;
+
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
-use vlhub_core::{Error, Result};
+use vlhub_core::{Batch, Error, Result};
 
 use super::normalise::Levels;
 use super::views::ImageInput;
@@ -143,6 +145,15 @@ impl TokenRows {
 /// Class labels of rows: `[B, K]` int64, -1 behind a row's last label. K is at least 1.
 pub(crate) fn labels(rows: &[&[i64]]) -> Result<Tensor> {
     matrix(rows, rows.iter().map(|labels| labels.len()).max().unwrap_or_default().max(1), -1)
+}
+
+/// The batch in pinned memory; as it is where no memory can be pinned, which costs time alone.
+pub(crate) fn pinned(batch: Batch) -> Batch {
+    batch.map(|tensor| Ok(vlhub_torch_ext::pinned(tensor)?)).unwrap_or_else(|error| {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| tracing::warn!("{error}: batches are not in pinned memory, so they are not copied to the GPU while it computes"));
+        batch
+    })
 }
 
 /// `[B, length]` int64: rows of at most that length, filled up.

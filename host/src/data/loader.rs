@@ -27,6 +27,8 @@ pub struct LoaderConfig {
     pub ahead: u64,
     /// Leave pixels as bytes, `[B, 3, H, W]` uint8: a quarter of the memory, to be normalised where the model is.
     pub bytes: bool,
+    /// Put batches into pinned memory, from which a GPU copies them beside what it computes.
+    pub pinned: bool,
     /// Decides order and draws.
     pub seed: u64,
     /// What the image tower reads; needed for image views.
@@ -54,6 +56,7 @@ impl Default for LoaderConfig {
             threads: 2,
             ahead: 2 << 30,
             bytes: false,
+            pinned: false,
             seed: 0,
             image: None,
             truncate: true,
@@ -221,7 +224,7 @@ impl SharedLoader {
             let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
             batch.set_extra(Batch::LABELS, batch::labels(&labels)?)?;
         }
-        Ok(batch)
+        Ok(if self.config.pinned { batch::pinned(batch) } else { batch })
     }
 }
 

@@ -198,6 +198,24 @@ fn what_is_skipped_is_written_once_in_order_and_a_drop_is_not_bad() {
 }
 
 #[test]
+fn what_is_ready_stays_the_next_batch_and_may_be_moved() {
+    // Where no memory can be pinned, batches are the same.
+    let loader = loader(Memory::new(48), "", LoaderConfig { pinned: true, ..config(2) }, &SkipLog::none());
+    let wanted = hashes(&super::tests::loader(Memory::new(48), "", config(2), &SkipLog::none()), 0, 4);
+    let mut stream = loader.start(0);
+    for (step, wanted) in (0u64..).zip(wanted) {
+        let mut waits = 0..10_000;
+        while stream.ready().is_none() && waits.next().is_some() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let batch = stream.ready().expect("it is made by now");
+        *batch = batch.map(|tensor| Ok(tensor.copy())).expect("there is room");
+        let loaded = stream.next().expect("nothing is broken");
+        assert_eq!((loaded.step, hash(&loaded)), (step, wanted));
+    }
+}
+
+#[test]
 fn too_many_bad_samples_end_a_run_and_are_named() {
     let mut half = Memory::new(48);
     for index in (0..48).step_by(2) {

@@ -25,7 +25,7 @@ pub struct LoadedBatch {
     pub step: u64,
     /// Its epoch.
     pub epoch: u64,
-    /// The batch, on the CPU.
+    /// The batch, on the CPU unless [`Stream::ready`] let it be moved.
     pub batch: Batch,
     /// How long the caller waited for it.
     pub wait: Duration,
@@ -147,6 +147,15 @@ impl Stream {
         self.next += 1;
         self.ask();
         Ok(LoadedBatch { step, epoch, batch, wait, keys })
+    }
+
+    /// The next batch, if it is made already. It stays the next one, and may be moved to another device.
+    pub fn ready(&mut self) -> Option<&mut Batch> {
+        for (step, done) in self.done.try_iter() {
+            self.early.insert(step, done);
+        }
+        let (batch, _) = self.early.get_mut(&self.next)?.batch.as_mut()?.as_mut().ok()?;
+        Some(batch)
     }
 
     /// Writes down what was skipped, row by row, and holds it against the budget.

@@ -24,6 +24,7 @@ pub fn loader_config(config: &RunConfig, towers: &Towers, truncate: bool) -> Loa
         threads: train.workers,
         ahead: train.prefetch_bytes(),
         bytes: false,
+        pinned: false,
         seed: config.top.seed,
         image: towers.pictures,
         truncate: train.truncate && truncate,

@@ -1,7 +1,9 @@
 //! The training loop: batches in, steps, checkpoints and measurements out, until the end or a signal.
 
 mod banner;
+mod feed;
 pub mod first_batch;
+mod memory;
 mod preflight;
 mod resume;
 mod run;
@@ -16,7 +18,7 @@ use tch::Device;
 
 use crate::checkpoint::Store;
 use crate::config::RunConfig;
-use crate::data::loader::{LoadError, Loader};
+use crate::data::loader::Loader;
 use crate::data::skipped::SkipLog;
 use crate::data::tokens::Tokenizer;
 use crate::engine::Engine;
@@ -98,6 +100,7 @@ impl<'a> Training<'a> {
         let mut options = session::loading::loader_config(config, &towers, session::truncate(&towers, &readonly));
         // A quarter of the bytes goes to the device, which normalises faster than the CPU does.
         options.bytes = device != Device::Cpu;
+        options.pinned = device.is_cuda();
         let loader = Loader::new(source, views, tokenizer.clone(), options, skipped)
             .map_err(|error| Failure::usage(format!("data.train: {error}")))?;
         let steps_per_epoch = loader.steps_per_epoch();
@@ -140,11 +143,12 @@ impl<'a> Training<'a> {
     /// # Errors
     /// As [`Training::run`].
     pub fn first_batch(&mut self) -> Outcome<(i64, Duration)> {
-        let loaded = self.loader.start(0).next().map_err(load_failure)?;
-        let batch = loaded.batch.to_device(self.device);
+        let loaded = self.loader.start(0).next().map_err(|error| self.load_failure(error))?;
+        let batch = self.on_device(loaded.batch).map_err(|error| self.step_failure(error))?;
         let begin = Instant::now();
-        let (ran, usage) = vlhub_torch_ext::metered(|| self.engine.gradients(batch, 0)).map_err(vlhub_core::Error::from)?;
-        let (outcome, _) = ran?;
+        let gradients = || memory::caught(|| self.engine.gradients(batch, 0));
+        let (ran, usage) = vlhub_torch_ext::metered(gradients).map_err(vlhub_core::Error::from)?;
+        let (outcome, _) = ran.map_err(|error| self.step_failure(error))?;
         if !outcome.is_finite() {
             return Err(Failure::new(Failure::NONFINITE, step::nonfinite(&outcome, 0, &loaded.keys).to_string()));
         }
@@ -177,11 +181,4 @@ pub struct Output<'a> {
     pub recorder: &'a mut Recorder,
     /// Checkpoints.
     pub store: &'a Store,
-}
-
-fn load_failure(error: LoadError) -> Failure {
-    match error {
-        LoadError::Budget(message) => Failure::new(Failure::DATA, message),
-        LoadError::Failed(error) => error.into(),
-    }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use tch::Device;
 use vlhub_core::{Batch, Modality, Model};
 
+use super::feed::Feed;
 use super::saver::Saver;
-use super::{Ending, Output, Training, first_batch, load_failure};
+use super::{Ending, Output, Training, first_batch, memory};
 use crate::checkpoint::failpoint;
 use crate::config::SuiteConfig;
 use crate::data::batch::PixelRows;
@@ -38,7 +39,7 @@ impl Training<'_> {
 
     fn steps(&mut self, out: &mut Output<'_>, stop: &AtomicBool, saver: &mut Saver<'_, '_>) -> Outcome<Ending> {
         let train = &self.config.train;
-        let mut stream = self.loader.start(self.started_at);
+        let mut feed = Feed::new(self.loader.start(self.started_at), self.device)?;
         let (mut done, mut passed_over) = (self.started_at, 0);
         if done > 0 {
             // A process that died after its last checkpoint may have owed a measurement.
@@ -50,13 +51,12 @@ impl Training<'_> {
         let mut not_used = self.loader.not_used();
         while done < self.total {
             let begin = Instant::now();
-            let loaded = stream.next().map_err(load_failure)?;
+            let loaded = feed.batch().map_err(|error| self.load_failure(error))?;
             if done == 0 && train.show_batch {
                 tolerate(self.show(&loaded.batch, out));
             }
             let lr = self.config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
-            let batch = self.on_device(loaded.batch)?;
-            let outcome = self.engine.step(batch, done, lr, (done + 1) as f64 / self.total.max(1) as f64)?;
+            let (outcome, gpu_peak) = self.take_step(loaded.batch, done, lr)?;
             if !outcome.is_finite() {
                 passed_over += 1;
                 let error = step::nonfinite(&outcome, done, &loaded.keys);
@@ -66,7 +66,9 @@ impl Training<'_> {
                 tracing::warn!("{error}");
             }
             done += 1;
-            tolerate(out.recorder.step(&self.stats(done, &outcome, lr, loaded.wait, begin.elapsed())));
+            let mut stats = self.stats(done, &outcome, lr, loaded.wait, begin.elapsed());
+            stats.metrics.extend(gpu_peak.map(|bytes| ("gpu_memory_gib".to_owned(), bytes as f64 / f64::from(1 << 30))));
+            tolerate(out.recorder.step(&stats));
             if done.is_multiple_of(self.steps_per_epoch.max(1)) {
                 let counts = self.loader.not_used();
                 if let Some(summary) = epoch_summary(loaded.epoch, &not_used, &counts) {
@@ -91,13 +93,25 @@ impl Training<'_> {
         Ok(Ending::Finished)
     }
 
+    /// Takes step `at` on a batch of the loader. Tells also the most bytes that were allocated on a GPU meanwhile.
+    pub(super) fn take_step(&mut self, batch: Batch, at: u64, lr: f64) -> Outcome<(step::StepOutcome, Option<i64>)> {
+        let progress = (at + 1) as f64 / self.total.max(1) as f64;
+        let (taken, gpu_peak) = vlhub_torch_ext::gpu_peak(self.device, || {
+            memory::caught(|| {
+                let batch = self.on_device(batch)?;
+                self.engine.step(batch, at, lr, progress)
+            })
+        });
+        Ok((taken.map_err(|error| self.step_failure(error))?, gpu_peak))
+    }
+
     /// A batch of the loader where the model is, normalised.
     pub(super) fn on_device(&self, batch: Batch) -> vlhub_core::Result<Batch> {
         if self.device == Device::Cpu {
             // The loader has normalised it.
             return Ok(batch);
         }
-        let mut batch = batch.to_device(self.device);
+        let mut batch = batch.map(|tensor| Ok(tensor.f_to_device(self.device)?))?;
         if let Some(input) = self.engine.towers.pictures {
             let pixels = PixelRows::new(input);
             let views: Vec<String> = batch.views().0.into_iter().map(str::to_owned).collect();
@@ -117,7 +131,7 @@ impl Training<'_> {
             if tower.as_ref().is_none_or(|tower| !tower.training.lsuv) {
                 continue;
             }
-            let batch = self.on_device(self.loader.start(0).next().map_err(load_failure)?.batch)?;
+            let batch = self.on_device(self.loader.start(0).next().map_err(|error| self.load_failure(error))?.batch)?;
             let layers = lsuv::initialise(&self.engine.towers, modality, &batch)?;
             tracing::info!("backbone.{modality}.lsuv: {layers} layers begin orthogonal, with unit variance on the first batch");
             scaled = true;

@@ -9,9 +9,9 @@ use tch::{Device, Kind, Tensor};
 use vlhub_core::Error;
 use vlhub_torch_ext::TimeSpan;
 
-use super::{Training, load_failure};
+use super::Training;
+use super::feed::Feed;
 use crate::data::speed::median;
-use crate::data::stream::Stream;
 use crate::device::in_words;
 use crate::engine::step::nonfinite;
 use crate::failure::{Failure, Outcome};
@@ -43,6 +43,8 @@ pub struct StepSpeed {
     pub samples_per_second: f64,
     /// Bytes of a step's tensors at most, on the CPU or the GPU.
     pub peak: i64,
+    /// Bytes that were allocated at once on a GPU at most, weights and all.
+    pub gpu_peak: Option<i64>,
     /// One more step, under the profiler.
     pub profiled: f64,
     /// Its parts; what is left is bookkeeping.
@@ -80,18 +82,19 @@ impl Training<'_> {
         if let Some(path) = trace {
             std::fs::write(path, "").map_err(|error| Failure::usage(format!("--trace {}: {error}", path.display())))?;
         }
-        let mut stream = self.loader.start(0);
+        let mut feed = Feed::new(self.loader.start(0), self.device)?;
         let (mut taken, mut waited) = (Vec::new(), Vec::new());
-        let (first, usage) = vlhub_torch_ext::metered(|| self.timed_step(&mut stream, 0)).map_err(Error::from)?;
-        first?;
+        let (first, usage) = vlhub_torch_ext::metered(|| self.timed_step(&mut feed, 0)).map_err(Error::from)?;
+        let mut gpu_peak = first?.gpu_peak;
         for at in 1..BEFORE + steps {
-            let (wait, step) = self.timed_step(&mut stream, at)?;
+            let step = self.timed_step(&mut feed, at)?;
+            gpu_peak = gpu_peak.max(step.gpu_peak);
             if at >= BEFORE {
-                taken.push(step.as_secs_f64());
-                waited.push(wait.as_secs_f64());
+                taken.push(step.time.as_secs_f64());
+                waited.push(step.wait.as_secs_f64());
             }
         }
-        let (profiled, spans) = vlhub_torch_ext::profiled(trace, || self.timed_step(&mut stream, BEFORE + steps)).map_err(Error::from)?;
+        let (profiled, spans) = vlhub_torch_ext::profiled(trace, || self.timed_step(&mut feed, BEFORE + steps)).map_err(Error::from)?;
         let limit = limit(self.device);
         let (parts, operations): (Vec<StepPart>, Vec<StepPart>) = (parts(&spans), operations(&spans));
         let products: Vec<&TimeSpan> = spans.iter().filter(|span| span.flops > 0).collect();
@@ -106,7 +109,8 @@ impl Training<'_> {
             waiting,
             samples_per_second: self.config.train.batch as f64 / (seconds + waiting),
             peak: usage.peak,
-            profiled: profiled?.1.as_secs_f64(),
+            gpu_peak,
+            profiled: profiled?.time.as_secs_f64(),
             parts,
             operations,
             products: products.iter().map(|span| span.duration as f64).sum::<f64>() / 1e9,
@@ -115,20 +119,26 @@ impl Training<'_> {
         })
     }
 
-    /// Time of waiting for a batch, and of its step.
-    fn timed_step(&mut self, stream: &mut Stream, at: u64) -> Outcome<(Duration, Duration)> {
+    /// Waits for a batch, and takes its step.
+    fn timed_step(&mut self, feed: &mut Feed, at: u64) -> Outcome<TimedStep> {
         let begin = Instant::now();
-        let loaded = stream.next().map_err(load_failure)?;
+        let loaded = feed.batch().map_err(|error| self.load_failure(error))?;
         let wait = begin.elapsed();
         let begin = Instant::now();
         let lr = self.config.schedule.lr(self.engine.optimizer.lr(), at, self.total);
-        let batch = self.on_device(loaded.batch)?;
-        let outcome = self.engine.step(batch, at, lr, (at + 1) as f64 / self.total.max(1) as f64)?;
+        let (outcome, gpu_peak) = self.take_step(loaded.batch, at, lr)?;
         if !outcome.is_finite() {
             return Err(Failure::new(Failure::NONFINITE, nonfinite(&outcome, at, &loaded.keys).to_string()));
         }
-        Ok((wait, begin.elapsed()))
+        Ok(TimedStep { wait, time: begin.elapsed(), gpu_peak })
     }
+}
+
+/// How long a step waited for its batch, how long it took then, and the bytes that were allocated on a GPU at most.
+struct TimedStep {
+    wait: Duration,
+    time: Duration,
+    gpu_peak: Option<i64>,
 }
 
 /// What the engine names `step/…` (`vlhub_torch_ext::span`), in the order in which it first happens.
