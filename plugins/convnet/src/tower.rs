@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use vlhub_sdk::nn::timm::{AttentionPool, Proj};
-use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Path, check_pictures};
+use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Path, channels_last, check_pictures};
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch::no_grad;
@@ -87,7 +87,7 @@ impl Backbone for Tower {
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
         check_pictures(input, [self.pictures.side; 2])?;
-        let values = self.trunk.features(input, noise);
+        let values = self.trunk.features(&channels_last(input), noise);
         if tokens && values.size()[2] != self.width {
             return Err(Error::invalid(format!(
                 "`pool` = \"abs_attn\" gives {} numbers, and a token has {}; for tokens set `pool` = \"avg\"",

@@ -1,8 +1,7 @@
 //! FastViT.
 
-use vlhub_sdk::nn::Path;
-use vlhub_sdk::nn::check_pictures;
 use vlhub_sdk::nn::timm::Proj;
+use vlhub_sdk::nn::{Path, channels_last, check_pictures};
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
@@ -249,7 +248,7 @@ impl Backbone for FastVit {
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
         check_pictures(input, [self.config.image_size; 2])?;
-        let x = self.stem.iter().fold(input.shallow_clone(), |x, layer| layer.forward(&x, noise));
+        let x = self.stem.iter().fold(channels_last(input), |x, layer| layer.forward(&x, noise));
         let x = self.stages.iter().fold(x, |x, stage| stage.forward(x, noise));
         let places = self.final_conv.forward(&x, noise).flatten(2, 3).transpose(1, 2);
         // `check` has refused the one way to pool that does not read the places.

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use vlhub_sdk::nn::check_pictures;
+use vlhub_sdk::nn::{channels_last, check_pictures};
 use vlhub_sdk::prelude::*;
 
 use crate::options::Common;
@@ -44,7 +44,7 @@ impl<N: Net> Backbone for Tower<N> {
 
     fn encode(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden> {
         check_pictures(input, [self.common.image_size; 2])?;
-        let (pooled, values) = self.net.forward(input, noise);
+        let (pooled, values) = self.net.forward(&channels_last(input), noise);
         Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(values)) })
     }
 
