@@ -1,203 +1,139 @@
-"""Gradient caching of a ViT-S-32: VL Hub against plain steps, and against the same idea (GradCache, arXiv 2101.06983) over open_clip in Python.
+"""Gradient caching of a ViT-S-32 against GradCache (arXiv 2101.06983; its own package over open_clip's model) and against open_clip's own loop with
+`--accum-freq`, at the same total batch in chunks of 32; equality of loss and gradients first. Then a batch of 4096 in the memory of a plain step
+of 64 (`train.memory`) against that plain step.
 
-First loss and gradients of one batch must agree; then memory and time of one step are measured, each in a process of its own, for growing
-batches.
-
-    VLHUB_BIN=target/release/vlhub python tests/bench/grad_cache.py                              # batches of 64 and 128
-    VLHUB_BIN=target/release/vlhub python tests/bench/grad_cache.py 64 128 256 512 1024 2048     # writes tests/bench/grad_cache.md; half an hour
+    cargo vlhub bench --peers grad_cache                      # an hour and a half
+    CASES=256 cargo vlhub bench --peers grad_cache            # the batch of 256 alone
+    CASES=budget cargo vlhub bench --peers grad_cache         # three quarters of an hour
 """
 
-import json
-import os
-import re
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from statistics import median
 
-MODEL, ROWS, THREADS = "ViT-S-32", 32, os.cpu_count()
-# A plain step of more rows than this is not tried: about 40 MiB a row in Python. Nor are short captions.
-PLAIN = 512
-HERE = Path(__file__)
+import _inputs
+from _peer import Peer, serve
+from _program import ONE_STEP, bench_train, ensure_equal, first_step, gradients_apart
+from _results import Comparison, comparisons, in_mib, in_seconds, report
+from _rounds import THREADS, in_turns, rounds, wanted
 
-
-def peer_step(model, images, texts, rows):
-    """Loss and gradients of one step; with `rows`, features first, then chunk by chunk."""
-    import torch
-    from open_clip.loss import ClipLoss
-
-    encode = lambda images, texts: (model.encode_image(images, normalize=True), model.encode_text(texts, normalize=True))
-    if rows == 0:
-        loss = ClipLoss()(*encode(images, texts), model.logit_scale.exp())
-        loss.backward()
-        return loss.item()
-    chunks = list(zip(images.split(rows), texts.split(rows)))
-    with torch.no_grad():
-        parts = [encode(*chunk) for chunk in chunks]
-    leaves = [torch.cat(part).requires_grad_() for part in zip(*parts)]
-    loss = ClipLoss()(*leaves, model.logit_scale.exp())
-    loss.backward()
-    for chunk, image, text in zip(chunks, leaves[0].grad.split(rows), leaves[1].grad.split(rows)):
-        features = encode(*chunk)
-        ((features[0] * image).sum() + (features[1] * text).sum()).backward()
-    return loss.item()
-
-
-def peer(batch, rows):
-    """One step in this process; prints its seconds."""
-    import open_clip
-    import torch
-
-    torch.manual_seed(0)
-    torch.set_num_threads(THREADS)
-    model = open_clip.create_model(MODEL).train()
-    images = torch.randn(batch, 3, 224, 224)
-    # Every row ends at the last of 77 places: nothing is saved by short captions on either side.
-    texts = torch.randint(1, 40000, (batch, 77))
-    texts[:, -1] = 49407
-    start = time.perf_counter()
-    peer_step(model, images, texts, rows)
-    print(json.dumps({"seconds": time.perf_counter() - start}))
-
-
-def measured(command, cwd=None):
-    """Standard output of a process that ends well, and its largest resident memory in MiB. Only from a small process: a child's largest memory
-    begins with its parent's."""
-    child = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(f"{' '.join(command)} ended with {status}\n{output}")
-    return output, usage.ru_maxrss / 1024
-
-
-def vlhub(folder, *overrides, dry_run=True):
-    return measured([str(Path(os.environ["VLHUB_BIN"]).resolve()), "train", "run.toml", *(["--dry-run"] if dry_run else []), *overrides], cwd=folder)
-
-
+MODEL, ROWS, PICTURES, PLAIN, LARGE, ROUNDS = "ViT-S-32", 32, 64, 64, 4096, rounds(3)
+WAYS = ["GradCache", "open_clip --accum-freq"]
+CHUNKS = f"train.grad_cache.rows={ROWS}"
+BUDGET = f"budget: batch {LARGE} in the memory of a plain step of {PLAIN}"
+CASES = {f"batch {batch}": batch for batch in [64, 256, 1024]} | {BUDGET: LARGE}
+GOAL, BUDGET_GOAL = 1.3, 0.9
 RUN = f"""
 model = "{MODEL}"
 name = "run"
+pretrained = "start.safetensors"
 [data.train]
-use = "shapes"
-size = 224
-samples = 4096
+use = "csv"
+path = "train.tsv"
 [objective.clip]
-[train]
-steps = 1
-save_every = 1
-log_every = 1
-workers = 1
-torch_threads = {THREADS}
-truncate = false
-show_batch = false
-[optimizer]
-wd = 0.0
-lr = 1e-5
-[schedule]
-use = "constant"
-"""
+{ONE_STEP}"""
 
 
-def equality(folder):
-    """Loss and gradients of one batch of 64 pictures, in chunks of 32 and of 24, on both sides."""
-    import numpy
+def peer(way, batch, folder):
+    """Tells the loss of the first step and leaves its gradients in `gradients.safetensors`; the first peer leaves its weights too."""
     import open_clip
     import torch
     from PIL import Image
     from safetensors.torch import load_file, save_file
 
+    from _caching_peers import WAYS
+
     torch.manual_seed(0)
-    model, _, preprocess = open_clip.create_model_and_transforms(MODEL)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "attn_mask"}, folder / "start.safetensors")
-    random = numpy.random.default_rng(0)
-    captions = [" ".join(random.choice(["red", "green", "small", "circle", "dog", "of", "a", "photo"], 1 + at % 7)) for at in range(64)]
-    rows = ["filepath\ttitle"]
-    for at, caption in enumerate(captions):
-        Image.fromarray(random.integers(0, 256, (224, 224, 3), dtype=numpy.uint8)).save(folder / f"{at}.png")
-        rows.append(f"{at}.png\t{caption}")
-    (folder / "train.tsv").write_text("\n".join(rows) + "\n")
+    torch.set_num_threads(THREADS)
+    model, _, transform = open_clip.create_model_and_transforms(MODEL)
+    start = folder / "start.safetensors"
+    if start.exists():
+        model.load_state_dict(load_file(start), strict=False)
+    else:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "attn_mask"}, start)
     model.train()
-    images = torch.stack([preprocess(Image.open(folder / f"{at}.png")) for at in range(64)])
-    texts = open_clip.get_tokenizer(MODEL)(captions)
-    loss = peer_step(model, images, texts, ROWS)
-    theirs = {name: parameter.grad for name, parameter in model.named_parameters()}
-    data = 'data.train={ use = "csv", path = "train.tsv" }'
-    for size in [0, 24, ROWS]:
-        name = f"chunks_of_{size}"
-        vlhub(folder, f"name={name}", "pretrained=start.safetensors", data, "train.batch=64", f"train.grad_cache.rows={size}", dry_run=False)
-        found = json.loads((folder / f"logs/{name}/metrics.jsonl").read_text().splitlines()[0])["loss"]
-        moments = load_file(folder / f"logs/{name}/checkpoints/step-000000001/rank-0.safetensors")
-        ours = torch.cat([(moments[f"optimizer.exp_avg.{name}"] / 0.1).flatten() for name in theirs])
-        wanted = torch.cat([gradient.flatten() for gradient in theirs.values()])
-        error = ((ours - wanted).norm() / wanted.norm()).item()
-        print(f"batch 64, rows {size}: loss off by {abs(found - loss):.1e}, gradients by {error:.1e}", flush=True)
-        if not (abs(found - loss) < 1e-5 and error < 1e-4):
-            sys.exit("the two do not compute the same; nothing is measured")
+    images = torch.stack([transform(Image.open(folder / f"{at}.png")) for at in range(PICTURES)]).repeat(batch // PICTURES, 1, 1, 1)
+    texts = open_clip.get_tokenizer(MODEL)((folder / "captions.txt").read_text().splitlines()[:batch])
+    step = WAYS[way](model, torch.optim.AdamW(model.parameters(), lr=1e-5), images, texts, ROWS)
+    loss = step()
+    gradients = {name: parameter.grad.contiguous() for name, parameter in model.named_parameters()}
+    if way == "open_clip --accum-freq":
+        # It adds the whole gradient of the scale once for each chunk (findings/open_clip_accum_freq_scale.sh).
+        gradients["logit_scale"] /= batch // ROWS
+    save_file(gradients, folder / "gradients.safetensors")
+    serve(loss, step)
 
 
-def main(sizes):
+def equal(folder):
+    """Loss and gradients of one batch: plain, in chunks of 32, and in chunks that do not divide it, against both peers."""
+    # The run draws its batch from a table in any order, so this one has no more rows than the batch.
+    lines = (folder / "train.tsv").read_text().splitlines()[: PLAIN + 1]
+    (folder / "equal.tsv").write_text("\n".join(lines) + "\n")
+    for way in WAYS:
+        other = Peer(__file__, way, PLAIN, folder)
+        other.end()
+        for rows in [0, 24, ROWS]:
+            name = f"{way.split()[-1].strip('-')}_{rows}"
+            loss = first_step(folder, name, 'data.train.path="equal.tsv"', f"train.batch={PLAIN}", f"train.grad_cache.rows={rows}")
+            ensure_equal(f"{way}, ours in chunks of {rows}", loss, other.first, gradients_apart(folder, name, folder / "gradients.safetensors"))
+
+
+def compare(case, batch, folder):
+    """Time and memory of a step of `batch` rows."""
+    peers = {way: Peer(__file__, way, batch, folder) for way in WAYS}
+    # The peers' step that told the loss was the one before.
+    ways = {way: lambda peer=peer: peer.seconds(1, before=0) for way, peer in peers.items()}
+    found = in_turns({"ours": lambda: bench_train(folder, f"train.batch={batch}", CHUNKS, steps=1)} | ways, ROUNDS)
+    resident = {way: peer.end() for way, peer in peers.items()}
+    seconds, memory = ([each["ours"][what] for each in found] for what in ["seconds", "resident"])
+    rows = []
+    for way in WAYS:
+        theirs = [each[way] for each in found]
+        slower, larger = [right / left for left, right in zip(seconds, theirs)], [resident[way] / own for own in memory]
+        rows.append(Comparison(f"{case}, time, {way}", in_seconds(seconds), in_seconds(theirs), slower, goal=GOAL))
+        rows.append(Comparison(f"{case}, resident memory, {way}", in_mib(memory), in_mib([resident[way]]), larger))
+    for row in rows:
+        print("  " + " | ".join(row.cells()), flush=True)
+    return rows
+
+
+def budget(folder):
+    """Samples a second of a large batch within the memory of a small plain one, over those of the small one."""
+    peak = bench_train(folder, f"train.batch={PLAIN}", steps=1)["peak"]
+    ways = {
+        "plain": lambda: bench_train(folder, f"train.batch={PLAIN}", steps=5),
+        "large": lambda: bench_train(folder, f"train.batch={LARGE}", f'train.memory="{peak} B"', steps=1),
+    }
+    found = in_turns(ways, ROUNDS)
+    rates = {way: [each[way]["batch"] / each[way]["seconds"] for each in found] for way in ways}
+    peaks = {way: [each[way]["peak"] for each in found] for way in ways}
+    shown = {way: f"{median(rates[way]):.1f} samples/s, {in_mib(peaks[way])} of tensors" for way in ways}
+    ratios = [large / plain for large, plain in zip(rates["large"], rates["plain"])]
+    row = Comparison(BUDGET, shown["large"], f"ours, plain: {shown['plain']}", ratios, goal=BUDGET_GOAL)
+    print("  " + " | ".join(row.cells()), flush=True)
+    return [row]
+
+
+def main():
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
+        _inputs.table(folder, LARGE, (8, 16), PICTURES)
         (folder / "run.toml").write_text(RUN)
-        print(measured([sys.executable, str(HERE), "--equality", str(folder)])[0], end="", flush=True)
-        lines = []
-        for batch in sizes:
-            ways = {
-                "ours": ["train.grad_cache.rows=%d" % ROWS],
-                "peer": ROWS,
-                "short": ["train.grad_cache.rows=%d" % ROWS, "train.truncate=true"],
-                "ours plain": [],
-                "peer plain": 0,
-            }
-            found = {}
-            for way, how in ways.items():
-                if way in ["ours plain", "peer plain", "short"] and batch > PLAIN:
-                    continue
-                if isinstance(how, list):
-                    output, resident = vlhub(folder, f"train.batch={batch}", *how)
-                    seconds, tensors = map(float, re.search(r"computed in ([\d.]+) s, with at most ([\d.]+) MiB", output).groups())
-                else:
-                    output, resident = measured([sys.executable, str(HERE), "--peer", str(batch), str(how)])
-                    seconds, tensors = json.loads(output.splitlines()[-1])["seconds"], None
-                found[way] = (seconds, resident, tensors)
-            cell = lambda way, at, form: form.format(found[way][at]) if way in found else "not tried"
-            ratio = lambda way, over: f"{found[way][0] / found[over][0]:.2f}" if way in found and over in found else "not tried"
-            line = [
-                str(batch),
-                cell("ours", 2, "{:.0f}"), cell("ours plain", 2, "{:.0f}"),
-                cell("ours", 1, "{:.0f}"), cell("peer", 1, "{:.0f}"), cell("peer plain", 1, "{:.0f}"),
-                ratio("ours", "ours plain"), ratio("peer", "ours"), ratio("peer plain", "ours"), ratio("peer", "short"),
-            ]
-            lines.append("| " + " | ".join(line) + " |")
-            print(lines[-1], {way: round(row[0], 2) for way, row in found.items()}, flush=True)
-        if len(sizes) > 2:
-            write(lines)
-
-
-def write(lines):
-    import importlib.metadata
-
-    peers = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ["open_clip_torch", "torch"])
-    text = f"""# Gradient caching: memory and time of one step
-
-One fp32 step (forward, loss, backward) of a {MODEL}, in chunks of {ROWS} rows and plain, on {THREADS} cores, each in a process of its own,
-once. Written by `tests/bench/grad_cache.py` with {peers}, after loss and gradients of one batch agreed.
-MiB. "Tensors": the most that VL Hub's tensors took beside weights and batch. "Process": the most that the whole process took, batch included
-(0.6 MiB a row). "Python": open_clip with the idea of GradCache written out. Times are ratios: what VL Hub's chunks take over its plain
-step, then what Python takes over VL Hub's chunks. "Short captions" lets VL Hub cut the text matrix to the longest caption (`train.truncate`),
-which open_clip does not; everything else has 77 tokens on both sides.
-
-| batch | tensors, chunks | tensors, plain | process, chunks | process, Python chunks | process, Python plain | chunks / plain, time | Python chunks / ours | Python plain / our chunks | Python chunks / ours, short captions |
-|---|---|---|---|---|---|---|---|---|---|
-"""
-    HERE.with_suffix(".md").write_text(text + "\n".join(lines) + "\n")
+        equal(folder)
+        for case in wanted(CASES) if ROUNDS else []:
+            print(case, flush=True)
+            rows += budget(folder) if case == BUDGET else compare(case, CASES[case], folder)
+    about = (
+        f"A step of a {MODEL} in chunks of {ROWS} rows: forward, loss, backward, AdamW; fp32; captions of 10 to 18 tokens, which open_clip pads to 77. "
+        "Memory of chunks is that of whole processes, batch included (0.6 MiB a row). The budget's ratio is that of samples a second; its peer is our "
+        "own plain step. Tensors: the most that they took beside weights, optimiser state and batch."
+    )
+    report("grad_cache", "Gradient caching", about, ["open_clip_torch", "gradcache"], ROUNDS, comparisons(rows))
 
 
 if sys.argv[1:2] == ["--peer"]:
-    peer(int(sys.argv[2]), int(sys.argv[3]))
-elif sys.argv[1:2] == ["--equality"]:
-    equality(Path(sys.argv[2]))
+    peer(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
 else:
-    main([int(size) for size in sys.argv[1:]] or [64, 128])
+    main()

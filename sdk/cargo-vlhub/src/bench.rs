@@ -7,7 +7,8 @@ use crate::{Outcome, peers, setup};
 /// Options of `cargo vlhub bench`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Run the scripts in `tests/bench`, all of them (hours) or those with NAME in their path, against open_clip and others.
+    /// Run the scripts in `tests/bench`, all of them (hours) or those with NAME in their path, against open_clip and others. Each writes its
+    /// section of the `RESULTS.md` there.
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", required = true)]
     peers: Option<String>,
 }

@@ -37,6 +37,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("coca-pytorch", "0.1.0"),
     ("lightly", "1.6.0"),
     ("byol-pytorch", "0.9.1"),
+    // Gradient caching by its author.
+    ("gradcache", "0.0.1"),
     // It drives a Chromium that the machine has (tests/peers/pages.py).
     ("playwright", "1.65.2"),
     // A server of S3, and what asks it; its extra `server` would bring servers of everything else.
