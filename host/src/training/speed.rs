@@ -124,7 +124,7 @@ impl Training<'_> {
         let lr = self.config.schedule.lr(self.engine.optimizer.lr(), at, self.total);
         let batch = self.on_device(loaded.batch)?;
         let outcome = self.engine.step(batch, at, lr, (at + 1) as f64 / self.total.max(1) as f64)?;
-        if !outcome.is_finite() {
+        if !outcome.is_finite() && !outcome.overflowed() {
             return Err(Failure::new(Failure::NONFINITE, nonfinite(&outcome, at, &loaded.keys).to_string()));
         }
         Ok((wait, begin.elapsed()))
