@@ -79,8 +79,8 @@ mod tests {
     fn the_values_are_bitsandbytes_and_steps_are_as_long_as_told() {
         // What bitsandbytes.functional.create_dynamic_map gives: its ends, and the place of zero.
         for (code, zero, some) in [
-            (DynamicCode::Signed, 127, [(0, -0.992_968_75), (128, 5.5e-7), (129, 3.25e-6), (254, 0.992_968_75), (255, 1.0)]),
-            (DynamicCode::Unsigned, 0, [(1, 3.25e-7), (2, 7.75e-7), (3, 2.125e-6), (254, 0.996_484_375), (255, 1.0)]),
+            (DynamicCode::Signed, 127, [(0, -0.992_968_75_f64), (128, 5.5e-7), (129, 3.25e-6), (254, 0.992_968_75), (255, 1.0)]),
+            (DynamicCode::Unsigned, 0, [(1, 3.25e-7_f64), (2, 7.75e-7), (3, 2.125e-6), (254, 0.996_484_375), (255, 1.0)]),
         ] {
             let values = code.values().values;
             assert_eq!(values[zero], 0.0);
