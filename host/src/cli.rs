@@ -97,6 +97,9 @@ pub enum Command {
     /// Multiply two bf16 matrices: `doctor` and runs in bf16 try this in a child, because some machines advertise what they refuse.
     #[command(hide = true)]
     InternalProbeBf16,
+    /// The same in fp16.
+    #[command(hide = true)]
+    InternalProbeFp16,
     /// Print the hash of a checkpoint's weights and optimiser state.
     #[command(hide = true)]
     InternalHash {

@@ -38,6 +38,8 @@ pub fn device(name: &str) -> Outcome<Device> {
         return Ok(Device::Cpu);
     }
     crate::libraries::open_cuda();
+    // Unasked, libtorch lets a GPU's convolutions compute in TF32.
+    vlhub_torch_ext::tf32(false).map_err(vlhub_core::Error::from)?;
     let count = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
     match wanted {
         None => Ok(if count > 0 { Device::Cuda(0) } else { Device::Cpu }),

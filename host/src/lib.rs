@@ -72,7 +72,8 @@ fn dispatch(cli: cli::Cli) -> Outcome {
         Command::Bench(command) => command::bench::bench(&shared, command),
         Command::Compare(args) => command::compare::compare(&args),
         Command::Report(args) => command::compare::report(&args),
-        Command::InternalProbeBf16 => command::internal::probe_bf16(),
+        Command::InternalProbeBf16 => command::internal::probe(tch::Kind::BFloat16),
+        Command::InternalProbeFp16 => command::internal::probe(tch::Kind::Half),
         Command::InternalHash { run } => command::internal::hash(&run),
     }
 }

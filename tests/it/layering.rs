@@ -73,6 +73,7 @@ fn unsafe_stands_where_the_architecture_allows_it() {
         "core/torch-ext/src/mixed.rs",
         "core/torch-ext/src/products.rs",
         "core/torch-ext/src/profile.rs",
+        "core/torch-ext/src/slices.rs",
         "core/torch-ext/src/stream.rs",
         "core/torch-ext/src/watch.rs",
         "core/src/abi.rs",

@@ -27,6 +27,7 @@ mod models;
 mod names;
 mod objectives;
 mod pages;
+mod precision;
 mod program;
 mod reports;
 mod rooms;

@@ -265,10 +265,13 @@ fn every_family_of_towers_runs_in_bf16() {
     for family in families.split(' ') {
         let file = format!(
             "embed = 32\n[backbone.image]\nuse = \"{family}\"\n[backbone.text]\nuse = \"text_transformer\"\nwidth = 32\nlayers = 1\nheads = 2\n\
-             [data.train]\nuse = \"shapes\"\nsamples = 8\n[objective.clip]\n[train]\nbatch = 4\nprecision = \"amp_bf16\"\n"
+             [data.train]\nuse = \"shapes\"\nsamples = 8\n[objective.clip]\n[train]\nbatch = 4\n"
         );
         std::fs::write(folder.path().join("run.toml"), file).expect("written");
-        let out = must(folder.path(), &["train", "run.toml", "--dry-run", "train.torch_threads=1"]);
-        assert!(out.contains("amp_bf16"), "{family}: {out}");
+        for precision in ["amp_bf16", "pure_bf16"] {
+            let asked = format!("train.precision={precision}");
+            let out = must(folder.path(), &["train", "run.toml", "--dry-run", "train.torch_threads=1", &asked]);
+            assert!(out.contains(precision), "{family}: {out}");
+        }
     }
 }

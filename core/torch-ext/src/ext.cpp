@@ -39,6 +39,17 @@ int vlhub_ext_forget_gradient(at::Tensor *tensor) {
   return guarded([&] { tensor->mutable_grad() = at::Tensor(); });
 }
 
+int vlhub_ext_give_gradient(at::Tensor *tensor, at::Tensor *gradient) {
+  return guarded([&] { tensor->mutable_grad() = *gradient; });
+}
+
+int vlhub_ext_tf32(int on) {
+  return guarded([&] {
+    at::globalContext().setAllowTF32CuBLAS(on != 0);
+    at::globalContext().setAllowTF32CuDNN(on != 0);
+  });
+}
+
 int vlhub_ext_deterministic(int on) {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/true);

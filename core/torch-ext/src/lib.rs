@@ -5,17 +5,23 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
+mod by_operations;
+mod dynamic_code;
 mod filled;
 mod memory;
 mod mixed;
+mod moments;
 mod products;
 mod profile;
+mod slices;
 mod stream;
 mod watch;
 
+pub use dynamic_code::DynamicCode;
 pub use filled::filled;
 pub use memory::{gpu_peak, is_out_of_memory};
-pub use mixed::in_bf16;
+pub use mixed::autocast;
+pub use moments::{BLOCK, decode_blocks, encode_blocks, round_to_bf16};
 pub use products::Products;
 pub use profile::{TimeSpan, profiled, span};
 pub use stream::{TransferStream, pinned};
@@ -37,6 +43,8 @@ unsafe extern "C" {
         eps: f64,
     ) -> c_int;
     fn vlhub_ext_forget_gradient(tensor: *mut C_tensor) -> c_int;
+    fn vlhub_ext_give_gradient(tensor: *mut C_tensor, gradient: *mut C_tensor) -> c_int;
+    fn vlhub_ext_tf32(on: c_int) -> c_int;
     fn vlhub_ext_deterministic(on: c_int) -> c_int;
     fn vlhub_ext_serial_thread() -> c_int;
     fn vlhub_ext_keep_memory();
@@ -116,6 +124,28 @@ pub fn fused_adamw(state: &AdamW<'_>, rates: Rates) -> Result<(), TchError> {
 pub fn forget_gradient(tensor: &Tensor) -> Result<(), TchError> {
     // SAFETY: a live tensor, borrowed for the call; the shim lets no exception out.
     checked(unsafe { vlhub_ext_forget_gradient(tensor.as_ptr().cast_mut().cast()) })
+}
+
+/// Makes `gradient` a parameter's gradient. It must have the parameter's shape; later backward passes add to it.
+///
+/// # Errors
+/// Another shape, and libtorch's own.
+pub fn give_gradient(tensor: &Tensor, gradient: &Tensor) -> Result<(), TchError> {
+    if tensor.size() != gradient.size() {
+        return Err(TchError::Torch(format!("a gradient {:?} for a parameter {:?}", gradient.size(), tensor.size())));
+    }
+    // SAFETY: two live tensors, borrowed for the call, of which libtorch counts the second as its own; the shim lets no exception out.
+    checked(unsafe { vlhub_ext_give_gradient(tensor.as_ptr().cast_mut().cast(), gradient.as_ptr().cast_mut().cast()) })
+}
+
+/// Whether a GPU may compute products and convolutions of float tensors in TF32, whose numbers have 10 bits behind the point where float has 23.
+/// Unasked, libtorch lets convolutions do so and products not. It says nothing to a CPU.
+///
+/// # Errors
+/// libtorch's own.
+pub fn tf32(on: bool) -> Result<(), TchError> {
+    // SAFETY: a flag by value; the shim lets no exception out.
+    checked(unsafe { vlhub_ext_tf32(c_int::from(on)) })
 }
 
 /// Asks libtorch for deterministic kernels; it warns where it has none.
@@ -206,6 +236,26 @@ mod tests {
         assert!(param.grad().defined());
         forget_gradient(&param).expect("it runs");
         assert!(!param.grad().defined());
+    }
+
+    #[test]
+    fn a_gradient_that_is_given_is_added_to() {
+        let param = Tensor::from_slice(&[1.0f32, 2.0]).set_requires_grad(true);
+        give_gradient(&param, &Tensor::from_slice(&[0.5f32, 0.25])).expect("it runs");
+        (&param * 2.0).sum(Kind::Float).backward();
+        assert_eq!(Vec::<f32>::try_from(param.grad()).expect("two numbers"), [2.5, 2.25]);
+        assert!(give_gradient(&param, &Tensor::from_slice(&[1.0f32])).is_err(), "another shape");
+    }
+
+    #[test]
+    fn tf32_changes_nothing_on_a_cpu() {
+        let x = Tensor::arange(64 * 64, (Kind::Float, Device::Cpu)).view([64, 64]) / 1000.0;
+        let product = x.mm(&x);
+        for on in [true, false] {
+            tf32(on).expect("it runs");
+            let off = ((x.mm(&x) - &product).abs().max() / product.abs().max()).double_value(&[]);
+            assert!(off < 1e-6, "TF32 would be 1e-4 off: {off}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// Autocast: products in bfloat16, for one thread and for a while.
+// Autocast: products in bfloat16 or float16, for one thread and for a while.
 
 #include "guarded.h"
 #include <ATen/autocast_mode.h>
@@ -11,10 +11,10 @@ struct Autocast {
   bool enabled;
   at::ScalarType dtype;
 
-  explicit Autocast(at::DeviceType on)
+  Autocast(at::DeviceType on, at::ScalarType to)
       : device(on), enabled(at::autocast::is_autocast_enabled(on)), dtype(at::autocast::get_autocast_dtype(on)) {
     at::autocast::set_autocast_enabled(device, true);
-    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    at::autocast::set_autocast_dtype(device, to);
     at::autocast::increment_nesting();
   }
   void end() {
@@ -26,9 +26,9 @@ struct Autocast {
 };
 } // namespace
 
-extern "C" void *vlhub_ext_autocast_begin(int cuda) {
+extern "C" void *vlhub_ext_autocast_begin(int cuda, int half) {
   void *made = nullptr;
-  guarded([&] { made = new Autocast(cuda ? at::kCUDA : at::kCPU); });
+  guarded([&] { made = new Autocast(cuda ? at::kCUDA : at::kCPU, half ? at::kHalf : at::kBFloat16); });
   return made;
 }
 

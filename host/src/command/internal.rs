@@ -7,9 +7,9 @@ use tch::{Kind, Tensor};
 use crate::checkpoint::Store;
 use crate::failure::{Failure, Outcome};
 
-/// A product in bf16. Dies of an illegal instruction where the processor advertises AMX that the system does not allow.
-pub fn probe_bf16() -> Outcome {
-    let x = Tensor::ones([64, 64], (Kind::BFloat16, tch::Device::Cpu));
+/// A product in bf16 or fp16. Dies of an illegal instruction where the processor advertises AMX, or fp16, that the system does not allow.
+pub fn probe(kind: Kind) -> Outcome {
+    let x = Tensor::ones([64, 64], (kind, tch::Device::Cpu));
     let sum = x.f_matmul(&x).and_then(|y| y.f_sum(Kind::Float)).and_then(|y| y.f_double_value(&[])).map_err(vlhub_core::Error::from)?;
     say!("{sum}");
     Ok(())

@@ -14,7 +14,7 @@ written by a test from the table that the program reads.
 - The flags become a run file, which `--print-config` prints; trained again, it is the same run. `key=value` goes over them.
 - Without a run file open_clip's defaults hold, and those that differ from a run file's are written into it: RN50, 32 epochs, 10,000 steps of warm-up,
   4 workers, β₂ and ε by model, the random crop of 90 to 100 %, every checkpoint kept. VL Hub's defaults are the same but for 1 worker and no crop. `amp`, the
-  default of both, is bfloat16 on a GPU and fp32 on a CPU. Flags beside a run file go over it, and nothing else does: a flag
+  default of both, is float16 with a scaled loss, as there, but fp32 on a CPU. Flags beside a run file go over it, and nothing else does: a flag
   that needs another, such as `--accum-freq` the batch, takes the run file's where no flag says it.
 - A switch may be `--gc`, `--gc=True`, `--gc true` or `--gc=False`, which in Python is true. `_` and `-` are alike. A flag may be cut short where argparse
   would know it.

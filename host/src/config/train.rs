@@ -21,7 +21,8 @@ pub struct TrainConfig {
     pub resampled: bool,
     /// Steps of the run; 0 takes `epochs`.
     pub steps: u64,
-    /// `fp32`, or `amp_bf16`: the towers' products in bfloat16.
+    /// The towers' arithmetic: `fp32`; `tf32` (products of floats in TF32, on a GPU); `amp_bf16` or `amp_fp16` (products in bfloat16, or in float16 with a
+    /// scaled loss); `pure_bf16` (what flows between layers and all weights but norms' in bfloat16, over float weights).
     pub precision: Precision,
     /// Gradient caching, exact for every objective; a batch norm that is trained sees one chunk at a time, unless `freeze_bn_stats = "all"`.
     pub grad_cache: GradCacheConfig,
@@ -51,7 +52,8 @@ pub struct TrainConfig {
     pub max_bad_fraction: f64,
     /// Unusable samples in a row at which the run stops.
     pub max_bad_run: u64,
-    /// How many steps with a loss or gradient that is not finite are passed over before the run stops.
+    /// How many steps with a loss or gradient that is not finite are passed over before the run stops. With `amp_fp16`, steps whose gradients overflow at
+    /// a loss scale above 1 are not counted.
     pub skip_nonfinite: u64,
     /// Cut the token matrix to the longest text of the batch, where the text tower allows it; exact.
     pub truncate: bool,

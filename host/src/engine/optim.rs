@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use vlhub_core::{Error, Result};
-use vlhub_torch_ext::{AdamW, Rates, forget_gradient, fused_adamw};
+use vlhub_torch_ext::{AdamW, DynamicCode, Rates, forget_gradient, fused_adamw};
 
+use super::moment::{Moment, StateFormat};
 use super::sharpness::GsamConfig;
+use super::{seed_of, seed_of_name};
 use crate::section::{Section, out_of_range};
+
+/// Elements whose moments are decoded at once: 128 MiB of both. A parameter that has more is dealt with alone.
+const SCRATCH: usize = 1 << 24;
 
 /// `[optimizer]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +39,8 @@ pub struct OptimizerConfig {
     /// Layer-wise learning-rate decay: multiplies the rate once for each group of layers between a tower's output and a parameter; 1 for
     /// equal rates.
     pub layer_decay: f64,
+    /// How both moments are kept between steps: `fp32`, `bf16`, or `8bit` (in blocks). Weights and gradients stay float.
+    pub state: StateFormat,
     /// Parameter groups: `[optimizer.groups.KEY]`, of which the first that fits counts, in the order of their keys.
     pub groups: BTreeMap<String, GroupConfig>,
     /// Sharpness-aware minimisation.
@@ -79,6 +86,7 @@ impl Default for OptimizerConfig {
             clip_norm: 0.0,
             clip_value: 0.0,
             layer_decay: 1.0,
+            state: StateFormat::default(),
             groups: BTreeMap::new(),
             gsam: GsamConfig::default(),
         }
@@ -144,8 +152,8 @@ pub struct Param {
 struct Slot {
     name: String,
     param: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
+    exp_avg: Moment,
+    exp_avg_sq: Moment,
     wd: f64,
     factor: f64,
 }
@@ -163,8 +171,9 @@ impl Optimizer {
     pub fn new(config: OptimizerConfig, params: Vec<Param>) -> Self {
         let slot = |param: Param| {
             let (wd, factor, _) = config.rates(&param);
-            let zeros = || param.tensor.detach().zeros_like();
-            Slot { exp_avg: zeros(), exp_avg_sq: zeros(), wd, factor, name: param.name, param: param.tensor }
+            let zero = |code| Moment::new(config.state, &param.tensor, code);
+            let (exp_avg, exp_avg_sq) = (zero(DynamicCode::Signed), zero(DynamicCode::Unsigned));
+            Slot { exp_avg, exp_avg_sq, wd, factor, name: param.name, param: param.tensor }
         };
         Self { slots: params.into_iter().map(slot).collect(), config, steps: 0 }
     }
@@ -184,6 +193,18 @@ impl Optimizer {
     pub fn params_with_grads(&self) -> Vec<(&Tensor, Tensor)> {
         let pairs = self.slots.iter().map(|slot| (&slot.param, slot.param.grad()));
         pairs.filter(|(_, grad)| grad.defined()).collect()
+    }
+
+    /// Multiplies all gradients by `factor`.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn scale_gradients(&self, factor: f64) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for (_, mut grad) in self.grads() {
+            let _ = grad.f_mul_scalar_(factor)?;
+        }
+        Ok(())
     }
 
     /// L2 norm of all gradients together.
@@ -209,24 +230,26 @@ impl Optimizer {
         for slot in self.slots.iter().filter(|slot| slot.param.grad().defined()) {
             calls.entry((slot.wd.to_bits(), slot.factor.to_bits())).or_default().push(slot);
         }
-        for slots in calls.values() {
-            let list = |pick: fn(&Slot) -> Tensor| slots.iter().map(|slot| pick(slot)).collect::<Vec<_>>();
-            let mut grads = list(|slot| slot.param.grad());
-            if scale < 1.0 {
-                for grad in &mut grads {
-                    *grad = grad.f_mul_scalar(scale)?;
-                }
-            }
+        for slots in calls.values().flat_map(|slots| parts(slots)) {
+            let list = |pick: fn(&Slot) -> Result<Tensor>| slots.iter().map(|slot| pick(slot)).collect::<Result<Vec<_>>>();
+            let grad = |slot: &&Slot| if scale < 1.0 { slot.param.grad().f_mul_scalar(scale) } else { Ok(slot.param.grad()) };
+            let (exp_avg, exp_avg_sq) = (list(|slot| slot.exp_avg.decoded())?, list(|slot| slot.exp_avg_sq.decoded())?);
             let state = AdamW {
-                params: &list(|slot| slot.param.detach()),
-                grads: &grads,
-                exp_avg: &list(|slot| slot.exp_avg.shallow_clone()),
-                exp_avg_sq: &list(|slot| slot.exp_avg_sq.shallow_clone()),
+                params: &list(|slot| Ok(slot.param.detach()))?,
+                grads: &slots.iter().map(grad).collect::<Result<Vec<_>, _>>()?,
+                exp_avg: &exp_avg,
+                exp_avg_sq: &exp_avg_sq,
                 step: &step,
             };
             let OptimizerConfig { beta1, beta2, eps, .. } = self.config;
             let (weight_decay, factor) = (slots[0].wd, slots[0].factor);
             fused_adamw(&state, Rates { lr: lr * factor, beta1, beta2, eps, weight_decay })?;
+            for (slot, (first, second)) in slots.iter().zip(exp_avg.iter().zip(&exp_avg_sq)).filter(|(slot, _)| slot.exp_avg.scratch() > 0)
+            {
+                let key = |moment| seed_of(&[self.steps as u64, seed_of_name(&slot.name), moment]);
+                slot.exp_avg.keep(first, key(1))?;
+                slot.exp_avg_sq.keep(second, key(2))?;
+            }
         }
         Ok(())
     }
@@ -262,8 +285,8 @@ impl Optimizer {
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut state = vec![("optimizer.step".to_owned(), Tensor::from_slice(&[self.steps]))];
         for slot in &self.slots {
-            state.push((format!("optimizer.exp_avg.{}", slot.name), slot.exp_avg.shallow_clone()));
-            state.push((format!("optimizer.exp_avg_sq.{}", slot.name), slot.exp_avg_sq.shallow_clone()));
+            state.extend(slot.exp_avg.state(format!("optimizer.exp_avg.{}", slot.name)));
+            state.extend(slot.exp_avg_sq.state(format!("optimizer.exp_avg_sq.{}", slot.name)));
         }
         state
     }
@@ -271,14 +294,29 @@ impl Optimizer {
     /// Takes over what [`Optimizer::state`] gave.
     pub fn load(&mut self, find: impl Fn(&str) -> Option<Tensor>) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let need = |name: String| find(&name).ok_or_else(|| Error::invalid(format!("the checkpoint has no `{name}`")));
-        self.steps = need("optimizer.step".into())?.to_kind(Kind::Int64).f_int64_value(&[0])?;
-        for slot in &mut self.slots {
-            slot.exp_avg.f_copy_(&need(format!("optimizer.exp_avg.{}", slot.name))?)?;
-            slot.exp_avg_sq.f_copy_(&need(format!("optimizer.exp_avg_sq.{}", slot.name))?)?;
+        let steps = find("optimizer.step").ok_or_else(|| Error::invalid("the checkpoint has no `optimizer.step`"))?;
+        self.steps = steps.to_kind(Kind::Int64).f_int64_value(&[0])?;
+        for slot in &self.slots {
+            slot.exp_avg.load(&format!("optimizer.exp_avg.{}", slot.name), &find)?;
+            slot.exp_avg_sq.load(&format!("optimizer.exp_avg_sq.{}", slot.name), &find)?;
         }
         Ok(())
     }
+}
+
+/// Cuts a list of parameters where their decoded moments would take more than [`SCRATCH`] elements.
+fn parts<'slots, 'a>(slots: &'slots [&'a Slot]) -> Vec<&'slots [&'a Slot]> {
+    let (mut parts, mut begin, mut taken) = (Vec::new(), 0, 0);
+    for (at, slot) in slots.iter().enumerate() {
+        let scratch = slot.exp_avg.scratch();
+        if at > begin && taken + scratch > SCRATCH {
+            parts.push(&slots[begin..at]);
+            (begin, taken) = (at, 0);
+        }
+        taken += scratch;
+    }
+    parts.push(&slots[begin..]);
+    parts
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ use super::lora::Adapter;
 use super::optim::Optimizer;
 use super::precision::Precision;
 use super::readonly::ReadOnly;
+use super::rounded::RoundedWeights;
+use super::scaler::LossScaler;
 use super::sharpness::{GsamConfig, Perturbation};
 use super::terms::{self, Numbers, Term};
 use super::towers::{Seeds, Towers};
@@ -45,6 +47,8 @@ pub struct Engine {
     pub memory: Option<u64>,
     /// The precision in which towers compute.
     pub precision: Precision,
+    /// The scale of the loss, where the precision needs one.
+    pub scaler: Option<LossScaler>,
     /// How many chunks' graphs fit into the memory budget of `keep = "auto"`, once that is known.
     pub graphs_that_fit: Option<u64>,
     /// Seed of the run.
@@ -58,14 +62,22 @@ pub struct StepOutcome {
     pub loss: f64,
     /// Losses by term, and what objectives show.
     pub numbers: Numbers,
-    /// L2 norm of all gradients together, before clipping.
+    /// L2 norm of all gradients together, before clipping. It is that of the loss as it is, whatever it was scaled by.
     pub grad_norm: f64,
+    /// What the loss was scaled by, where it was.
+    pub loss_scale: Option<f64>,
 }
 
 impl StepOutcome {
     /// Whether the step may be taken.
     pub fn is_finite(&self) -> bool {
         self.loss.is_finite() && self.grad_norm.is_finite()
+    }
+
+    /// Whether the gradients are not finite because of the loss's scale, as far as can be told: the loss is finite, and a smaller scale is left.
+    /// Such a step is not taken, and is no fault: the next has a smaller scale.
+    pub fn overflowed(&self) -> bool {
+        self.loss.is_finite() && !self.grad_norm.is_finite() && self.loss_scale.is_some_and(|scale| scale > 1.0)
     }
 }
 
@@ -80,10 +92,6 @@ impl Engine {
         }
         let seeds = Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start });
         let (all, shared) = (terms::needs(&self.terms, None), terms::needs(&self.terms, Some(Scope::Batch)));
-        if let Some(memory) = self.memory.take() {
-            self.plan_memory(memory, &batch, &all, seeds)?;
-        }
-        let chunks = batch.split(if self.cache.rows > 0 { self.cache.rows } else { i64::MAX });
         // The second forward of a chunk leaves out towers that get no gradient, unless a per-sample loss reads them.
         let sampled = terms::needs(&self.terms, Some(Scope::Sample));
         let reads = |needs: &[Need], forward: &Forward| needs.iter().any(|need| need.forward == *forward);
@@ -92,6 +100,14 @@ impl Engine {
         let differentiated: Vec<Need> = shared.iter().filter(|need| need.forward.is_trained()).cloned().collect();
         let totals = self.totals(&batch)?;
         let mut numbers = Numbers::default();
+        let mut rounded = RoundedWeights::default();
+        if self.precision == Precision::PureBf16 {
+            rounded = RoundedWeights::round(&self.towers)?;
+        }
+        if let Some(memory) = self.memory.take() {
+            self.plan_memory(memory, &batch, &all, seeds)?;
+        }
+        let chunks = batch.split(if self.cache.rows > 0 { self.cache.rows } else { i64::MAX });
 
         // 1. Features that couple samples. Chunks whose graph is kept do not run again; of the others only the numbers stay.
         let kept = match chunks.len() {
@@ -118,7 +134,7 @@ impl Engine {
             let together = self.comm.gather_batch(&batch)?;
             span(c"step/objectives", || -> Result<()> {
                 if let Some(loss) = terms::coupled(&self.terms, &leaves, &together, &mut numbers)? {
-                    loss.f_backward()?;
+                    self.scaled(loss)?.f_backward()?;
                 }
                 Ok(())
             })?;
@@ -131,7 +147,8 @@ impl Engine {
                 Some(features) => features,
                 None => self.features(chunk, &recomputed, seeds, range.start)?,
             };
-            let mut surrogate = terms::per_sample(&self.terms, &totals, &features, chunk, &mut numbers)?;
+            let own = terms::per_sample(&self.terms, &totals, &features, chunk, &mut numbers)?;
+            let mut surrogate = own.map(|loss| self.scaled(loss)).transpose()?;
             if let Some((pull, _)) = &pull {
                 let seen = features.only(&differentiated, "");
                 for (feature, pull) in seen.tensors().into_iter().zip(pull) {
@@ -147,16 +164,23 @@ impl Engine {
             if let Some(surrogate) = surrogate.filter(Tensor::requires_grad) {
                 span(c"step/backward", || surrogate.f_backward())?;
             }
+            rounded.collect()?;
         }
+        rounded.restore()?;
         self.lora.iter().try_for_each(Adapter::pull)?;
         self.sum_gradients()?;
+        // 4. Everything that flowed back was scaled, so everything is divided.
+        let loss_scale = self.scaler.as_ref().map(LossScaler::scale);
+        if let Some(scale) = loss_scale {
+            self.optimizer.scale_gradients(scale.recip())?;
+        }
 
         let loss = self
             .terms
             .iter()
             .map(|term| term.weight * numbers.losses.iter().find(|(key, _)| *key == term.key).map_or(0.0, |(_, loss)| *loss));
         let loss = self.comm.sum_number(loss.sum())?;
-        let outcome = StepOutcome { loss, numbers, grad_norm: self.optimizer.grad_norm()? };
+        let outcome = StepOutcome { loss, numbers, grad_norm: self.optimizer.grad_norm()?, loss_scale };
         Ok((outcome, pull.map(|(_, local)| local)))
     }
 
@@ -166,17 +190,18 @@ impl Engine {
         let second_pass = self.optimizer.gsam().map(|gsam| (gsam.clone(), batch.slice(0..batch.rows())));
         let (mut outcome, seen) = self.gradients(batch, step)?;
         if !outcome.is_finite() {
-            return Ok(outcome);
+            return Ok(self.not_taken(outcome));
         }
         if let Some((gsam, batch)) = second_pass {
             let perturbed = self.sharpness_gradients(&gsam, batch, step, lr)?;
             outcome.grad_norm = perturbed.grad_norm;
             if !perturbed.is_finite() {
                 outcome.loss = perturbed.loss;
-                return Ok(outcome);
+                return Ok(self.not_taken(outcome));
             }
         }
         span(c"step/optimizer", || self.optimizer.step(lr, outcome.grad_norm))?;
+        self.scaler.iter_mut().for_each(LossScaler::good);
         self.lora.iter().try_for_each(Adapter::push)?;
         if let Some(ema) = &mut self.ema {
             ema.follow(step + 1)?;
@@ -194,6 +219,22 @@ impl Engine {
             term.objective.after_step(&visible, progress).map_err(|error| error.within(format!("objective.{}", term.key)))?;
         }
         Ok(outcome)
+    }
+
+    /// A step that is not taken, after which the scale of the loss halves if it was too large.
+    fn not_taken(&mut self, outcome: StepOutcome) -> StepOutcome {
+        if outcome.overflowed() {
+            self.scaler.iter_mut().for_each(LossScaler::overflowed);
+        }
+        outcome
+    }
+
+    /// A loss as it is sent back: scaled, where the precision needs that.
+    fn scaled(&self, loss: Tensor) -> Result<Tensor> {
+        Ok(match &self.scaler {
+            Some(scaler) => loss.f_mul_scalar(scaler.scale())?,
+            None => loss,
+        })
     }
 
     /// Runs the forwards that `needs` name over `chunk`, whose first row is row `first` of the whole batch.
@@ -327,9 +368,10 @@ pub fn nonfinite(outcome: &StepOutcome, step: u64, keys: &[String]) -> Error {
     let parts: Vec<String> = outcome.numbers.losses.iter().map(|(key, loss)| format!("{key} {loss}")).collect();
     let shown: Vec<&str> = keys.iter().take(8).map(String::as_str).collect();
     Error::invalid(format!(
-        "step {step}: the loss ({}) or the gradients' norm ({}) is not finite; no step was taken. losses: {}. first samples of the batch: {}. lower `optimizer.lr`, set `optimizer.clip_norm`, or allow some such steps with `train.skip_nonfinite`",
+        "step {step}: the loss ({}) or the gradients' norm ({}{}) is not finite; no step was taken. losses: {}. first samples of the batch: {}. lower `optimizer.lr`, set `optimizer.clip_norm`, or allow some such steps with `train.skip_nonfinite`",
         outcome.loss,
         outcome.grad_norm,
+        outcome.loss_scale.map(|scale| format!(", at a loss scale of {scale}")).unwrap_or_default(),
         parts.join(", "),
         shown.join(" ")
     ))

@@ -37,6 +37,7 @@ impl Training<'_> {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = batch_norm::chunked(&self.engine.towers, &self.engine.cache, self.config.train.batch);
         warnings.extend(batch_norm::unset(&self.engine.towers));
+        warnings.extend(self.engine.precision.warning(self.device));
         if self.config.schedule.warmup >= self.total && self.total > 0 {
             warnings.push(format!("schedule.warmup = {} is not shorter than the run of {} steps", self.config.schedule.warmup, self.total));
         }

@@ -81,6 +81,7 @@ impl<'a> Training<'a> {
         let data = session::loading::named(config)?;
         let device = crate::device::device(&config.top.device)?;
         config.train.precision.check(device)?;
+        config.train.precision.take()?;
         if config.train.torch_threads > 0 {
             tch::set_num_threads(config.train.torch_threads);
         }
@@ -123,6 +124,7 @@ impl<'a> Training<'a> {
             cache: train.grad_cache.clone(),
             memory: train.memory_bytes(),
             precision: train.precision,
+            scaler: train.precision.scaler(),
             graphs_that_fit: None,
             seed: config.top.seed,
         };
@@ -149,7 +151,7 @@ impl<'a> Training<'a> {
         let gradients = || memory::caught(|| self.engine.gradients(batch, 0));
         let (ran, usage) = vlhub_torch_ext::metered(gradients).map_err(vlhub_core::Error::from)?;
         let (outcome, _) = ran.map_err(|error| self.step_failure(error))?;
-        if !outcome.is_finite() {
+        if !outcome.is_finite() && !outcome.overflowed() {
             return Err(Failure::new(Failure::NONFINITE, step::nonfinite(&outcome, 0, &loaded.keys).to_string()));
         }
         Ok((usage.peak, begin.elapsed()))

@@ -97,7 +97,9 @@ impl Training<'_> {
                 Failure::new(Failure::RESUME, format!("`{name}` of {}: {}", path.display(), vlhub_core::Error::from(error)))
             })?;
         }
-        self.engine.optimizer.load(find).map_err(|error| Failure::new(Failure::RESUME, format!("{}: {error}", path.display())))?;
+        let unfit = |error: vlhub_core::Error| Failure::new(Failure::RESUME, format!("{}: {error}", path.display()));
+        self.engine.optimizer.load(find).map_err(unfit)?;
+        self.engine.scaler.iter_mut().try_for_each(|scaler| scaler.load(find)).map_err(unfit)?;
         self.started_at = state.progress.step;
         if matches!(resume, Resume::At(_)) {
             // What came after it belongs to another life of the run: `latest` must not go back to that.

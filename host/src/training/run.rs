@@ -57,7 +57,11 @@ impl Training<'_> {
             }
             let lr = self.config.schedule.lr(self.engine.optimizer.lr(), done, self.total);
             let (outcome, gpu_peak) = self.take_step(loaded.batch, done, lr)?;
-            if !outcome.is_finite() {
+            if let (Some(scale), true) = (outcome.loss_scale, outcome.overflowed()) {
+                tracing::info!(
+                    "step {done}: gradients overflow float16 at a loss scale of {scale}; no step was taken, and the scale halves"
+                );
+            } else if !outcome.is_finite() {
                 passed_over += 1;
                 let error = step::nonfinite(&outcome, done, &loaded.keys);
                 if passed_over > train.skip_nonfinite {
@@ -158,6 +162,7 @@ impl Training<'_> {
         let mut metrics: Vec<(String, f64)> = outcome.numbers.losses.iter().map(|(key, loss)| (format!("{key}_loss"), *loss)).collect();
         metrics.extend(outcome.numbers.metrics.iter().cloned());
         metrics.push(("grad_norm".into(), outcome.grad_norm));
+        metrics.extend(outcome.loss_scale.map(|scale| ("loss_scale".to_owned(), scale)));
         StepStats {
             step: done,
             epoch: (done - 1) / self.steps_per_epoch.max(1),

@@ -13,7 +13,10 @@ use crate::config::sections::TopConfig;
 use crate::config::train::TrainConfig;
 use crate::data::decode::PictureOptions;
 use crate::engine::ema::Ema;
+use crate::engine::moment::StateFormat;
+use crate::engine::optim::OptimizerConfig;
 use crate::engine::precision::Precision;
+use crate::engine::scaler::LossScaler;
 use crate::evaluation::class_names;
 use crate::identity::teachers;
 use crate::section::Section;
@@ -34,6 +37,7 @@ impl Training<'_> {
         tensors.extend(self.engine.readonly.variables());
         tensors.extend(self.engine.ema.iter().flat_map(Ema::variables));
         tensors.extend(self.engine.optimizer.state());
+        tensors.extend(self.engine.scaler.iter().flat_map(LossScaler::state));
         let teachers: Vec<_> = self.engine.readonly.teachers.iter().map(|(about, _)| about.clone()).collect();
         State {
             tensors,
@@ -79,11 +83,17 @@ pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
     }
     if let Some(train) = tree.get_mut(TrainConfig::NAME).and_then(Value::as_object_mut) {
         TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));
-        // Runs that are older than these choices computed so.
-        for (key, usual) in [("precision", Precision::Fp32.name()), ("memory", "")] {
-            if train.get(key).is_some_and(|value| value == usual) {
-                train.remove(key);
-            }
+    }
+    // Runs that are older than these choices computed so.
+    for (section, key, usual) in [
+        (TrainConfig::NAME, "precision", Precision::Fp32.name()),
+        (TrainConfig::NAME, "memory", ""),
+        (OptimizerConfig::NAME, "state", StateFormat::Fp32.name()),
+    ] {
+        if let Some(section) = tree.get_mut(section).and_then(Value::as_object_mut)
+            && section.get(key).is_some_and(|value| value == usual)
+        {
+            section.remove(key);
         }
     }
     to_toml(&tree)

@@ -127,7 +127,7 @@ impl Training<'_> {
         let begin = Instant::now();
         let lr = self.config.schedule.lr(self.engine.optimizer.lr(), at, self.total);
         let (outcome, gpu_peak) = self.take_step(loaded.batch, at, lr)?;
-        if !outcome.is_finite() {
+        if !outcome.is_finite() && !outcome.overflowed() {
             return Err(Failure::new(Failure::NONFINITE, nonfinite(&outcome, at, &loaded.keys).to_string()));
         }
         Ok(TimedStep { wait, time: begin.elapsed(), gpu_peak })

@@ -137,7 +137,7 @@ pub(super) const TRAINING: &[CompatFlag] = &[
         OneOf(&["amp", "amp_bf16", "amp_bfloat16", "bf16", "fp16", "pure_bf16", "pure_fp16", "fp32"]),
         "arithmetic",
         "train.precision",
-        "`amp` is `amp_bf16` on a GPU and fp32 on a CPU; half precision of weights is refused",
+        "`amp` is `amp_fp16`, but fp32 on a CPU where no flag asks for it; `bf16` is `pure_bf16`, which keeps float weights beside; `fp32` is not TF32 on a GPU; `fp16` and `pure_fp16` are refused",
     ),
     CompatFlag::option("seed", Both, Whole, "seed of every draw", "seed", "other numbers than there"),
     CompatFlag::translated("workers", Both, Whole, "threads that read and decode", "train.workers", "threads of one process; 0 is 1"),

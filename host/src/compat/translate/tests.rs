@@ -75,6 +75,12 @@ fn several_flags_become_one_option() {
         (&["--model=coca_ViT-B-32", "--coca-contrastive-loss-weight=0"], "/objective", json!({"caption": {"weight": 2.0}})),
         (&["--distill-model=RN50", "--distill-pretrained=openai"], "/objective", json!({"clip": {}, "distill": {}})),
         (&["--gsam"], "/optimizer/gsam/rho_max", json!(0.1)),
+        // No flag takes the default, which on a CPU is another than there.
+        (&["--precision", "amp"], "/train/precision", json!("amp_fp16")),
+        (&["--precision", "bf16"], "/train/precision", json!("pure_bf16")),
+        (&["--precision", "pure_bf16"], "/train/precision", json!("pure_bf16")),
+        (&["--precision", "amp_bfloat16"], "/train/precision", json!("amp_bf16")),
+        (&["--precision", "fp32"], "/train/precision", json!("fp32")),
         (&["--text-layer-decay=0.5", "--image-layer-decay=0.5", "--opt=adamw"], "/optimizer/layer_decay", json!(0.5)),
         (&["--wd-exclude", "*.bias", "visual.*"], "/optimizer/groups/wd_exclude_1", json!({"match": "visual.*", "wd": 0.0})),
         (&["--skip-scheduler"], "/schedule", json!({"use": "constant", "warmup": 0})),
@@ -197,8 +203,7 @@ fn what_a_flag_needs_and_no_flag_says_is_taken_from_the_run_file() {
         ("[train]\nsteps = 100\n", &["--epochs=3"], "/train", json!({"steps": 0, "epochs": 3})),
         ("[train]\nsteps = 100\n", &["--save-frequency=1"], "/train/keep_every", json!(1)),
         ("[train]\nepochs = 100\n", &["--save-frequency=1"], "/train", json!({"epochs": 100, "keep_last": 100})),
-        // Seen where there is a GPU, which is not the run's.
-        ("device = \"cpu\"\n", &["--precision=amp"], "/train/precision", json!("fp32")),
+        ("device = \"cpu\"\n", &["--precision=amp"], "/train/precision", json!("amp_fp16")),
         ("[data.train]\nuse = \"shapes\"\nsamples = 96\n", &["--train-num-samples=9"], "/data/train/samples", json!(9)),
         ("[data.train]\nuse = \"webdataset\"\nshards = \"a.tar\"\n", &["--train-num-samples=9"], "/train/samples", json!(9)),
         ("[data.train]\nuse = \"csv\"\npath = \"a.csv\"\n", &["--train-num-samples=9"], "/train", Value::Null),
@@ -311,6 +316,7 @@ fn what_is_refused_comes_in_one_report() {
         (&["--train-data=a.csv", "--schema=b"], "leave one of them out"),
         (&["--train-data=a.csv", "--logs=none"], "a run has a folder"),
         (&["--train-data=a.csv", "--text-layer-decay=0.5"], "for both towers"),
+        (&["--train-data=a.csv", "--precision=pure_fp16"], "`pure_fp16` keeps weights in float16 and scales no loss; take `amp`"),
     ] {
         let message = translated(arguments, Purpose::Train, None).expect_err(part).message;
         assert!(message.contains(part), "{arguments:?}: {message}");

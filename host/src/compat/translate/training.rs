@@ -113,35 +113,40 @@ impl Translator<'_> {
         self.default("schedule.warmup", 10000, "warmup");
     }
 
-    /// The arithmetic. `amp` of Python scales a loss in fp16, which is not here.
+    /// The arithmetic. Few CPUs multiply float16, so there the default of Python, `amp`, is taken only where a flag says it.
     fn precision(&mut self) {
         let given = self.request.given;
-        let asked = given.text("precision");
-        let ours = match asked {
-            None | Some("amp") => {
-                let name = given.text("device").or(self.text_of_file("device")).unwrap_or("auto");
-                // What is wrong with the device's name is told by the check.
-                let gpu = device::device(name).is_ok_and(|device| matches!(device, Device::Cuda(_)));
-                if gpu { "amp_bf16" } else { "fp32" }
+        let Some(asked) = given.text("precision") else {
+            if !self.defaults_hold() {
+                return;
             }
-            Some("amp_bf16" | "amp_bfloat16") => "amp_bf16",
-            Some("fp32") => "fp32",
-            Some(other) => {
-                return self.problem(
-                    "precision",
-                    format!("`{other}` keeps weights in half precision, which is not offered; take `amp_bf16`, whose weights stay fp32"),
-                );
+            let ours = if self.on_gpu() { "amp_fp16" } else { "fp32" };
+            self.default("train.precision", ours, "precision");
+            if ours == "fp32" {
+                self.notes.push("precision `amp`, open_clip's default, is fp32 on a CPU".into());
+            }
+            return;
+        };
+        let ours = match asked {
+            "amp" => "amp_fp16",
+            "amp_bf16" | "amp_bfloat16" => "amp_bf16",
+            "bf16" | "pure_bf16" => "pure_bf16",
+            "fp32" => "fp32",
+            other => {
+                let why = format!("`{other}` keeps weights in float16 and scales no loss; take `amp`, whose weights stay float");
+                return self.problem("precision", why);
             }
         };
-        if asked.is_some() {
-            self.set("train.precision", ours, "precision");
-        } else {
-            self.default("train.precision", ours, "precision");
+        self.set("train.precision", ours, "precision");
+        if ours == "fp32" && self.on_gpu() {
+            self.notes.push("precision `fp32` is float; open_clip lets a GPU multiply it in TF32, which is `train.precision=tf32`".into());
         }
-        if asked == Some("amp") || asked.is_none() && self.defaults_hold() {
-            let why = if ours == "fp32" { "fp32 on a CPU" } else { "amp_bf16 on a GPU: fp16 with a scaled loss is not offered" };
-            self.notes.push(format!("precision `amp`, {}, is {why}", if asked.is_some() { "as asked for" } else { "open_clip's default" }));
-        }
+    }
+
+    /// Whether the run would be on a GPU. What is wrong with a device's name is told by the check.
+    fn on_gpu(&self) -> bool {
+        let name = self.request.given.text("device").or(self.text_of_file("device")).unwrap_or("auto");
+        device::device(name).is_ok_and(|device| matches!(device, Device::Cuda(_)))
     }
 
     /// Which checkpoints are kept. One is written after every epoch.

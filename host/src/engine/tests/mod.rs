@@ -3,6 +3,8 @@
 mod batch_norm;
 mod lengths;
 mod objectives;
+mod optim_state;
+mod precision;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -72,6 +74,7 @@ fn alone(session: Session, optimizer: Optimizer, cache: GradCacheConfig) -> Engi
         cache,
         memory: None,
         precision: Precision::Fp32,
+        scaler: None,
         graphs_that_fit: None,
         seed: 7,
     }
