@@ -2,7 +2,9 @@
 
 fn main() {
     vlhub_build::rpath();
-    for file in ["all.cpp", "ext.cpp", "mixed.cpp", "paper.cpp", "products.cpp", "profile.cpp", "watch.cpp", "guarded.h"] {
+    let sources =
+        ["all.cpp", "ext.cpp", "grouped.cpp", "mixed.cpp", "paper.cpp", "products.cpp", "profile.cpp", "recompute.cpp", "watch.cpp"];
+    for file in sources.into_iter().chain(["guarded.h"]) {
         println!("cargo:rerun-if-changed=src/{file}");
     }
     let Some(lib) = vlhub_build::libtorch() else { return };

@@ -6,15 +6,19 @@ use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
 mod filled;
+mod grouped;
 mod mixed;
 mod products;
 mod profile;
+mod recompute;
 mod watch;
 
 pub use filled::filled;
+pub use grouped::metered_by_group;
 pub use mixed::in_bf16;
 pub use products::Products;
 pub use profile::{TimeSpan, profiled, span};
+pub use recompute::recomputed;
 pub use watch::{LayerOutput, Usage, metered, watched};
 
 unsafe extern "C" {

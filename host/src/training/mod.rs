@@ -24,6 +24,7 @@ use crate::engine::comm::Alone;
 use crate::engine::ema::Ema;
 use crate::engine::optim::Optimizer;
 use crate::engine::step;
+use crate::engine::step_memory::StepMemory;
 use crate::evaluation::suites::OpenSuite;
 use crate::evaluation::{class_names, suites};
 use crate::failure::{Failure, Outcome};
@@ -134,14 +135,15 @@ impl<'a> Training<'a> {
         Ok(this)
     }
 
-    /// Reads one batch and computes its gradients, to see that it can be done. Takes no step. Returns the memory that its tensors took, in bytes
-    /// at once, and the time.
+    /// Reads one batch and computes its gradients, to see that it can be done, and lets `tell` say beforehand what memory that takes. Takes no step.
+    /// Returns the memory that its tensors took, in bytes at once, and the time.
     ///
     /// # Errors
     /// As [`Training::run`].
-    pub fn first_batch(&mut self) -> Outcome<(i64, Duration)> {
+    pub fn first_batch(&mut self, tell: impl FnOnce(&StepMemory)) -> Outcome<(i64, Duration)> {
         let loaded = self.loader.start(0).next().map_err(load_failure)?;
-        let batch = loaded.batch.to_device(self.device);
+        let batch = self.on_device(loaded.batch)?;
+        tell(&self.engine.step_memory(batch.slice(0..batch.rows()), 0)?);
         let begin = Instant::now();
         let (ran, usage) = vlhub_torch_ext::metered(|| self.engine.gradients(batch, 0)).map_err(vlhub_core::Error::from)?;
         let (outcome, _) = ran?;

@@ -3,6 +3,7 @@
 mod batch_norm;
 mod lengths;
 mod objectives;
+mod recompute;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
