@@ -72,6 +72,7 @@ pub const LAYOUT: u64 = layout!(
     Teacher,
     Loss,
     Hidden,
+    Noise,
     InputSpec,
     Projection,
     Skills<'static>,

@@ -76,6 +76,11 @@ pub trait Backbone: Debug + Send {
     fn encode_after(&self, _prefix: &Tensor, _rest: &Tensor) -> Result<Option<Hidden>> {
         Ok(None)
     }
+    /// Whether the forward pass runs its blocks by [`Noise::recompute`], so that they are computed again in the backward pass where a run asks for
+    /// gradient checkpointing. `false`, the default: then activations are kept, and the host warns. It never changes.
+    fn recomputes(&self) -> bool {
+        false
+    }
     /// Layers from input to output, as prefixes of parameter names relative to the tower: for locking and layer-wise learning rates. Together
     /// they cover every parameter exactly once.
     fn stages(&self) -> Vec<String>;

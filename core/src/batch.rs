@@ -124,11 +124,11 @@ impl Batch {
             .collect()
     }
 
-    /// The rows permuted by `order` `[B]`, int64.
+    /// The rows that `order` `[N]`, int64, names: permuted, fewer of them, or some more than once.
     pub fn permuted(&self, order: &Tensor) -> Self {
         let pick =
             |map: &BTreeMap<String, Tensor>| map.iter().map(|(name, tensor)| (name.clone(), tensor.index_select(0, order))).collect();
-        Self { rows: self.rows, images: pick(&self.images), texts: pick(&self.texts), extras: pick(&self.extras) }
+        Self { rows: order.numel() as i64, images: pick(&self.images), texts: pick(&self.texts), extras: pick(&self.extras) }
     }
 
     /// Names of the image views and of the text views.

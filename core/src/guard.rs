@@ -32,6 +32,7 @@ impl<K: Debug + ?Sized, About> Debug for Guarded<K, About> {
 struct AboutBackbone {
     input: InputSpec,
     width: i64,
+    recomputes: bool,
     stages: Vec<String>,
     projection: Projection,
 }
@@ -58,7 +59,13 @@ pub(crate) trait Wrap {
 
 impl Wrap for dyn Backbone {
     fn wrap(inner: Box<Self>, name: &'static str) -> Box<Self> {
-        let about = AboutBackbone { input: inner.input(), width: inner.width(), stages: inner.stages(), projection: inner.projection() };
+        let about = AboutBackbone {
+            input: inner.input(),
+            width: inner.width(),
+            recomputes: inner.recomputes(),
+            stages: inner.stages(),
+            projection: inner.projection(),
+        };
         Box::new(Guarded { inner, name, about })
     }
 }
@@ -154,6 +161,9 @@ impl Backbone for Guarded<dyn Backbone, AboutBackbone> {
     }
     fn encode_after(&self, prefix: &Tensor, rest: &Tensor) -> Result<Option<Hidden>> {
         catch(self.name, || self.inner.encode_after(prefix, rest))
+    }
+    fn recomputes(&self) -> bool {
+        self.about.recomputes
     }
     fn stages(&self) -> Vec<String> {
         self.about.stages.clone()

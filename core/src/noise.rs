@@ -7,11 +7,20 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use tch::{Kind, Tensor};
 
-/// A random number generator for a forward pass in training, with a seed for each row; and which running statistics of batch norms are
-/// frozen.
+use crate::{Result, guard};
+
+/// A part of a tower, as the host runs it: tensors in, a tensor out.
+pub type Part = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send>;
+
+/// How the host runs a part of which the backward pass keeps the inputs alone, and computes the rest again.
+pub type Recompute = fn(&[&Tensor], Part) -> Result<Tensor>;
+
+/// A random number generator for a forward pass in training, with a seed for each row; which running statistics of batch norms are frozen; and
+/// whether activations are kept for the backward pass, or computed again.
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
@@ -28,12 +37,14 @@ pub struct Noise {
     draws: Cell<i64>,
     /// Frozen running statistics, by the addresses of their numbers.
     kept: Option<Arc<BTreeSet<usize>>>,
+    /// Gradient checkpointing, where a run asks for it.
+    recompute: Option<Recompute>,
 }
 
 impl Noise {
     /// A generator of the seeds `[B]`, int64, on the device of the input.
     pub fn new(rows: Tensor) -> Self {
-        Self { rows, draws: Cell::new(0), kept: None }
+        Self { rows, draws: Cell::new(0), kept: None, recompute: None }
     }
 
     /// Freezes running statistics, by the addresses of their numbers (`Tensor::data_ptr`): the batch norms that have them normalise by
@@ -45,6 +56,64 @@ impl Noise {
     /// Whether these running statistics are frozen.
     pub fn keeps(&self, statistics: &Tensor) -> bool {
         self.kept.as_ref().is_some_and(|kept| kept.contains(&(statistics.data_ptr() as usize)))
+    }
+
+    /// Gradient checkpointing (arXiv 1604.06174): asks towers to run their parts by [`Noise::recompute`], which then is done by `how`. `None`
+    /// asks for nothing.
+    pub fn recomputing(self, how: Option<Recompute>) -> Self {
+        Self { recompute: how, ..self }
+    }
+
+    /// Whether the run asks for gradient checkpointing.
+    pub fn recomputes(&self) -> bool {
+        self.recompute.is_some()
+    }
+
+    /// Runs a part of a tower, such as a block. Where the run asks for gradient checkpointing, the backward pass keeps `inputs` alone and runs
+    /// `part` again, with the same draws; everywhere else `part` runs once, as it is.
+    ///
+    /// `part` changes nothing: no batch norm that moves running statistics. Each tensor with a graph is one of `inputs`; what else it
+    /// uses are parameters, and tensors without gradients. A layer that it shares with the tower is behind an `Arc<Mutex<_>>`: see
+    /// `vlhub_sdk::nn::Recomputed`. What it is given as noise draws for this run, and takes the place of this generator.
+    ///
+    /// # Panics
+    /// Where the part does, or libtorch refuses: the plugin's guard makes an error of it.
+    ///
+    /// ```
+    /// use tch::{Device, Kind, Tensor};
+    /// use vlhub_core::Noise;
+    ///
+    /// let weight = Tensor::ones([4, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    /// let noise = Noise::new(Tensor::from_slice(&[7i64, 8]));
+    /// let x = Tensor::ones([2, 4], (Kind::Float, Device::Cpu));
+    /// let shared = weight.shallow_clone();
+    /// let y = noise.recompute(&[&x], move |inputs, noise| noise.dropout(&inputs[0].matmul(&shared), 0.5));
+    /// assert!(y.requires_grad());
+    /// ```
+    pub fn recompute(&self, inputs: &[&Tensor], part: impl Fn(&[Tensor], &Self) -> Tensor + Send + 'static) -> Tensor {
+        let Some(how) = self.recompute else {
+            let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
+            return part(&inputs, self);
+        };
+        let (begin, end) = (self.copied(), Arc::new(AtomicI64::new(self.draws.get())));
+        let drawn = Arc::clone(&end);
+        // A panic must not leave this library: the host runs the part.
+        let guarded = move |inputs: &[Tensor]| {
+            guard::catch("part", || {
+                let noise = begin.copied();
+                let output = part(inputs, &noise);
+                drawn.store(noise.draws.get(), Ordering::Relaxed);
+                Ok(output)
+            })
+        };
+        let output = how(inputs, Box::new(guarded)).unwrap_or_else(|error| panic!("{error}"));
+        self.draws.set(end.load(Ordering::Relaxed));
+        output
+    }
+
+    /// A generator that draws what this one draws next. What a part consists of is computed again with it.
+    fn copied(&self) -> Self {
+        Self { rows: self.rows.shallow_clone(), draws: self.draws.clone(), kept: self.kept.clone(), recompute: None }
     }
 
     /// Uniform in `[0, 1)`, float32, `[B, shape…]`. It depends on a row's seed and on the number of draws before it, and on no other row.
@@ -95,6 +164,38 @@ mod tests {
             assert!(all.get(0).equal(&all.get(3)), "equal seeds, equal numbers");
             assert!(!all.get(0).equal(&all.get(1)));
         }
+    }
+
+    #[test]
+    fn a_part_that_runs_twice_draws_twice_the_same_and_what_follows_goes_on_behind_it() {
+        // What the host does, without a backward pass: the second run's output.
+        let twice: Recompute = |inputs, part| {
+            let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
+            let first = part(&inputs)?;
+            let second = part(&inputs)?;
+            assert!(first.equal(&second));
+            Ok(second)
+        };
+        let x = Tensor::ones([2, 50], (Kind::Float, tch::Device::Cpu));
+        let pass = |how: Option<Recompute>| {
+            let noise = Noise::new(Tensor::from_slice(&[3i64, 4])).recomputing(how);
+            assert_eq!(noise.recomputes(), how.is_some());
+            let before = noise.dropout(&x, 0.5);
+            let within = noise.recompute(&[&before], |inputs, noise| {
+                assert!(!noise.recomputes(), "what is within is computed again with it");
+                noise.dropout(&noise.dropout(&(&inputs[0] + 1.0), 0.5), 0.5)
+            });
+            [within, noise.dropout(&x, 0.5)]
+        };
+        for (plain, again) in pass(None).iter().zip(pass(Some(twice))) {
+            assert!(plain.equal(&again));
+        }
+        let refused = std::panic::catch_unwind(|| {
+            let once: Recompute = |_, part| part(&[]);
+            Noise::new(Tensor::from_slice(&[3i64])).recomputing(Some(once)).recompute(&[], |_, _| panic!("within the part"))
+        });
+        let said = refused.expect_err("the part panics").downcast::<String>().expect("a text");
+        assert!(said.contains("within the part"), "{said}");
     }
 
     #[test]

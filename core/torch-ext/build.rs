@@ -1,8 +1,20 @@
 //! Compiles the shim against the headers of the libtorch that torch-sys links.
 
 /// All of them, in `src`; `all.cpp` includes the others.
-const FILES: &[&str] =
-    &["all.cpp", "ext.cpp", "guarded.h", "memory.cpp", "mixed.cpp", "paper.cpp", "products.cpp", "profile.cpp", "stream.cpp", "watch.cpp"];
+const FILES: &[&str] = &[
+    "all.cpp",
+    "ext.cpp",
+    "grouped.cpp",
+    "guarded.h",
+    "memory.cpp",
+    "mixed.cpp",
+    "paper.cpp",
+    "products.cpp",
+    "profile.cpp",
+    "recompute.cpp",
+    "stream.cpp",
+    "watch.cpp",
+];
 
 fn main() {
     vlhub_build::rpath();

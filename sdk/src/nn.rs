@@ -10,6 +10,7 @@ mod conv;
 mod layers;
 mod logit_scale;
 mod projector;
+mod recomputed;
 pub mod timm;
 
 pub use attention::{Attention, AttentionExtras, KeysValues, Mask, join_heads, scaled_dot_product, split_heads};
@@ -18,6 +19,7 @@ pub use conv::{BatchNorm, Conv2d, ConvConfig, channels_last, drop_path};
 pub use layers::{Activation, LayerNorm, Linear, default_bound, dropout};
 pub use logit_scale::LogitScale;
 pub use projector::Projector;
+pub use recomputed::Recomputed;
 pub use tch::nn::{Init, Path};
 
 use tch::Tensor;

@@ -22,6 +22,7 @@ mod identity;
 mod labels;
 mod layering;
 mod loggers;
+mod memory;
 mod mixing;
 mod models;
 mod names;

@@ -8,22 +8,26 @@ use torch_sys::C_tensor;
 mod by_operations;
 mod dynamic_code;
 mod filled;
+mod grouped;
 mod memory;
 mod mixed;
 mod moments;
 mod products;
 mod profile;
+mod recompute;
 mod slices;
 mod stream;
 mod watch;
 
 pub use dynamic_code::DynamicCode;
 pub use filled::filled;
+pub use grouped::metered_by_group;
 pub use memory::{gpu_peak, is_out_of_memory};
 pub use mixed::autocast;
 pub use moments::{BLOCK, decode_blocks, encode_blocks, round_to_bf16};
 pub use products::Products;
 pub use profile::{TimeSpan, profiled, span};
+pub use recompute::recomputed;
 pub use stream::{TransferStream, pinned};
 pub use watch::{LayerOutput, Usage, metered, watched};
 

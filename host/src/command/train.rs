@@ -12,6 +12,7 @@ use crate::compat::refuse_foreign_checkpoint;
 use crate::config::RunConfig;
 use crate::config::document::flat;
 use crate::data::skipped::SkipLog;
+use crate::engine::step_memory::StepMemory;
 use crate::failure::{Failure, Outcome};
 use crate::run::loggers::{Loggers, RunAbout, RunEnding};
 use crate::run::{self, ProgressDisplay, Recorder, RunFolder};
@@ -52,7 +53,7 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
         for warning in training.warnings() {
             say!("warning: {warning}");
         }
-        let (peak, time) = training.first_batch()?;
+        let (peak, time) = training.first_batch(say_memory)?;
         say!(
             "one batch was read and its gradients computed in {:.2} s, with at most {:.1} MiB of tensors beside weights and batch; nothing was written",
             time.as_secs_f64(),
@@ -134,6 +135,16 @@ pub fn train(shared: &Shared, args: &TrainArgs) -> Outcome {
             format!("by a signal, at step {step}, with everything saved; go on with the same command and `name={name} --resume`"),
         )),
     }
+}
+
+/// The memory of a step, told before it is taken.
+fn say_memory(memory: &StepMemory) {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let line = |name: &str, bytes: u64| say!("  {name:<72} {:>9.1}", mib(bytes));
+    say!("memory of a step in MiB, told from a few rows of the first batch:");
+    memory.standing.iter().chain(&memory.passing).for_each(|(name, bytes)| line(name, *bytes));
+    memory.graphs.iter().for_each(|(name, bytes)| line(&format!("graphs, {name}"), *bytes));
+    say!("  at most {:.1} MiB at once beside weights, states and batch", mib(memory.peak));
 }
 
 /// The name in open_clip's pattern: date and time, model, rates.

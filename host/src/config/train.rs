@@ -26,8 +26,12 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// Gradient caching, exact for every objective; a batch norm that is trained sees one chunk at a time, unless `freeze_bn_stats = "all"`.
     pub grad_cache: GradCacheConfig,
+    /// Gradient checkpointing: keep the inputs of the towers' blocks alone, and compute the blocks again in the backward pass, for a third more time;
+    /// exact. Towers with batch norm take no part.
+    pub grad_checkpointing: bool,
     /// Memory that the graphs of the towers may take, such as `8 GiB`: the first batch is measured, and batches are cut into chunks of which as many
-    /// keep their graph as fit (`grad_cache`). Empty cuts as `grad_cache` says.
+    /// keep their graph as fit (`grad_cache`); where chunks would have fewer than 8 rows, blocks are computed again (`grad_checkpointing`).
+    /// Empty cuts as `grad_cache` says.
     pub memory: String,
     /// `exact`, or `fast`: large JPEGs at a half, a quarter or an eighth of their size, where the cut that is made of them keeps as many pixels as
     /// it becomes. Evaluation is always exact.
@@ -71,6 +75,7 @@ impl Default for TrainConfig {
             steps: 0,
             precision: Precision::default(),
             grad_cache: GradCacheConfig::default(),
+            grad_checkpointing: false,
             memory: String::new(),
             decode: DecodeMode::Exact,
             workers: 2,

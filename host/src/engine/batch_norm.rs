@@ -43,7 +43,7 @@ impl Default for FreezeStatistics {
 
 impl Towers {
     /// Batch norms of a tower by the name of their layer (`visual.trunk.bn1`), each with its running mean.
-    fn batch_norms(&self, modality: Modality) -> Vec<(String, Tensor)> {
+    pub(super) fn batch_norms(&self, modality: Modality) -> Vec<(String, Tensor)> {
         let means = self.variables().into_iter().filter_map(|(name, mean)| Some((name.strip_suffix(RUNNING_MEAN)?.to_owned(), mean)));
         means.filter(|(layer, _)| self.owner(&format!("{layer}{RUNNING_MEAN}")) == Some(modality)).collect()
     }

@@ -85,6 +85,11 @@ impl Groups {
         Self { lockable: groups, open }
     }
 
+    /// Whether one of these stages is a numbered block.
+    pub fn has_block(stages: &[String]) -> bool {
+        stages.iter().any(|stage| is_block(stage))
+    }
+
     /// What is locked when all but the last `unlocked` groups are; 0 locks the whole tower but for what stays open.
     pub fn locked(&self, unlocked: usize) -> impl Iterator<Item = &String> {
         self.lockable[..self.lockable.len().saturating_sub(unlocked)].iter().flatten()

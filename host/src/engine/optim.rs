@@ -271,6 +271,11 @@ impl Optimizer {
         self.config.lr
     }
 
+    /// Whether a step may copy all gradients, scaled to a norm.
+    pub fn clips_norm(&self) -> bool {
+        self.config.clip_norm > 0.0
+    }
+
     /// Sharpness-aware minimisation, if it is asked for.
     pub fn gsam(&self) -> Option<&GsamConfig> {
         Some(&self.config.gsam).filter(|gsam| gsam.rho_max > 0.0)

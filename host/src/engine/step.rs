@@ -84,13 +84,9 @@ impl StepOutcome {
 impl Engine {
     /// Computes gradients for `batch` as step `step` of the run. Returns them in the parameters, and this step's features, detached.
     pub fn gradients(&mut self, mut batch: Batch, step: u64) -> Result<(StepOutcome, Option<Features>)> {
-        self.optimizer.forget_gradients()?;
-        self.lora.iter().try_for_each(Adapter::forget)?;
-        for term in &self.terms {
-            let mut rng = self.rng(step, &term.key);
-            term.objective.prepare(&mut batch, &mut rng).map_err(|error| error.within(format!("objective.{}", term.key)))?;
-        }
-        let seeds = Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start });
+        self.forget_gradients()?;
+        self.add_inputs(&mut batch, step)?;
+        let seeds = self.seeds(&batch, step);
         let (all, shared) = (terms::needs(&self.terms, None), terms::needs(&self.terms, Some(Scope::Batch)));
         // The second forward of a chunk leaves out towers that get no gradient, unless a per-sample loss reads them.
         let sampled = terms::needs(&self.terms, Some(Scope::Sample));
@@ -221,6 +217,25 @@ impl Engine {
         Ok(outcome)
     }
 
+    /// Resets all gradients to undefined.
+    pub(super) fn forget_gradients(&self) -> Result<()> {
+        self.optimizer.forget_gradients()?;
+        self.lora.iter().try_for_each(Adapter::forget)
+    }
+
+    /// Adds what objectives derive from a batch before anything is encoded.
+    pub(super) fn add_inputs(&self, batch: &mut Batch, step: u64) -> Result<()> {
+        self.terms.iter().try_for_each(|term| {
+            let mut rng = self.rng(step, &term.key);
+            term.objective.prepare(batch, &mut rng).map_err(|error| error.within(format!("objective.{}", term.key)))
+        })
+    }
+
+    /// The seeds of a step's draws.
+    pub(super) fn seeds(&self, batch: &Batch, step: u64) -> Option<Seeds> {
+        Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start })
+    }
+
     /// A step that is not taken, after which the scale of the loss halves if it was too large.
     fn not_taken(&mut self, outcome: StepOutcome) -> StepOutcome {
         if outcome.overflowed() {
@@ -260,7 +275,7 @@ impl Engine {
     }
 
     /// Everyone's features as leaves, which collect gradients where towers are trained.
-    fn leaves(&self, local: &Features) -> Result<Features> {
+    pub(super) fn leaves(&self, local: &Features) -> Result<Features> {
         let whole = self.comm.gather(local)?;
         let mut leaves = Features::new(whole.own(), whole.total());
         for (forward, encoded) in whole.forwards() {
@@ -311,7 +326,7 @@ impl Engine {
     }
 
     /// The features of chunks, without a graph. Buffers that a tower updates while it trains are put back, since each chunk runs again.
-    fn forward_only(&self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[Need], seeds: Option<Seeds>) -> Result<Features> {
+    pub(super) fn forward_only(&self, chunks: &[(std::ops::Range<i64>, Batch)], needs: &[Need], seeds: Option<Seeds>) -> Result<Features> {
         let _no_grad = tch::no_grad_guard();
         let buffers = self.buffers();
         let parts: Result<Vec<_>> = chunks.iter().map(|(range, chunk)| self.features(chunk, needs, seeds, range.start)).collect();
@@ -333,7 +348,7 @@ impl Engine {
     }
 
     /// The weight of everyone's rows, term by term.
-    fn totals(&self, batch: &Batch) -> Result<Vec<f64>> {
+    pub(super) fn totals(&self, batch: &Batch) -> Result<Vec<f64>> {
         let weight = |term: &Term| match term.scope {
             Scope::Sample => self.comm.sum_number(term.objective.weight(batch)),
             Scope::Batch => Ok(0.0),

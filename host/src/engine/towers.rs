@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor, nn};
+use vlhub_core::noise::Recompute;
 use vlhub_core::{
     Backbone, BackboneCx, Batch, Config, Encoded, Error, Forward, Hidden, InputSpec, Modality, Need, Noise, Result, Tower, Weights,
 };
@@ -13,8 +14,7 @@ use vlhub_sdk::nn::dropout;
 use super::batch_norm::FreezeStatistics;
 use super::groups::Groups;
 use super::head::ProjectionHead;
-use super::length_groups;
-use super::{seed_of, seed_of_name};
+use super::{length_groups, recompute, seed_of, seed_of_name};
 use crate::data::views::ImageInput;
 use crate::failure::hint;
 
@@ -54,6 +54,15 @@ pub struct Towers {
     pub embed: i64,
     /// The text tower's parameters are under `text.`, as open_clip's `custom_text` puts them.
     pub custom_text: bool,
+    /// Gradient checkpointing: blocks are computed again in the backward pass, in towers that can.
+    pub recompute: bool,
+}
+
+impl TowerNet {
+    /// Whether its blocks can be computed again in the backward pass.
+    pub(super) fn recomputes(&self) -> bool {
+        self.backbone.recomputes()
+    }
 }
 
 impl Towers {
@@ -65,8 +74,16 @@ impl Towers {
         image: Option<&dyn Config<dyn Backbone>>,
         text: Option<&dyn Config<dyn Backbone>>,
     ) -> Result<Self> {
-        let mut towers =
-            Self { vars: nn::VarStore::new(device), image: None, text: None, buffers: Vec::new(), pictures: None, embed, custom_text };
+        let mut towers = Self {
+            vars: nn::VarStore::new(device),
+            image: None,
+            text: None,
+            buffers: Vec::new(),
+            pictures: None,
+            embed,
+            custom_text,
+            recompute: false,
+        };
         towers.image = image.map(|config| towers.tower(config, Modality::Image)).transpose()?;
         towers.text = text.map(|config| towers.tower(config, Modality::Text)).transpose()?;
         // Nothing is frozen yet, so what is not trained now never is.
@@ -290,8 +307,10 @@ impl Towers {
         // A locked tower is a function that training does not change: no dropout, no running statistics, no graph.
         let _no_grad = net.locked.then(tch::no_grad_guard);
         let seeds = seeds.filter(|_| !net.locked);
+        let again = self.recompute.then_some(recompute::again as Recompute);
         let noise = |rows: &mut dyn Iterator<Item = i64>| {
-            seeds.map(|seeds| seeds.noise(forward, rows.map(|row| first + row), input.device()).keeping(net.kept.clone()))
+            let noise = |seeds: Seeds| seeds.noise(forward, rows.map(|row| first + row), input.device());
+            seeds.map(noise).map(|noise| noise.keeping(net.kept.clone()).recomputing(again))
         };
         if let InputSpec::Text { pad, truncates: true, .. } = net.input
             && !tokens
@@ -308,7 +327,7 @@ impl Towers {
 }
 
 /// Whether a name is the prefix or lies below it.
-fn under(name: &str, prefix: &str) -> bool {
+pub(super) fn under(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 

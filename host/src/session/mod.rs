@@ -133,6 +133,7 @@ fn build_weightless(config: &RunConfig, device: Device, teachers: &[Teacher]) ->
     let [image, text] = config.backbones();
     let mut towers = Towers::build(device, config.top.embed, config.top.custom_text, image, text)?;
     towers.pictures = views::image_input(config, &towers);
+    towers.recompute = config.train.grad_checkpointing;
     for (net, tower) in [(&mut towers.image, &config.image), (&mut towers.text, &config.text)] {
         if let (Some(net), Some(tower)) = (net, tower) {
             net.drop = tower.training.drop;

@@ -4,9 +4,9 @@ use tch::Device;
 
 use super::towers_of;
 use crate::config::RunConfig;
-use crate::engine::batch_norm;
 use crate::engine::lora::Adapter;
 use crate::engine::towers::Towers;
+use crate::engine::{batch_norm, recompute};
 use crate::failure::Outcome;
 
 /// Freezes what the run file says of each tower.
@@ -37,7 +37,7 @@ pub(super) fn adapt(config: &RunConfig, towers: &mut Towers) -> Outcome<Vec<Adap
 /// for the run will tell.
 pub fn early_warnings(config: &RunConfig) -> Vec<String> {
     let (cache, batch) = (&config.train.grad_cache, config.train.batch);
-    if !cache.splits(batch) {
+    if !cache.splits(batch) && !config.train.grad_checkpointing {
         return Vec::new();
     }
     let warnings = || -> Outcome<Vec<String>> {
@@ -45,7 +45,8 @@ pub fn early_warnings(config: &RunConfig) -> Vec<String> {
         let mut towers = Towers::build(Device::Cpu, config.top.embed, config.top.custom_text, image, text)?;
         freeze(config, &mut towers)?;
         adapt(config, &mut towers)?;
-        Ok(batch_norm::chunked(&towers, cache, batch))
+        towers.recompute = config.train.grad_checkpointing;
+        Ok([batch_norm::chunked(&towers, cache, batch), recompute::without_effect(&towers)].concat())
     };
     vlhub_torch_ext::on_paper(warnings).ok().and_then(|(warnings, _)| warnings.ok()).unwrap_or_default()
 }

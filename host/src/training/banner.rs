@@ -2,7 +2,7 @@
 
 use super::Training;
 use crate::device::{TORCH, in_words};
-use crate::engine::batch_norm;
+use crate::engine::{batch_norm, recompute};
 use crate::session::parameters;
 
 impl Training<'_> {
@@ -23,8 +23,9 @@ impl Training<'_> {
         lines.extend(table.iter().map(|(group, count, trained)| format!("  {group:<24} {:>12} {:>12} trained", count, trained)));
         let cache = &self.engine.cache;
         let chunks = if cache.splits(self.config.train.batch) { format!(", in chunks of {}", cache.rows) } else { String::new() };
+        let again = if self.engine.towers.recompute { " · gradient checkpointing" } else { "" };
         lines.push(format!(
-            "{} samples · batch {}{chunks} · {} steps an epoch · {} steps",
+            "{} samples · batch {}{chunks} · {} steps an epoch · {} steps{again}",
             self.loader.samples(),
             self.config.train.batch,
             self.steps_per_epoch,
@@ -38,6 +39,7 @@ impl Training<'_> {
         let mut warnings = batch_norm::chunked(&self.engine.towers, &self.engine.cache, self.config.train.batch);
         warnings.extend(batch_norm::unset(&self.engine.towers));
         warnings.extend(self.engine.precision.warning(self.device));
+        warnings.extend(recompute::without_effect(&self.engine.towers));
         if self.config.schedule.warmup >= self.total && self.total > 0 {
             warnings.push(format!("schedule.warmup = {} is not shorter than the run of {} steps", self.config.schedule.warmup, self.total));
         }

@@ -26,6 +26,7 @@ use crate::engine::comm::Alone;
 use crate::engine::ema::Ema;
 use crate::engine::optim::Optimizer;
 use crate::engine::step;
+use crate::engine::step_memory::StepMemory;
 use crate::evaluation::suites::OpenSuite;
 use crate::evaluation::{class_names, suites};
 use crate::failure::{Failure, Outcome};
@@ -139,14 +140,15 @@ impl<'a> Training<'a> {
         Ok(this)
     }
 
-    /// Reads one batch and computes its gradients, to see that it can be done. Takes no step. Returns the memory that its tensors took, in bytes
-    /// at once, and the time.
+    /// Reads one batch and computes its gradients, to see that it can be done, and lets `tell` say beforehand what memory that takes. Takes no step.
+    /// Returns the memory that its tensors took, in bytes at once, and the time.
     ///
     /// # Errors
     /// As [`Training::run`].
-    pub fn first_batch(&mut self) -> Outcome<(i64, Duration)> {
+    pub fn first_batch(&mut self, tell: impl FnOnce(&StepMemory)) -> Outcome<(i64, Duration)> {
         let loaded = self.loader.start(0).next().map_err(|error| self.load_failure(error))?;
         let batch = self.on_device(loaded.batch).map_err(|error| self.step_failure(error))?;
+        tell(&self.engine.step_memory(batch.slice(0..batch.rows()), 0)?);
         let begin = Instant::now();
         let gradients = || memory::caught(|| self.engine.gradients(batch, 0));
         let (ran, usage) = vlhub_torch_ext::metered(gradients).map_err(vlhub_core::Error::from)?;

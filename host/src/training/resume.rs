@@ -16,6 +16,9 @@ pub(super) const PRODUCTS: &str = "products";
 /// Where it says how `train.memory` has cut batches.
 pub(super) const CHUNKS: &str = "grad_cache";
 
+/// Where it says whether `train.memory` lets blocks be computed again.
+pub(super) const RECOMPUTE: &str = "grad_checkpointing";
+
 impl Training<'_> {
     /// Puts everything back as a checkpoint has it.
     ///
@@ -87,6 +90,7 @@ impl Training<'_> {
             state.extra.get(CHUNKS).filter(|_| self.engine.memory.is_some()).and_then(|text| serde_json::from_str(text).ok())
         {
             (self.engine.cache, self.engine.memory) = (chunks, None);
+            self.engine.towers.recompute |= state.extra.get(RECOMPUTE).is_some_and(|text| text == "true");
         }
         let find = |name: &str| state.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.shallow_clone());
         let _no_grad = tch::no_grad_guard();

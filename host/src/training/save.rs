@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::Training;
-use super::resume::{CHUNKS, PRODUCTS};
+use super::resume::{CHUNKS, PRODUCTS, RECOMPUTE};
 use crate::checkpoint::{Progress as Place, State};
 use crate::config::document::{FOLDER, to_toml};
 use crate::config::log::LOG;
@@ -58,15 +58,16 @@ impl Training<'_> {
                 (class_names::KEY.to_owned(), class_names::to_text(&self.class_names)),
             ])
             .into_iter()
-            .chain(self.chunks())
+            .chain(self.memory_plan())
             .collect(),
         }
     }
 
-    /// How `train.memory` has cut batches: a run that goes on cuts them alike, or sums would round otherwise.
-    fn chunks(&self) -> Option<(String, String)> {
-        self.config.train.memory_bytes()?;
-        Some((CHUNKS.to_owned(), serde_json::to_string(&self.engine.cache).ok()?))
+    /// What `train.memory` has chosen: a run that goes on cuts batches alike, or sums would round otherwise.
+    fn memory_plan(&self) -> Vec<(String, String)> {
+        let planned = self.config.train.memory_bytes().and_then(|_| serde_json::to_string(&self.engine.cache).ok());
+        let plan = |chunks: String| [(CHUNKS.to_owned(), chunks), (RECOMPUTE.to_owned(), self.engine.towers.recompute.to_string())];
+        planned.map(plan).into_iter().flatten().collect()
     }
 }
 
@@ -85,13 +86,15 @@ pub(super) fn decisive(mut tree: Map<String, Value>) -> String {
         TrainConfig::NEVER_DECIDE.iter().for_each(|key| drop(train.remove(*key)));
     }
     // Runs that are older than these choices computed so.
-    for (section, key, usual) in [
-        (TrainConfig::NAME, "precision", Precision::Fp32.name()),
-        (TrainConfig::NAME, "memory", ""),
-        (OptimizerConfig::NAME, "state", StateFormat::Fp32.name()),
-    ] {
+    let usual: [(&str, &str, Value); 4] = [
+        (TrainConfig::NAME, "precision", Precision::Fp32.name().into()),
+        (TrainConfig::NAME, "memory", "".into()),
+        (TrainConfig::NAME, "grad_checkpointing", false.into()),
+        (OptimizerConfig::NAME, "state", StateFormat::Fp32.name().into()),
+    ];
+    for (section, key, usual) in usual {
         if let Some(section) = tree.get_mut(section).and_then(Value::as_object_mut)
-            && section.get(key).is_some_and(|value| value == usual)
+            && section.get(key) == Some(&usual)
         {
             section.remove(key);
         }

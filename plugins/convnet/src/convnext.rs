@@ -1,7 +1,7 @@
 //! ConvNeXt (arXiv 2201.03545) and ConvNeXt V2 (arXiv 2301.00808).
 
 use vlhub_sdk::nn::timm::Proj;
-use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, LayerNorm, Path, drop_path, normal, parameter};
+use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, LayerNorm, Path, Recomputed, drop_path, normal, parameter};
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
@@ -147,7 +147,7 @@ impl Trunk for ConvNext {
                 x = conv.forward(&over_channels(norm, &x));
             }
             for block in &stage.blocks {
-                x = block.forward(&x, noise);
+                x = block.forward(&[&x], noise, |block, inputs, noise| block.forward(&inputs[0], noise));
             }
         }
         places(&x)
@@ -155,6 +155,10 @@ impl Trunk for ConvNext {
 
     fn head(&self, pooled: Tensor) -> Tensor {
         self.norm.forward(&pooled)
+    }
+
+    fn recomputes(&self) -> bool {
+        true
     }
 
     fn stages(&self) -> Vec<String> {
@@ -177,7 +181,7 @@ fn over_channels(norm: &LayerNorm, x: &Tensor) -> Tensor {
 #[derive(Debug)]
 struct Stage {
     downsample: Option<(LayerNorm, Conv2d)>,
-    blocks: Vec<Block>,
+    blocks: Vec<Recomputed<Block>>,
 }
 
 impl Stage {
@@ -196,7 +200,7 @@ impl Stage {
         let blocks = path.sub("blocks");
         let block = |block: i64| {
             let drop_path = config.drop_path * (before + block) as f64 / last as f64;
-            Block::new(&blocks.sub(block), dims[index], drop_path, config)
+            Block::new(&blocks.sub(block), dims[index], drop_path, config).map(Recomputed::new)
         };
         Ok(Self { downsample, blocks: (0..depths[index]).map(block).collect::<Result<_>>()? })
     }

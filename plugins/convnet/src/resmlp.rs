@@ -1,7 +1,7 @@
 //! ResMLP (arXiv 2105.03404).
 
 use vlhub_sdk::nn::timm::Proj;
-use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Linear, Path, drop_path, normal, parameter};
+use vlhub_sdk::nn::{Conv2d, ConvConfig, Init, Linear, Path, Recomputed, drop_path, normal, parameter};
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::pixels::{CLIP_MEAN, CLIP_STD};
 use vlhub_sdk::prelude::*;
@@ -101,7 +101,7 @@ impl Config<dyn Backbone> for ResMlpConfig {
         let trunk = ResMlp {
             // timm cuts this normal distribution at two standard deviations and widens it to the same variance.
             stem: conv(&path.sub("stem").sub("proj"), patches, normal(((3 * patch * patch) as f64).powf(-0.5)))?,
-            blocks: (0..self.layers).map(|index| Block::new(&blocks.sub(index), self)).collect::<Result<_>>()?,
+            blocks: (0..self.layers).map(|index| Block::new(&blocks.sub(index), self).map(Recomputed::new)).collect::<Result<_>>()?,
             norm: Affine::new(&path.sub("norm"), width)?,
         };
         self.common().tower(Box::new(trunk), cx, (width, side / patch), "trunk.head")
@@ -112,14 +112,20 @@ impl Config<dyn Backbone> for ResMlpConfig {
 #[derive(Debug)]
 struct ResMlp {
     stem: Conv2d,
-    blocks: Vec<Block>,
+    blocks: Vec<Recomputed<Block>>,
     norm: Affine,
 }
 
 impl Trunk for ResMlp {
     fn features(&self, images: &Tensor, noise: Option<&Noise>) -> Tensor {
-        let x = self.blocks.iter().fold(places(&self.stem.forward(images)), |x, block| block.forward(&x, noise));
+        let x = self.blocks.iter().fold(places(&self.stem.forward(images)), |x, block| {
+            block.forward(&[&x], noise, |block, inputs, noise| block.forward(&inputs[0], noise))
+        });
         self.norm.forward(&x)
+    }
+
+    fn recomputes(&self) -> bool {
+        true
     }
 
     fn stages(&self) -> Vec<String> {

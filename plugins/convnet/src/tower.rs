@@ -49,6 +49,10 @@ pub(crate) trait Trunk: Debug + Send {
     fn head(&self, pooled: Tensor) -> Tensor {
         pooled
     }
+    /// Of [`Backbone::recomputes`].
+    fn recomputes(&self) -> bool {
+        false
+    }
     /// Of [`Backbone::stages`], relative to the trunk.
     fn stages(&self) -> Vec<String>;
 }
@@ -101,6 +105,10 @@ impl Backbone for Tower {
             None => self.trunk.head(self.pool.forward(&values)),
         };
         Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(values)) })
+    }
+
+    fn recomputes(&self) -> bool {
+        self.trunk.recomputes()
     }
 
     fn stages(&self) -> Vec<String> {

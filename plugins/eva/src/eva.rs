@@ -1,12 +1,12 @@
 //! The tower.
 
-use vlhub_sdk::nn::{Conv2d, ConvConfig, LayerNorm, Path, check_pictures, normal, parameter};
+use vlhub_sdk::nn::{Conv2d, ConvConfig, LayerNorm, Path, Recomputed, check_pictures, normal, parameter};
 use vlhub_sdk::prelude::*;
 
 use crate::block::Block;
 use crate::options::{EvaConfig, Pool};
 use crate::pool::AttentionPool;
-use crate::rope::Rope;
+use crate::rope::{Angles, Rope};
 
 /// The tower that [`EvaConfig`] builds.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Eva {
     pos_embed: Option<Tensor>,
     rope: Option<Rope>,
     norm_pre: Option<LayerNorm>,
-    blocks: Vec<Block>,
+    blocks: Vec<Recomputed<Block>>,
     norm: Option<LayerNorm>,
     attn_pool: Option<AttentionPool>,
     fc_norm: Option<LayerNorm>,
@@ -59,7 +59,9 @@ impl Eva {
             pos_embed: config.use_abs_pos_emb.then(|| parameter(path, "pos_embed", &[1, positions, width], normal(0.02))).transpose()?,
             rope: config.use_rot_pos_emb.then(|| Rope::new(&config)),
             norm_pre: norm(config.use_pre_transformer_norm, "norm_pre")?,
-            blocks: (0..config.layers).map(|layer| Block::new(&blocks.sub(layer), &config, layer)).collect::<Result<_>>()?,
+            blocks: (0..config.layers)
+                .map(|layer| Block::new(&blocks.sub(layer), &config, layer).map(Recomputed::new))
+                .collect::<Result<_>>()?,
             norm: norm(after_blocks, "norm")?,
             attn_pool: match config.pool {
                 Pool::Map => Some(AttentionPool::new(&path.sub("attn_pool"), &config)?),
@@ -130,11 +132,18 @@ impl Backbone for Eva {
         };
         let angles = self.rope.as_ref().map(|rope| rope.angles(x.device(), kept.as_ref()));
         let norm = |norm: &Option<LayerNorm>, x: Tensor| norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward(&x));
-        let x = self.blocks.iter().fold(norm(&self.norm_pre, x), |x, block| block.forward(&x, angles.as_ref(), noise));
+        let x = self.blocks.iter().fold(norm(&self.norm_pre, x), |x, block| {
+            let angles = angles.as_ref().map(Angles::shallow_clone);
+            block.forward(&[&x], noise, move |block, inputs, noise| block.forward(&inputs[0], angles.as_ref(), noise))
+        });
         let x = norm(&self.norm, x);
         let patches = x.narrow(1, self.config.prefix(), x.size()[1] - self.config.prefix());
         let pooled = self.pool(&x, &patches);
         Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(patches)) })
+    }
+
+    fn recomputes(&self) -> bool {
+        true
     }
 
     fn stages(&self) -> Vec<String> {

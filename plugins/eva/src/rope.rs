@@ -61,6 +61,11 @@ pub struct Angles {
 }
 
 impl Angles {
+    /// The same tensors once more.
+    pub fn shallow_clone(&self) -> Self {
+        Self { sin: self.sin.shallow_clone(), cos: self.cos.shallow_clone() }
+    }
+
     /// Turns all but the first `prefix` tokens of `[B, heads, T, head]`, channel 2i together with 2i + 1.
     pub fn turn(&self, x: &Tensor, prefix: i64) -> Tensor {
         let places = x.narrow(2, prefix, x.size()[2] - prefix);

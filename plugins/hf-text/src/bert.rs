@@ -1,6 +1,6 @@
 //! BERT, RoBERTa and XLM-R.
 
-use vlhub_sdk::nn::{Init, LayerNorm, Linear, Path, dropout, normal};
+use vlhub_sdk::nn::{Init, LayerNorm, Linear, Path, Recomputed, dropout, normal};
 use vlhub_sdk::prelude::*;
 
 use crate::attention::Attention;
@@ -197,7 +197,7 @@ pub struct Bert {
     places: Embedding,
     types: Embedding,
     norm: LayerNorm,
-    layers: Vec<Layer>,
+    layers: Vec<Recomputed<Layer>>,
     pooler: Option<Linear>,
     projection: Projection,
     config: BertConfig,
@@ -215,7 +215,9 @@ impl Config<dyn Backbone> for BertConfig {
             places: table("position_embeddings", self.max_positions, (self.positions == Positions::Roberta).then_some(self.pad))?,
             types: table("token_type_embeddings", self.types, None)?,
             norm: LayerNorm::with_epsilon(&embeddings.sub("LayerNorm"), self.width, self.epsilon)?,
-            layers: (0..self.layers).map(|layer| Layer::new(&encoder.sub(layer.to_string()), self)).collect::<Result<_>>()?,
+            layers: (0..self.layers)
+                .map(|layer| Layer::new(&encoder.sub(layer.to_string()), self).map(Recomputed::new))
+                .collect::<Result<_>>()?,
             pooler: if with_pooler { Some(linear(&path.sub("pooler").sub("dense"), self.width, self.width)?) } else { None },
             projection: self.common().projection(cx.embed),
             config: self.clone(),
@@ -248,9 +250,15 @@ impl Backbone for Bert {
         let counted = tower::counted(input, self.config.pad);
         let mask = counted.view([-1, 1, 1, input.size()[1]]);
         let embedded = self.embed(input, noise);
-        let values = self.layers.iter().fold(embedded, |x, layer| layer.forward(&x, &mask, noise));
+        let values = self.layers.iter().fold(embedded, |x, layer| {
+            layer.forward(&[&x, &mask], noise, |layer, inputs, noise| layer.forward(&inputs[0], &inputs[1], noise))
+        });
         let pooler = self.pooler.as_ref().map(|dense| |first: &Tensor| dense.forward(first).tanh());
         Ok(tower::pool(values, &counted, self.config.pooling, pooler, tokens))
+    }
+
+    fn recomputes(&self) -> bool {
+        true
     }
 
     fn stages(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The encoder of M2M-100 and NLLB-200.
 
-use vlhub_sdk::nn::{Init, LayerNorm, Linear, Path, dropout, normal};
+use vlhub_sdk::nn::{Init, LayerNorm, Linear, Path, Recomputed, dropout, normal};
 use vlhub_sdk::prelude::*;
 
 use crate::attention::Attention;
@@ -152,7 +152,7 @@ impl Layer {
 #[derive(Debug)]
 pub struct M2m100Encoder {
     embed_tokens: Embedding,
-    layers: Vec<Layer>,
+    layers: Vec<Recomputed<Layer>>,
     layer_norm: LayerNorm,
     projection: Projection,
     config: M2m100Config,
@@ -165,7 +165,9 @@ impl Config<dyn Backbone> for M2m100Config {
         let layers = path.sub("layers");
         Ok(Box::new(M2m100Encoder {
             embed_tokens: Embedding::new(&path.sub("embed_tokens"), self.vocab, self.width, normal(0.02), Some(self.pad))?,
-            layers: (0..self.layers).map(|layer| Layer::new(&layers.sub(layer.to_string()), self)).collect::<Result<_>>()?,
+            layers: (0..self.layers)
+                .map(|layer| Layer::new(&layers.sub(layer.to_string()), self).map(Recomputed::new))
+                .collect::<Result<_>>()?,
             layer_norm: LayerNorm::new(&path.sub("layer_norm"), self.width)?,
             projection: self.common().projection(cx.embed),
             config: self.clone(),
@@ -207,9 +209,15 @@ impl Backbone for M2m100Encoder {
         let counted = tower::counted(input, self.config.pad);
         let mask = counted.view([-1, 1, 1, input.size()[1]]);
         let embedded = self.embed(input, noise);
-        let x = self.layers.iter().fold(embedded, |x, layer| layer.forward(&x, &mask, noise));
+        let x = self.layers.iter().fold(embedded, |x, layer| {
+            layer.forward(&[&x, &mask], noise, |layer, inputs, noise| layer.forward(&inputs[0], &inputs[1], noise))
+        });
         let values = self.layer_norm.forward(&x);
         Ok(tower::pool(values, &counted, self.config.pooling, None::<fn(&Tensor) -> Tensor>, tokens))
+    }
+
+    fn recomputes(&self) -> bool {
+        true
     }
 
     fn stages(&self) -> Vec<String> {

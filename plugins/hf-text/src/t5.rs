@@ -1,6 +1,6 @@
 //! The encoder of T5 1.1 and mT5.
 
-use vlhub_sdk::nn::{Init, Linear, Path, dropout, normal, parameter};
+use vlhub_sdk::nn::{Init, Linear, Path, Recomputed, dropout, normal, parameter};
 use vlhub_sdk::prelude::*;
 
 use crate::attention::Attention;
@@ -210,7 +210,7 @@ pub struct T5Encoder {
     embed_tokens: Embedding,
     /// `[buckets, heads]`, added to the logits of every layer.
     distances: Embedding,
-    layers: Vec<Layer>,
+    layers: Vec<Recomputed<Layer>>,
     final_layer_norm: RmsNorm,
     projection: Projection,
     config: T5Config,
@@ -225,7 +225,9 @@ impl Config<dyn Backbone> for T5Config {
         Ok(Box::new(T5Encoder {
             embed_tokens: Embedding::new(&path.sub("embed_tokens"), self.vocab, self.width, normal(1.0), None)?,
             distances: Embedding::new(&shared, self.buckets, self.heads, normal((self.width as f64).powf(-0.5)), None)?,
-            layers: (0..self.layers).map(|layer| Layer::new(&block.sub(layer.to_string()), self)).collect::<Result<_>>()?,
+            layers: (0..self.layers)
+                .map(|layer| Layer::new(&block.sub(layer.to_string()), self).map(Recomputed::new))
+                .collect::<Result<_>>()?,
             final_layer_norm: RmsNorm::new(&path.sub("final_layer_norm"), self)?,
             projection: self.common().projection(cx.embed),
             config: self.clone(),
@@ -258,9 +260,15 @@ impl Backbone for T5Encoder {
         let counted = tower::counted(input, self.config.pad);
         let bias = self.bias(&counted);
         let embedded = dropout(self.embed_tokens.forward(input), self.config.dropout, noise);
-        let x = self.layers.iter().fold(embedded, |x, layer| layer.forward(&x, &bias, noise));
+        let x = self.layers.iter().fold(embedded, |x, layer| {
+            layer.forward(&[&x, &bias], noise, |layer, inputs, noise| layer.forward(&inputs[0], &inputs[1], noise))
+        });
         let values = dropout(self.final_layer_norm.forward(&x), self.config.dropout, noise);
         Ok(tower::pool(values, &counted, self.config.pooling, None::<fn(&Tensor) -> Tensor>, tokens))
+    }
+
+    fn recomputes(&self) -> bool {
+        true
     }
 
     fn stages(&self) -> Vec<String> {

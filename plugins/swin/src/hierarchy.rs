@@ -1,6 +1,6 @@
 //! The network that both versions of Swin share: patches, and stages of blocks that halve the map and double the width.
 
-use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Linear, Path};
+use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Linear, Path, Recomputed};
 use vlhub_sdk::options::OptionProblems;
 use vlhub_sdk::prelude::*;
 
@@ -87,6 +87,7 @@ impl Plan<'_> {
                         drop_path,
                     },
                 )
+                .map(Recomputed::new)
             };
             stages.push(Stage { merge, blocks: (0..*depth).zip(&mut rates).map(block).collect::<Result<_>>()? });
         }
@@ -114,7 +115,7 @@ struct Hierarchy {
 #[derive(Debug)]
 struct Stage {
     merge: Option<Merge>,
-    blocks: Vec<Block>,
+    blocks: Vec<Recomputed<Block>>,
 }
 
 /// Four neighbours become one place of twice the width. The second version normalises afterwards.
@@ -153,10 +154,16 @@ impl Net for Hierarchy {
             if let Some(merge) = &stage.merge {
                 x = merge.forward(&x);
             }
-            x = stage.blocks.iter().fold(x, |x, block| block.forward(&x, None, noise));
+            for block in &stage.blocks {
+                x = block.forward(&[&x], noise, |block, inputs, noise| block.forward(&inputs[0], None, noise));
+            }
         }
         let places = self.norm.forward(&x).flatten(1, 2);
         (self.pool.forward(&places), places)
+    }
+
+    fn recomputes(&self) -> bool {
+        true
     }
 
     fn stages(&self) -> Vec<String> {

@@ -11,6 +11,10 @@ use crate::options::Common;
 pub(crate) trait Net: Debug + Send {
     /// The pooled output `[B, width]`, and the places of the last map row by row, `[B, T, width]`.
     fn forward(&self, images: &Tensor, noise: Option<&Noise>) -> (Tensor, Tensor);
+    /// Of [`Backbone::recomputes`].
+    fn recomputes(&self) -> bool {
+        false
+    }
     /// Prefixes of its parameters, from input to output.
     fn stages(&self) -> Vec<String>;
 }
@@ -46,6 +50,10 @@ impl<N: Net> Backbone for Tower<N> {
         check_pictures(input, [self.common.image_size; 2])?;
         let (pooled, values) = self.net.forward(&channels_last(input), noise);
         Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(values)) })
+    }
+
+    fn recomputes(&self) -> bool {
+        self.net.recomputes()
     }
 
     fn stages(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The network that the three families share.
 
-use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Path, check_pictures, normal, parameter};
+use vlhub_sdk::nn::{Activation, Conv2d, ConvConfig, LayerNorm, Path, Recomputed, check_pictures, normal, parameter};
 use vlhub_sdk::prelude::*;
 
 use crate::block::{Block, Start};
@@ -72,7 +72,7 @@ pub(crate) struct Net {
     pos_embed: Option<Tensor>,
     relative: Option<Relative>,
     norm_pre: Option<LayerNorm>,
-    blocks: Vec<Block>,
+    blocks: Vec<Recomputed<Block>>,
     norm: Option<LayerNorm>,
     map: Option<MapPool>,
     fc_norm: Option<LayerNorm>,
@@ -122,7 +122,7 @@ impl Net {
         let shared = shared.map(|(positions, places)| Relative::new(&stage("shared_rel_pos"), positions, grid, heads, places));
         let relative = shared.transpose()?;
         let layer_norm = |path: Path<'_>| LayerNorm::with_epsilon(&path, width, plan.epsilon);
-        let block = |layer: i64, path: &Path<'_>| Block::new(path, &plan, layer, places.as_ref());
+        let block = |layer: i64, path: &Path<'_>| Block::new(path, &plan, layer, places.as_ref()).map(Recomputed::new);
         Ok(Self {
             norm_pre: plan.pre_norm.then(|| layer_norm(stage("norm_pre"))).transpose()?,
             blocks: (0..layers).map(|layer| block(layer, &stage(&format!("blocks.{layer}")))).collect::<Result<_>>()?,
@@ -192,7 +192,10 @@ impl Backbone for Net {
         let read = (!tokens && self.plan.pool == Pool::Token).then_some(1 + i64::from(self.plan.distilled));
         let last = self.blocks.len() - 1;
         let each = self.blocks.iter().enumerate();
-        let x = each.fold(x, |x, (at, block)| block.forward(&x, read.filter(|_| at == last), shared.as_ref(), noise));
+        let x = each.fold(x, |x, (at, block)| {
+            let (inputs, read): (Vec<&Tensor>, _) = ([&x].into_iter().chain(&shared).collect(), read.filter(|_| at == last));
+            block.forward(&inputs, noise, move |block, inputs, noise| block.forward(&inputs[0], read, inputs.get(1), noise))
+        });
         let normalise = |x: Tensor, norm: &Option<LayerNorm>| match norm {
             Some(norm) => norm.forward(&x),
             None => x,
@@ -206,6 +209,10 @@ impl Backbone for Net {
         };
         let tokens = tokens.then(patches).map(Tokens::unmasked);
         Ok(Hidden { pooled: normalise(pooled, &self.fc_norm), tokens })
+    }
+
+    fn recomputes(&self) -> bool {
+        true
     }
 
     fn stages(&self) -> Vec<String> {

@@ -139,6 +139,10 @@ impl Backbone for TextTransformer {
         Ok(Some(Hidden { pooled, tokens: None }))
     }
 
+    fn recomputes(&self) -> bool {
+        true
+    }
+
     fn stages(&self) -> Vec<String> {
         let embedding = ["token_embedding", "positional_embedding"].into_iter().chain(self.cls_emb.is_some().then_some("cls_emb"));
         embedding.map(String::from).chain(self.transformer.stages("transformer")).chain([String::from("ln_final")]).collect()

@@ -175,6 +175,10 @@ impl Backbone for Vit {
         Ok(Hidden { pooled, tokens: tokens.then(|| Tokens::unmasked(values)) })
     }
 
+    fn recomputes(&self) -> bool {
+        true
+    }
+
     fn stages(&self) -> Vec<String> {
         let learned = self.config.position == Position::Learned;
         let embedding = [

@@ -3,7 +3,9 @@
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
 
-use super::{Activation, Attention, AttentionExtras, KeysValues, LayerNorm, Linear, Mask, default_bound, dropout, normal, parameter};
+use super::{
+    Activation, Attention, AttentionExtras, KeysValues, LayerNorm, Linear, Mask, Recomputed, default_bound, dropout, normal, parameter,
+};
 use crate::ops::gather_rows;
 use crate::{Noise, Result};
 
@@ -183,10 +185,43 @@ impl Block {
     }
 }
 
-/// A stack of [`Block`]s. Parameters: `resblocks.N`.
+/// A stack of [`Block`]s, each under gradient checkpointing where a run asks for it. Parameters: `resblocks.N`.
 #[derive(Debug)]
 pub struct Transformer {
-    blocks: Vec<Block>,
+    blocks: Vec<Recomputed<Block>>,
+}
+
+/// A mask whose tensor, if it has one, is an input of a block.
+#[derive(Clone, Copy, Debug)]
+struct MaskKind {
+    is_causal: bool,
+}
+
+impl MaskKind {
+    /// The kind of a mask, and its tensor.
+    fn of(mask: Mask<'_>) -> (Self, Option<&Tensor>) {
+        let given = match mask {
+            Mask::Given(given) => Some(given),
+            Mask::Full | Mask::Causal => None,
+        };
+        (Self { is_causal: matches!(mask, Mask::Causal) }, given)
+    }
+
+    /// A mask of this kind, with its tensor.
+    fn mask(self, given: Option<&Tensor>) -> Mask<'_> {
+        match given {
+            Some(given) => Mask::Given(given),
+            None if self.is_causal => Mask::Causal,
+            None => Mask::Full,
+        }
+    }
+}
+
+/// [`Block::forward`] of a block in a stack.
+fn forward(block: &Recomputed<Block>, x: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
+    let (kind, given) = MaskKind::of(mask);
+    let inputs: Vec<&Tensor> = std::iter::once(x).chain(given).collect();
+    block.forward(&inputs, noise, move |block, inputs, noise| block.forward(&inputs[0], kind.mask(inputs.get(1)), noise))
 }
 
 impl Transformer {
@@ -196,21 +231,23 @@ impl Transformer {
     /// When a name is taken, or the heads do not divide the width.
     pub fn new(path: &Path<'_>, layers: i64, config: &BlockConfig) -> Result<Self> {
         let path = path.sub("resblocks");
-        let blocks = (0..layers).map(|layer| Block::new(&path.sub(layer), config)).collect::<Result<_>>()?;
+        let blocks = (0..layers).map(|layer| Block::new(&path.sub(layer), config).map(Recomputed::new)).collect::<Result<_>>()?;
         Ok(Self { blocks })
     }
 
     /// `[B, T, width]` to the same shape.
     pub fn forward(&self, x: &Tensor, mask: Mask<'_>, noise: Option<&Noise>) -> Tensor {
-        self.blocks.iter().fold(x.shallow_clone(), |x, block| block.forward(&x, mask, noise))
+        self.blocks.iter().fold(x.shallow_clone(), |x, block| forward(block, &x, mask, noise))
     }
 
     /// The output for the token `at[b]` of each row alone, `[B, width]`; see [`Block::forward_at`]. `mask` is that of all tokens, `own`
     /// that of the token.
     pub fn forward_at(&self, x: &Tensor, at: &Tensor, mask: Mask<'_>, own: Mask<'_>, noise: Option<&Noise>) -> Tensor {
         let Some((last, before)) = self.blocks.split_last() else { return gather_rows(x, at) };
-        let x = before.iter().fold(x.shallow_clone(), |x, block| block.forward(&x, mask, noise));
-        last.forward_at(&x, at, own, noise)
+        let x = before.iter().fold(x.shallow_clone(), |x, block| forward(block, &x, mask, noise));
+        let (kind, given) = MaskKind::of(own);
+        let inputs: Vec<&Tensor> = [&x, at].into_iter().chain(given).collect();
+        last.forward(&inputs, noise, move |last, inputs, noise| last.forward_at(&inputs[0], &inputs[1], kind.mask(inputs.get(2)), noise))
     }
 
     /// [`Transformer::forward_at`] under a causal mask, in evaluation, for rows that begin alike: with `prefix` `[1, P, width]`, and then each
@@ -222,11 +259,13 @@ impl Transformer {
         let causal = up_to(&places, before + length);
         let (mut prefix, mut x) = (prefix.shallow_clone(), x.shallow_clone());
         for block in blocks {
+            let block = block.layer();
             let (next, shared) = block.forward_prefix(&prefix);
             x = block.forward_after(&shared, &x, Mask::Given(&causal));
             prefix = next;
         }
         let own = up_to(&(at + before), before + length).unsqueeze(1).unsqueeze(1);
+        let last = last.layer();
         last.forward_after_at(&last.forward_prefix(&prefix).1, &x, at, Mask::Given(&own))
     }
 

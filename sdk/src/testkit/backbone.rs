@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
+use vlhub_core::noise::Recompute;
 use vlhub_core::{Backbone, BackboneCx, Config, Hidden, InputSpec, Noise, PluginEntry};
 
 use super::{Law, LawOutcome, Verdict, all, close, ensure, failed, toy};
@@ -44,6 +45,7 @@ pub const LAWS: &[Law<dyn Backbone>] = &[
     ("padding", |entry| with(entry, padding)),
     ("shared_prefix", |entry| with(entry, shared_prefix)),
     ("gradients", |entry| with(entry, gradients)),
+    ("recomputation", |entry| with(entry, recomputation)),
     ("stages", |entry| with(entry, stages)),
     ("save_and_load", |entry| with(entry, save_and_load)),
 ];
@@ -133,8 +135,11 @@ impl Toy {
     }
 
     fn encode(&self, input: &Tensor, tokens: bool, seeds: Option<&Tensor>) -> Result<Hidden, String> {
-        let noise = seeds.map(|seeds| Noise::new(seeds.shallow_clone()));
-        self.backbone.encode(input, tokens, noise.as_ref()).map_err(failed("encode"))
+        self.encode_with(input, tokens, seeds.map(|seeds| Noise::new(seeds.shallow_clone())).as_ref())
+    }
+
+    fn encode_with(&self, input: &Tensor, tokens: bool, noise: Option<&Noise>) -> Result<Hidden, String> {
+        self.backbone.encode(input, tokens, noise).map_err(failed("encode"))
     }
 
     fn pooled(&self, input: &Tensor) -> Result<Tensor, String> {
@@ -276,6 +281,44 @@ pub fn gradients(config: &BackboneOptions) -> Verdict {
             let largest = gradient.abs().max().double_value(&[]);
             ensure(largest.is_finite() && largest > 0.0, || format!("the largest gradient of `{name}` is {largest}"))?;
         }
+    }
+    Ok(())
+}
+
+/// Under gradient checkpointing the gradients are the same, and a tower that says that it computes its blocks again keeps less for the backward
+/// pass.
+pub fn recomputation(config: &BackboneOptions) -> Verdict {
+    let how: Recompute = |inputs, part| Ok(vlhub_torch_ext::recomputed(inputs, part)?);
+    let toy = Toy::new(config, 1)?;
+    let (input, seeds) = (toy.input(5), seeds(5));
+    let parameters: Vec<_> = toy.store.variables().into_iter().filter(|(_, value)| value.requires_grad()).collect();
+    let pass = |tokens: bool, how: Option<Recompute>| {
+        for (name, parameter) in &parameters {
+            vlhub_torch_ext::forget_gradient(parameter).map_err(|error| format!("`{name}`: {error}"))?;
+        }
+        let noise = Noise::new(seeds.shallow_clone()).recomputing(how);
+        let run = || toy.encode_with(&input, tokens, Some(&noise));
+        let (hidden, usage) = vlhub_torch_ext::metered(run).map_err(|error| error.to_string())?;
+        let hidden = hidden?;
+        let mut loss = (&hidden.pooled * toy::randn(&hidden.pooled.size(), 8)).sum(Kind::Float);
+        if let Some(tokens) = &hidden.tokens {
+            loss += (&tokens.values * toy::randn(&tokens.values.size(), 9)).sum(Kind::Float);
+        }
+        loss.f_backward().map_err(|error| format!("backward: {error}"))?;
+        let gradients: Vec<Tensor> = parameters.iter().map(|(_, parameter)| parameter.grad()).collect();
+        Ok::<_, String>((gradients, usage.live))
+    };
+    for tokens in [false, true] {
+        let ((plain, kept), (again, kept_again)) = (pass(tokens, None)?, pass(tokens, Some(how))?);
+        for (((name, _), plain), again) in parameters.iter().zip(&plain).zip(&again) {
+            ensure(plain.defined() == again.defined(), || format!("`{name}` gets a gradient in one of both passes alone"))?;
+            if plain.defined() {
+                close(again, plain, 1e-5, &format!("the gradient of `{name}`, computed again"))?;
+            }
+        }
+        ensure(!toy.backbone.recomputes() || kept_again < kept, || {
+            format!("`recomputes` is true, and {kept_again} bytes are kept for the backward pass where {kept} are without")
+        })?;
     }
     Ok(())
 }

@@ -167,12 +167,13 @@ pub(super) const MODEL: &[CompatFlag] = &[
         "never used there; write the level: `view.image.main.augment=[\"augreg_medium1\"]`",
     ),
     CompatFlag::option("lsuv", VlHub, Switch, "unit variance layer by layer at the start", "backbone.image.lsuv", ""),
-    CompatFlag::told(
+    CompatFlag::option(
         "grad-checkpointing",
         Both,
         Switch,
         "forget activations and compute them again",
-        "`train.grad_cache.rows` (`--gc --gpumaxbatch N`) bounds memory, exactly; activations inside a chunk are kept",
+        "train.grad_checkpointing",
+        "by block, in both towers; those with batch norm take no part, which the log says",
     ),
     CompatFlag::refused(
         "use-bnb-linear",

@@ -5,6 +5,7 @@ mod lengths;
 mod objectives;
 mod optim_state;
 mod precision;
+mod recompute;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

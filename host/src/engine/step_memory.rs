@@ -1,0 +1,216 @@
+//! The memory of a step, told before it is taken: a few rows are measured, and scaled to the batch.
+
+use tch::Tensor;
+use vlhub_core::{Batch, Features, Need, Result, Scope};
+use vlhub_torch_ext::metered;
+
+use super::cache::Keep;
+use super::graph_memory::{GroupMemory, bytes};
+use super::memory_plan::FEW;
+use super::step::Engine;
+use super::terms::{self, Numbers};
+use super::towers::Seeds;
+
+/// Rows that are measured: so many, and twice as many.
+const MEASURED: i64 = 4;
+
+/// The memory of a step, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepMemory {
+    /// What is there before the step and after it.
+    pub standing: Vec<(&'static str, u64)>,
+    /// The graphs that are there at once, by layer group; the blocks of a tower are one line.
+    pub graphs: Vec<(String, u64)>,
+    /// What comes and goes besides.
+    pub passing: Vec<(&'static str, u64)>,
+    /// The most that is there at once, beside what is standing.
+    pub peak: u64,
+}
+
+impl Engine {
+    /// Tells what step `step` over `batch` takes. Where `train.memory` is yet to be planned, it is planned. Running statistics in heads of objectives
+    /// may move: this is for runs of which nothing is kept.
+    ///
+    /// # Errors
+    /// As [`Engine::gradients`].
+    pub fn step_memory(&mut self, mut batch: Batch, step: u64) -> Result<StepMemory> {
+        self.forget_gradients()?;
+        self.add_inputs(&mut batch, step)?;
+        let (seeds, needs) = (self.seeds(&batch, step), terms::needs(&self.terms, None));
+        if let Some(memory) = self.memory.take() {
+            self.plan_memory(memory, &batch, &needs, seeds)?;
+        }
+        let again = self.towers.recompute;
+        let mut groups = self.measured(&batch, MEASURED, again, &needs, seeds)?.groups;
+        let block = if again { self.measured(&batch, FEW, false, &needs, seeds)?.largest_block() } else { 0 };
+        let features = self.few_features(&batch, &needs, seeds)?;
+        let coupled = self.coupled_peak(&features, &batch)?;
+
+        let rows = batch.rows().max(1);
+        let chunk = if self.cache.splits(rows as usize) { self.cache.rows } else { rows };
+        let chunks = (rows as u64).div_ceil(chunk as u64);
+        let of_chunk = |group: &GroupMemory| group.fixed + group.each * chunk as u64;
+        let graph: u64 = groups.iter().map(of_chunk).sum();
+        let held = self.held(chunks, graph);
+        let mut graphs = lines(&groups, |group| of_chunk(group) * held);
+        // Losses of single samples come with their chunk, one after the other.
+        let losses = self.sample_losses(&features, &batch)?;
+        if let Some(rest) = groups.last_mut() {
+            rest.each += losses;
+        }
+        graphs.extend(Some(("losses of single samples".to_owned(), losses * chunk as u64)).filter(|(_, bytes)| *bytes > 0));
+        let of_groups: Vec<(u64, u64)> = groups.iter().map(|group| (of_chunk(group), group.gradients)).collect();
+        let (again, gradients) = (block * chunk as u64, groups.iter().map(|group| group.gradients).sum::<u64>());
+        let later = if chunks > 1 { (held - 1).max(1) * graph + losses * chunk as u64 + gradients + again } else { 0 };
+        let moments = [
+            (held - 1) * graph + most(&of_groups, again),
+            later,
+            held * graph + coupled,
+            if self.optimizer.clips_norm() { 2 * gradients } else { gradients },
+        ];
+        let passing = [("gradients", gradients), ("objectives over the whole batch", coupled), ("a block that is computed again", again)];
+        Ok(StepMemory {
+            standing: self.standing(&batch),
+            graphs,
+            passing: passing.into_iter().filter(|(_, bytes)| *bytes > 0).collect(),
+            peak: moments.into_iter().max().unwrap_or(0),
+        })
+    }
+
+    /// How many chunks' graphs are there at once, each of which takes `graph` bytes.
+    fn held(&self, chunks: u64, graph: u64) -> u64 {
+        let kept = match (self.cache.keep, self.graphs_that_fit) {
+            _ if terms::needs(&self.terms, Some(Scope::Batch)).is_empty() => 1,
+            (Keep::Chunks(count), _) | (_, Some(count)) => count,
+            (Keep::Word(_), None) => self.cache.budget() / graph.max(1),
+        };
+        kept.clamp(1, chunks)
+    }
+
+    /// Weights, the optimiser's state, averages, and the batch.
+    fn standing(&self, batch: &Batch) -> Vec<(&'static str, u64)> {
+        let sum = |tensors: Vec<Tensor>| tensors.iter().map(bytes).sum::<u64>();
+        let own = self.towers.variables().into_iter().map(|(_, tensor)| tensor);
+        let teachers = self.readonly.teachers.iter().flat_map(|(_, towers)| towers.variables());
+        let read = self.readonly.variables().into_iter().chain(teachers).map(|(_, tensor)| tensor);
+        let average = self.ema.iter().flat_map(|ema| ema.variables().map(|(_, tensor)| tensor));
+        let state = self.optimizer.state().into_iter().map(|(_, tensor)| tensor);
+        let (images, texts) = batch.views();
+        let images = images.into_iter().filter_map(|view| batch.image(view).ok());
+        let views = images.chain(texts.into_iter().filter_map(|view| batch.text(view).ok())).map(Tensor::shallow_clone);
+        let all = [
+            ("weights", sum(own.collect())),
+            ("towers that are only read", sum(read.collect())),
+            ("state of the optimiser", sum(state.collect())),
+            ("moving average", sum(average.collect())),
+            ("batch", sum(views.collect())),
+        ];
+        all.into_iter().filter(|(_, bytes)| *bytes > 0).collect()
+    }
+
+    /// Features of the first rows, without a graph.
+    fn few_features(&self, batch: &Batch, needs: &[Need], seeds: Option<Seeds>) -> Result<Features> {
+        let rows = MEASURED.min(batch.rows());
+        self.forward_only(&[(0..rows, batch.slice(0..rows))], needs, seeds)
+    }
+
+    /// The most that the objectives take which couple samples, over the whole batch: features of a few rows stand for all of them.
+    fn coupled_peak(&self, few: &Features, batch: &Batch) -> Result<u64> {
+        let shared = terms::needs(&self.terms, Some(Scope::Batch));
+        if shared.is_empty() {
+            return Ok(0);
+        }
+        let rows = batch.rows();
+        let order: Vec<i64> = (0..rows).map(|row| row % few.total().max(1)).collect();
+        let order = Tensor::f_from_slice(&order)?.f_to_device(self.towers.vars.device())?;
+        let together = self.comm.gather_batch(batch)?;
+        let run = || -> Result<()> {
+            let mut whole = Features::new(0..rows, rows);
+            for (forward, encoded) in few.only(&shared, "").permuted(&order).forwards() {
+                whole.insert_for(forward.clone(), encoded.map(Tensor::shallow_clone));
+            }
+            let leaves = self.leaves(&whole)?;
+            if let Some(loss) = terms::coupled(&self.terms, &leaves, &together, &mut Numbers::default())? {
+                loss.f_backward()?;
+            }
+            Ok(())
+        };
+        let (ran, usage) = metered(run)?;
+        ran?;
+        self.forget_gradients()?;
+        Ok(usage.peak.max(0) as u64)
+    }
+
+    /// What the graphs of the losses of single samples take, for each row.
+    fn sample_losses(&self, few: &Features, batch: &Batch) -> Result<u64> {
+        let rows = few.total().max(1);
+        let chunk = batch.slice(0..rows);
+        let (totals, leaves) = (self.totals(&chunk)?, self.leaves(few)?);
+        let run = || terms::per_sample(&self.terms, &totals, &leaves, &chunk, &mut Numbers::default());
+        let (loss, usage) = metered(run)?;
+        drop(loss?);
+        Ok(usage.live.max(0) as u64 / rows as u64)
+    }
+}
+
+/// The most that a chunk's backward pass takes, given graph and gradients of each group: from the last group to the first, its gradients come and its
+/// graph goes, while `again` bytes may be there for a block.
+fn most(groups: &[(u64, u64)], again: u64) -> u64 {
+    let mut live: u64 = groups.iter().map(|(graph, _)| graph).sum();
+    let mut most = live;
+    for (graph, gradients) in groups.iter().rev() {
+        live += gradients;
+        most = most.max(live + again);
+        live -= graph;
+    }
+    most
+}
+
+/// Groups with their bytes; the blocks of a tower, one after the other, are one line.
+fn lines(groups: &[GroupMemory], bytes: impl Fn(&GroupMemory) -> u64) -> Vec<(String, u64)> {
+    let line = |run: &[GroupMemory]| {
+        let [first, .., last] = run else {
+            return run.first().map(|group| (group.name.clone(), bytes(group)));
+        };
+        Some((format!("{} to {} ({} blocks)", first.name, last.name, run.len()), run.iter().map(&bytes).sum()))
+    };
+    let runs = groups.chunk_by(|one, next| one.modality == next.modality && one.is_block && next.is_block);
+    let named = runs.filter_map(|run| {
+        let (name, bytes) = line(run).filter(|(_, bytes)| *bytes > 0)?;
+        Some((run[0].modality.map_or_else(|| name.clone(), |modality| format!("{modality}: {name}")), bytes))
+    });
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use vlhub_core::Modality;
+
+    use super::*;
+
+    #[test]
+    fn gradients_come_as_graphs_go() {
+        assert_eq!(most(&[(100, 10), (50, 10)], 0), 160, "a large graph: at its beginning");
+        assert_eq!(most(&[(10, 100), (5, 50)], 0), 160, "large weights: at its end");
+        assert_eq!(most(&[(10, 100), (5, 50)], 7), 167);
+        assert_eq!(most(&[], 7), 0);
+    }
+
+    #[test]
+    fn the_blocks_of_a_tower_are_one_line() {
+        let group =
+            |modality, name: &str, is_block, each| GroupMemory { modality, name: name.into(), is_block, each, ..GroupMemory::default() };
+        let (image, text) = (Some(Modality::Image), Some(Modality::Text));
+        let groups = [
+            group(image, "conv1", false, 5),
+            group(image, "blocks.0", true, 20),
+            group(image, "blocks.1", true, 30),
+            group(image, "proj", false, 0),
+            group(text, "blocks.0", true, 7),
+            group(None, "others", false, 1),
+        ];
+        let lines = lines(&groups, |group| group.each);
+        let wanted = [("image: conv1", 5), ("image: blocks.0 to blocks.1 (2 blocks)", 50), ("text: blocks.0", 7), ("others", 1)];
+        assert_eq!(lines, wanted.map(|(name, bytes)| (name.to_owned(), bytes)));
+    }
+}
