@@ -18,6 +18,7 @@ pub mod identity;
 pub mod inspect;
 pub mod libraries;
 mod linked;
+pub mod measuring;
 pub mod models;
 pub mod run;
 pub mod section;
@@ -74,5 +75,6 @@ fn dispatch(cli: cli::Cli) -> Outcome {
         Command::Report(args) => command::compare::report(&args),
         Command::InternalProbeBf16 => command::internal::probe_bf16(),
         Command::InternalHash { run } => command::internal::hash(&run),
+        Command::InternalStart { file, overrides } => command::internal::start(&shared, &file, &overrides),
     }
 }

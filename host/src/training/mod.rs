@@ -2,12 +2,15 @@
 
 mod banner;
 pub mod first_batch;
+pub mod loss_speed;
+pub mod memory;
 mod preflight;
 mod resume;
 mod run;
 mod save;
 mod saver;
 pub mod speed;
+pub mod start;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +32,7 @@ use crate::evaluation::{class_names, suites};
 use crate::failure::{Failure, Outcome};
 use crate::run::{Recorder, RunFolder};
 use crate::session::{self, Session, parameters};
+use start::StartStage;
 
 /// Where a run begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +80,11 @@ impl<'a> Training<'a> {
     /// # Errors
     /// A missing table, unreadable data, or whatever a plugin refuses.
     pub fn prepare(config: &'a RunConfig, skipped: SkipLog) -> Outcome<Self> {
+        Self::prepare_in_stages(config, skipped, &mut |_| ())
+    }
+
+    /// [`Training::prepare`], and tells of each stage when it is reached.
+    fn prepare_in_stages(config: &'a RunConfig, skipped: SkipLog, reached: &mut dyn FnMut(StartStage)) -> Outcome<Self> {
         let data = session::loading::named(config)?;
         let device = crate::device::device(&config.top.device)?;
         config.train.precision.check(device)?;
@@ -86,8 +95,10 @@ impl<'a> Training<'a> {
         vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
         let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
             session::build_for_training(config, device)?;
+        reached(StartStage::Model);
         let train = &config.train;
         let (source, views) = session::loading::open(config, data, &towers, tokenizer.as_deref(), &terms)?;
+        reached(StartStage::Data);
         let fingerprint = source.fingerprint();
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites: Vec<OpenSuite> =
@@ -131,6 +142,7 @@ impl<'a> Training<'a> {
             }
             suites::check(&suite.key, built, &this.eval_model())?;
         }
+        reached(StartStage::Ready);
         Ok(this)
     }
 

@@ -110,7 +110,7 @@ impl Training<'_> {
     }
 
     /// What the first batch decides: the start of towers with `lsuv`. Everything that copied the weights copies them again.
-    fn begin(&mut self) -> Outcome {
+    pub(super) fn begin(&mut self) -> Outcome {
         let config = self.config;
         let mut scaled = false;
         for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
@@ -169,14 +169,8 @@ impl Training<'_> {
 
     /// The model as it stands.
     pub(super) fn eval_model(&self) -> EvalModel<'_> {
-        EvalModel {
-            towers: &self.engine.towers,
-            terms: &self.engine.terms,
-            tokenizer: self.tokenizer.clone(),
-            class_names: &self.class_names,
-            // Its weights change with every step.
-            classifiers: None,
-        }
+        // No classifier is kept: its weights change with every step.
+        EvalModel::new(&self.engine.towers, &self.engine.terms, self.tokenizer.clone(), &self.class_names)
     }
 
     /// Measures the weights that the towers have now, which are those of `set`.
