@@ -1,5 +1,6 @@
 //! The command line: types only.
 
+mod bench;
 mod benchmark;
 mod caption;
 mod data;
@@ -13,12 +14,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use bench::{
+    BenchCommand, BenchDataArgs, BenchEvalArgs, BenchLossArgs, BenchMemoryArgs, BenchStartArgs, BenchTokensArgs, BenchTrainArgs,
+};
 pub use benchmark::BenchmarkArgs;
 pub use caption::{CaptionArgs, CaptionMethod};
-pub use data::{
-    BenchCommand, BenchDataArgs, BenchTokensArgs, BenchTrainArgs, CacheArgs, DataCheckArgs, DataCommand, DataMatchArgs, IndexArgs,
-    PackArgs, PreviewArgs, StatsArgs,
-};
+pub use data::{CacheArgs, DataCheckArgs, DataCommand, DataMatchArgs, IndexArgs, PackArgs, PreviewArgs, StatsArgs};
 pub use embed::EmbedArgs;
 pub use eval::EvalArgs;
 pub use line::{LineError, read};
@@ -87,7 +88,7 @@ pub enum Command {
     /// Data sets: pack into shards, index, check, preview; what was fetched.
     #[command(subcommand)]
     Data(DataCommand),
-    /// Measure the speed of parts of a run.
+    /// Measure the speed and memory of parts of a run.
     #[command(subcommand)]
     Bench(BenchCommand),
     /// Compare runs in one page: options that differ, curves, results.
@@ -105,6 +106,15 @@ pub enum Command {
     InternalHash {
         /// The run's folder.
         run: PathBuf,
+    },
+    /// Take the first step of a run and print when each stage of its start was reached: `bench start` runs this in a child.
+    #[command(hide = true)]
+    InternalStart {
+        /// The run file.
+        file: PathBuf,
+        /// Options laid over the file.
+        #[arg(value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
     },
 }
 

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod inspect;
 pub mod libraries;
 mod linked;
+pub mod measuring;
 pub mod models;
 pub mod run;
 pub mod section;
@@ -75,5 +76,6 @@ fn dispatch(cli: cli::Cli) -> Outcome {
         Command::InternalProbeBf16 => command::internal::probe(tch::Kind::BFloat16),
         Command::InternalProbeFp16 => command::internal::probe(tch::Kind::Half),
         Command::InternalHash { run } => command::internal::hash(&run),
+        Command::InternalStart { file, overrides } => command::internal::start(&shared, &file, &overrides),
     }
 }

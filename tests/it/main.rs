@@ -2,6 +2,7 @@
 
 mod augmentations;
 mod batch_norm;
+mod bench;
 mod benchmark;
 mod benchmarks;
 mod caption;

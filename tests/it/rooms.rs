@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "formats",
     "libraries",
     "device",
+    "measuring",
     "hub",
     "linked",
     "data",

@@ -58,9 +58,13 @@ pub fn profiled<T>(trace: Option<&Path>, work: impl FnOnce() -> T) -> Result<(T,
     Ok((done, spans))
 }
 
+/// Operations that libtorch counts too, one for each number: they are no products.
+const ELEMENTWISE: [&CStr; 2] = [c"aten::mul", c"aten::add"];
+
 unsafe extern "C" fn collect(to: *mut c_void, name: *const c_char, thread: u64, start: u64, duration: u64, flops: u64) {
     // SAFETY: `to` is the list of `profiled`, and `name` a NUL-terminated text that lives for this call.
     let (spans, name) = unsafe { (&mut *to.cast::<Vec<TimeSpan>>(), CStr::from_ptr(name)) };
+    let flops = if ELEMENTWISE.contains(&name) { 0 } else { flops };
     spans.push(TimeSpan { name: name.to_string_lossy().into_owned(), thread, start, duration, flops });
 }
 
@@ -88,11 +92,13 @@ mod tests {
     fn operations_lie_within_the_spans_that_name_them_and_products_are_counted() {
         let folder = std::env::temp_dir().join(format!("vlhub-profile-{}", std::process::id()));
         let x = Tensor::ones([32, 64], (Kind::Float, Device::Cpu));
-        let (y, spans) = profiled(Some(&folder), || span(c"the product", || x.mm(&x.tr()))).expect("it runs");
+        let factor = Tensor::ones([32, 32], (Kind::Float, Device::Cpu));
+        let (y, spans) = profiled(Some(&folder), || span(c"the product", || x.mm(&x.tr()) * &factor + &factor)).expect("it runs");
         assert_eq!(y.size(), [32, 32]);
         let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"));
         let (outer, product) = (find("the product"), find("aten::mm"));
         assert_eq!(product.flops, 2 * 32 * 32 * 64);
+        assert_eq!((find("aten::mul").flops, find("aten::add").flops), (0, 0), "element by element");
         assert_eq!(outer.thread, product.thread);
         assert!(outer.start <= product.start && product.start + product.duration <= outer.start + outer.duration);
         let trace = std::fs::read_to_string(&folder).expect("the trace is there");

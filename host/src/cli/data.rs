@@ -1,10 +1,10 @@
-//! `vlhub data` and `vlhub bench`.
+//! Flags of `vlhub data`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{PictureArgs, TokenizeArgs};
+use super::PictureArgs;
 
 /// `vlhub data`.
 #[derive(Debug, Subcommand)]
@@ -95,66 +95,6 @@ pub struct PreviewArgs {
     /// The step, from 0.
     #[arg(long, default_value_t = 0)]
     pub step: u64,
-}
-
-/// What `vlhub bench` measures.
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// How fast a run's samples are read, decoded, augmented and tokenised, each alone and all together, without building the model.
-    Data(BenchDataArgs),
-    /// How fast a run takes steps, and where the time goes. Nothing is written but what `--trace` names.
-    Train(BenchTrainArgs),
-    /// How many texts of a file one thread tokenises in a second of its processor time.
-    Tokens(BenchTokensArgs),
-}
-
-/// `vlhub bench train`.
-#[derive(Debug, Args)]
-pub struct BenchTrainArgs {
-    /// The run file.
-    pub file: PathBuf,
-    /// Options laid over the file, such as `train.batch=256`.
-    #[arg(value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-    /// Steps that are measured, after two that are not.
-    #[arg(long, default_value_t = 10)]
-    pub steps: u64,
-    /// Write the profile of one step here, for a viewer of Chrome's traces (Perfetto, about:tracing).
-    #[arg(long, value_name = "FILE")]
-    pub trace: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `vlhub bench tokens`.
-#[derive(Debug, Args)]
-pub struct BenchTokensArgs {
-    /// The texts, and the tokenizer.
-    #[command(flatten)]
-    pub texts: TokenizeArgs,
-    /// How long to measure, in seconds.
-    #[arg(long, default_value_t = 2.0)]
-    pub seconds: f64,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `vlhub bench data`.
-#[derive(Debug, Args)]
-pub struct BenchDataArgs {
-    /// The run file.
-    pub file: PathBuf,
-    /// Options laid over the file, such as `train.workers=4`.
-    #[arg(value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-    /// About how long to measure, in seconds.
-    #[arg(long, default_value_t = 10.0)]
-    pub seconds: f64,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `vlhub data match`.

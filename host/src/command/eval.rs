@@ -37,7 +37,9 @@ pub fn eval(shared: &Shared, args: &EvalArgs) -> Outcome {
             let mut document = translated.document;
             lay_shared(shared, &mut document)?;
             let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
-            check_suites(args, &config, &document.name)?;
+            if !args.benchmark.names_data() {
+                check_suites(&args.suite, &config, &document.name)?;
+            }
             (config, choose(shared, ModelRequest { model: Some(&document.name), document: Some(&document), ..asked })?)
         }
     };
@@ -144,6 +146,25 @@ fn of_run(
     run: &Path,
     translated: FlagTranslation,
 ) -> Outcome<(RunConfig, ChosenModel)> {
+    let (own, mut document) = described(shared, asked, run)?;
+    if !args.given.is_empty() {
+        document = with_suites(translated.document, document)?;
+    }
+    document.set_all(&args.overrides)?;
+    lay_shared(shared, &mut document)?;
+    let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
+    if !args.benchmark.names_data() {
+        check_suites(&args.suite, &config, &run.display().to_string())?;
+    }
+    let chosen = if asked.checkpoint.is_some() { choose(shared, asked)? } else { own };
+    Ok((config, chosen))
+}
+
+/// A run's own model, and its options without what belongs to its training alone.
+///
+/// # Errors
+/// A folder that is no run; and as [`choose`].
+pub(super) fn described(shared: &Shared, asked: ModelRequest<'_>, run: &Path) -> Outcome<(ChosenModel, Document)> {
     let name = run.display().to_string();
     let own = choose(shared, ModelRequest { checkpoint: Some(&name), ..asked })?;
     let Some(described) = &own.run else {
@@ -151,15 +172,7 @@ fn of_run(
     };
     let mut document = described.document.clone();
     document.forget_training();
-    if !args.given.is_empty() {
-        document = with_suites(translated.document, document)?;
-    }
-    document.set_all(&args.overrides)?;
-    lay_shared(shared, &mut document)?;
-    let config = RunConfig::of(&document, &registry_of(shared, &document)?)?;
-    check_suites(args, &config, &name)?;
-    let chosen = if asked.checkpoint.is_some() { choose(shared, asked)? } else { own };
-    Ok((config, chosen))
+    Ok((own, document))
 }
 
 /// What result files call the model and its weights.
@@ -191,23 +204,20 @@ fn with_suites(mut flags: Document, run: Document) -> Outcome<Document> {
     Ok(flags)
 }
 
-/// Found before anything is built.
-fn check_suites(args: &EvalArgs, config: &RunConfig, name: &str) -> Outcome {
-    if args.benchmark.names_data() {
-        return Ok(());
-    }
+/// Whether `config` has suites, and those that are `wanted`: found before anything is built.
+pub(super) fn check_suites(wanted: &[String], config: &RunConfig, name: &str) -> Outcome {
     let known: Vec<&str> = config.suites.iter().map(|suite| suite.key.as_str()).collect();
     if known.is_empty() {
         return Err(Failure::usage(format!("{name} has no `[eval.…]` table")));
     }
-    match args.suite.iter().find(|name| !known.contains(&name.as_str())) {
+    match wanted.iter().find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(Failure::usage(format!("no suite is called `{name}`{}", hint(name, &known)))),
         None => Ok(()),
     }
 }
 
 /// The folder of the run that is named by itself or by its `config.toml`.
-fn run_of(target: &Path) -> Option<&Path> {
+pub(super) fn run_of(target: &Path) -> Option<&Path> {
     if target.is_dir() {
         return Some(target);
     }

@@ -80,7 +80,11 @@ pub fn try_plugin(registry: &Registry, trial: &Trial) -> Outcome {
     Ok(())
 }
 
-fn config<K: Kind + ?Sized>(registry: &Registry, name: &str, overrides: &[String]) -> Outcome<Box<dyn Config<K>>> {
+/// The options of a plugin: `overrides` over its defaults.
+///
+/// # Errors
+/// No plugin of this name, or options that it does not have.
+pub(super) fn config<K: Kind + ?Sized>(registry: &Registry, name: &str, overrides: &[String]) -> Outcome<Box<dyn Config<K>>> {
     let listed = registry.get::<K>(name)?;
     let mut document = Document::default();
     for argument in overrides {

@@ -19,12 +19,14 @@ pub struct SampleReading {
     pub pictures: PictureOptions,
     /// What the image tower reads.
     pub image: Option<ImageInput>,
+    /// Samples that are taken of a source, evenly spread; 0 takes all.
+    pub most: usize,
 }
 
 impl SampleReading {
     /// With so many threads, and pictures decoded as they are by default.
     pub fn new(threads: usize) -> Self {
-        Self { threads, pictures: PictureOptions::default(), image: None }
+        Self { threads, pictures: PictureOptions::default(), image: None, most: 0 }
     }
 }
 
@@ -40,6 +42,18 @@ impl SourceDataset {
     /// The samples of `source`.
     pub fn new(source: Arc<dyn Source>, reading: SampleReading) -> Self {
         Self { source, reading }
+    }
+
+    /// How many of the source's samples are taken.
+    fn taken(&self) -> usize {
+        let all = self.source.len();
+        if self.reading.most == 0 { all } else { all.min(self.reading.most) }
+    }
+
+    /// Where in the source the samples lie that are taken, in their order.
+    fn place(&self) -> impl Fn(usize) -> usize + Send + Sync + use<> {
+        let (all, taken) = (self.source.len(), self.taken().max(1));
+        move |at| at * all / taken
     }
 }
 
@@ -58,7 +72,7 @@ fn sample(source: &dyn Source, index: usize, reading: &SampleReading) -> Result<
 
 impl Dataset for SourceDataset {
     fn len(&self) -> usize {
-        self.source.problems().len() + self.source.len()
+        self.source.problems().len() + self.taken()
     }
 
     fn classes(&self) -> &[String] {
@@ -79,22 +93,23 @@ impl Dataset for SourceDataset {
 
     fn unit(&self, index: usize) -> Option<String> {
         let index = index.checked_sub(self.source.problems().len())?;
-        self.source.unit(index)
+        self.source.unit(self.place()(index))
     }
 
     fn samples(&self) -> Box<dyn Iterator<Item = Result<Sample>> + '_> {
-        let (source, reading) = (Arc::clone(&self.source), self.reading);
-        let read = move |index| sample(&*source, index, &reading);
+        let (source, reading, place) = (Arc::clone(&self.source), self.reading, self.place());
+        let read = move |index| sample(&*source, place(index), &reading);
         let lost = self.source.problems().iter().cloned().map(Err);
-        let all = lost.chain(ordered(reading.threads, 0..self.source.len(), Arc::new(read)));
-        Box::new(all.map(|sample| sample.map_err(|bad| Error::invalid(bad.to_string()))))
+        let mut all = lost.chain(ordered(reading.threads, 0..self.taken(), Arc::new(read)));
+        let next = move || vlhub_torch_ext::span(c"eval/waiting for pictures", || all.next());
+        Box::new(std::iter::from_fn(next).map(|sample| sample.map_err(|bad| Error::invalid(bad.to_string()))))
     }
 
     fn sample(&self, index: usize) -> Result<Sample> {
         let lost = self.source.problems();
         let read = match index.checked_sub(lost.len()) {
             None => Err(lost[index].clone()),
-            Some(index) if index < self.source.len() => sample(&*self.source, index, &self.reading),
+            Some(index) if index < self.taken() => sample(&*self.source, self.place()(index), &self.reading),
             Some(_) => return Err(Error::invalid(format!("sample {index} of {}", self.len()))),
         };
         read.map_err(|bad| Error::invalid(bad.to_string()))
@@ -159,6 +174,18 @@ mod tests {
             assert!(set.sample(40).is_err(), "there are 40");
             assert_eq!(all.iter().filter(|sample| sample.is_err()).count(), 2);
         }
+    }
+
+    #[test]
+    fn of_a_part_the_samples_are_evenly_spread_and_those_that_are_read_again() {
+        let source: Arc<dyn Source> = Arc::new(Memory::new(40));
+        let part = SourceDataset::new(Arc::clone(&source), SampleReading { most: 4, ..SampleReading::new(2) });
+        let keys: Vec<String> = part.samples().map(|sample| sample.expect("it is whole").key).collect();
+        assert_eq!(keys, ["sample 0", "sample 10", "sample 20", "sample 30"]);
+        assert_eq!((part.len(), part.sample(3).expect("the last").key, part.unit(1)), (4, keys[3].clone(), Some("of sample 10".into())));
+        assert!(part.sample(4).is_err(), "there are 4");
+        let whole = SourceDataset::new(source, SampleReading { most: 400, ..SampleReading::new(2) });
+        assert_eq!((whole.len(), whole.sample(39).expect("the last").key), (40, "sample 39".into()));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! How fast samples are read, decoded, augmented and tokenised, each alone and all together as in training.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
@@ -10,6 +9,7 @@ use vlhub_core::{Error, Picture, Raw, Result};
 use super::decode;
 use super::loader::{LoadError, Loader};
 use super::views::{Row, RowPlace};
+use crate::measuring::{calls_per_second, median};
 
 /// Samples that are kept in memory while a stage runs: enough to be no cache effect, few enough to fit.
 const KEPT: usize = 64;
@@ -65,6 +65,7 @@ pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
     }
     let each = Duration::from_secs_f64(seconds / (5 * ROUNDS) as f64);
     let place = |number: usize| RowPlace { seed: 0, epoch: 0, position: number as u64, attempt: 0 };
+    // A sample that cannot be used takes its time in training too, but is no sample.
     let read = |number: usize| maker.source.read(number % maker.source.len()).is_ok();
     let decoded = |number: usize| {
         let raw = &raws[number % raws.len()];
@@ -77,13 +78,13 @@ pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
     let tokenise = |number: usize| maker.texts(&raws[number % raws.len()], place(number), &mut Row::default()).is_ok();
     let mut rounds: [Vec<f64>; 5] = Default::default();
     for _ in 0..ROUNDS {
-        rounds[0].push(in_threads(threads, each, &read));
+        rounds[0].push(calls_per_second(threads, each, &read));
         if shows {
-            rounds[1].push(in_threads(threads, each, &decoded));
-            rounds[2].push(in_threads(threads, each, &augment));
+            rounds[1].push(calls_per_second(threads, each, &decoded));
+            rounds[2].push(calls_per_second(threads, each, &augment));
         }
         if !maker.views.texts.is_empty() {
-            rounds[3].push(in_threads(threads, each, &tokenise));
+            rounds[3].push(calls_per_second(threads, each, &tokenise));
         }
         rounds[4].push(batches(loader, each)?);
     }
@@ -99,23 +100,6 @@ pub fn measure(loader: &Loader, seconds: f64) -> Result<Speed> {
         end_to_end,
         of_decode: decode.map(|decode| end_to_end / decode),
     })
-}
-
-/// Calls of `work` a second, with numbers from 0 on, by several threads at once.
-fn in_threads(threads: usize, each: Duration, work: &(dyn Fn(usize) -> bool + Sync)) -> f64 {
-    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let start = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while start.elapsed() < each {
-                    // A sample that cannot be used takes its time in training too, but is no sample.
-                    done.fetch_add(u64::from(work(next.fetch_add(1, Ordering::Relaxed))), Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    done.into_inner() as f64 / start.elapsed().as_secs_f64()
 }
 
 /// Rows a second of a loader that has begun.
@@ -134,12 +118,6 @@ fn batches(loader: &Loader, each: Duration) -> Result<f64> {
     Ok(rows / start.elapsed().as_secs_f64())
 }
 
-/// The value in the middle, of an even number the greater of two; none of none.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
-}
-
 /// Mean width, height and bytes.
 fn about(raws: &[Raw], pictures: &[RgbImage]) -> [f64; 3] {
     let mean = |sum: f64, of: usize| sum / of.max(1) as f64;
@@ -149,27 +127,4 @@ fn about(raws: &[Raw], pictures: &[RgbImage]) -> [f64; 3] {
         mean(pictures.iter().map(|picture| f64::from(picture.height())).sum(), pictures.len()),
         mean(bytes.map(|bytes| bytes as f64).sum(), raws.len()),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn work_is_counted_by_all_threads_together() {
-        let seen = AtomicUsize::new(0);
-        let rate = in_threads(3, Duration::from_millis(30), &|number| {
-            seen.fetch_max(number + 1, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_millis(1));
-            number % 2 == 0
-        });
-        let seen = seen.into_inner() as f64;
-        assert!(rate > 0.0 && rate * 0.03 <= seen, "half of {seen} calls are good: {rate} a second");
-    }
-
-    #[test]
-    fn the_median_is_the_one_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 100.0]), Some(3.0));
-        assert_eq!(median(Vec::new()), None);
-    }
 }

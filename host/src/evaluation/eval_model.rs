@@ -1,11 +1,13 @@
 //! A trained model as evaluation suites see it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use image::RgbImage;
 use tch::{Device, Tensor};
 use vlhub_core::guard::catch;
 use vlhub_core::{Captioning, Encoded, Error, InputSpec, Modality, Model, Result, Skills, TextSide, mean_direction};
+use vlhub_torch_ext::span;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{ClassifierCache, text_rows};
@@ -17,6 +19,19 @@ use crate::session::Session;
 
 /// Texts that are encoded before the classes that they belong to are averaged: it bounds the memory of a classifier of many classes.
 const TEXTS: usize = 100_000;
+
+/// What a model has encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncodedCounts {
+    /// Pictures.
+    pub images: u64,
+    /// Texts, equal ones too.
+    pub texts: u64,
+    /// Their token ids, from start to end, without padding.
+    pub tokens: u64,
+    /// Tokens that went through the text tower for them: equal texts and common beginnings once, and what padding was left.
+    pub computed: u64,
+}
 
 /// Towers with their preprocessing.
 #[derive(Debug)]
@@ -31,12 +46,31 @@ pub struct EvalModel<'a> {
     pub class_names: &'a [String],
     /// Where classifiers made of texts are kept, if they are.
     pub classifiers: Option<ClassifierCache>,
+    counts: Cell<EncodedCounts>,
 }
 
 impl<'a> EvalModel<'a> {
     /// The model that was built, whose supervised head has these classes.
     pub fn of_session(session: &'a Session, class_names: &'a [String]) -> Self {
-        Self { towers: &session.towers, terms: &session.terms, tokenizer: session.tokenizer.clone(), class_names, classifiers: None }
+        Self::new(&session.towers, &session.terms, session.tokenizer.clone(), class_names)
+    }
+
+    /// These towers and objectives, whose supervised head has these classes. No classifier is kept.
+    pub fn new(towers: &'a Towers, terms: &'a [Term], tokenizer: Option<Arc<dyn Tokenizer>>, class_names: &'a [String]) -> Self {
+        Self { towers, terms, tokenizer, class_names, classifiers: None, counts: Cell::default() }
+    }
+
+    /// What was encoded since this was asked last.
+    pub fn take_counts(&self) -> EncodedCounts {
+        self.counts.take()
+    }
+
+    fn count_texts(&self, ids: &[Vec<i64>], computed: u64) {
+        let mut counts = self.counts.get();
+        counts.texts += ids.len() as u64;
+        counts.tokens += ids.iter().map(|ids| ids.len() as u64).sum::<u64>();
+        counts.computed += computed;
+        self.counts.set(counts);
     }
 
     fn device(&self) -> Device {
@@ -44,26 +78,35 @@ impl<'a> EvalModel<'a> {
     }
 }
 
+fn ids_of(tokenizer: &dyn Tokenizer, texts: &[String]) -> Vec<Vec<i64>> {
+    texts.iter().map(|text| tokenizer.encode(text)).collect()
+}
+
 impl Model for EvalModel<'_> {
     fn images(&self, images: &[RgbImage], tokens: bool) -> Result<Encoded> {
         self.towers.net(Modality::Image)?;
         let Some(input) = self.towers.pictures else { return Err(Error::invalid("the image tower reads no images")) };
         let _no_grad = tch::no_grad_guard();
-        let prepared: Vec<RgbImage> = images.iter().map(|image| input.prepare(image)).collect();
-        let pictures = PixelRows::new(input).tensor(prepared.iter())?.f_to_device(self.device())?;
-        self.towers.encode(Modality::Image, &pictures, tokens, None)
+        let prepared = span(c"eval/preparing pictures", || {
+            let prepared: Vec<RgbImage> = images.iter().map(|image| input.prepare(image)).collect();
+            PixelRows::new(input).tensor(prepared.iter())
+        });
+        let pictures = prepared?.f_to_device(self.device())?;
+        self.counts.set(EncodedCounts { images: self.counts.get().images + images.len() as u64, ..self.counts.get() });
+        span(c"eval/forward image", || self.towers.encode(Modality::Image, &pictures, tokens, None))
     }
 
     fn texts(&self, texts: &[String], tokens: bool) -> Result<Encoded> {
         self.towers.net(Modality::Text)?;
         let tokenizer = self.tokenizer.as_ref().ok_or_else(|| Error::invalid("the run has no tokenizer"))?;
-        self.token_ids(&texts.iter().map(|text| tokenizer.encode(text)).collect::<Vec<_>>(), tokens)
+        self.token_ids(&span(c"eval/tokenising", || ids_of(&**tokenizer, texts)), tokens)
     }
 
     fn prototypes(&self, groups: &[Vec<String>]) -> Result<Tensor> {
         self.towers.net(Modality::Text)?;
         let tokenizer = self.tokenizer.as_ref().ok_or_else(|| Error::invalid("the run has no tokenizer"))?;
-        let ids: Vec<Vec<Vec<i64>>> = groups.iter().map(|texts| texts.iter().map(|text| tokenizer.encode(text)).collect()).collect();
+        let all = || groups.iter().map(|texts| ids_of(&**tokenizer, texts)).collect();
+        let ids: Vec<Vec<Vec<i64>>> = span(c"eval/tokenising", all);
         let file = match &self.classifiers {
             Some(cache) => Some(cache.file(self.towers, &ids.iter().map(Vec::as_slice).collect::<Vec<_>>())?),
             None => None,
@@ -82,12 +125,17 @@ impl Model for EvalModel<'_> {
                 texts += ids[end].len();
                 end += 1;
             }
-            let embed = text_rows::encode(self.towers, &ids[start..end].concat())?.embed;
-            let mut first = 0;
-            for class in &ids[start..end] {
-                rows.push(mean_direction(&embed.f_narrow(0, first, class.len() as i64)?)?);
-                first += class.len() as i64;
-            }
+            let together = ids[start..end].concat();
+            let (encoded, computed) = text_rows::encode(self.towers, &together)?;
+            self.count_texts(&together, computed);
+            span(c"eval/means of classes", || -> Result<()> {
+                let mut first = 0;
+                for class in &ids[start..end] {
+                    rows.push(mean_direction(&encoded.embed.f_narrow(0, first, class.len() as i64)?)?);
+                    first += class.len() as i64;
+                }
+                Ok(())
+            })?;
             start = end;
         }
         let classifier = Tensor::f_stack(&rows, 0)?;
@@ -123,7 +171,7 @@ impl Model for EvalModel<'_> {
         // The captioner may be part of a library, which no panic of this program may reach.
         let encode = |ids: &Tensor| catch("the text tower", || self.towers.encode(Modality::Text, ids, true, None));
         let _no_grad = tch::no_grad_guard();
-        let ids = captioner.caption(&encoded, &seeds, &TextSide { encode: &encode, start, end }, how)?;
+        let ids = span(c"eval/writing captions", || captioner.caption(&encoded, &seeds, &TextSide { encode: &encode, start, end }, how))?;
         let rows = ids.f_to_device(Device::Cpu)?;
         let text = |row: i64| {
             let mut ids = Vec::<i64>::try_from(rows.f_get(row)?)?;
@@ -146,11 +194,14 @@ impl EvalModel<'_> {
             return Err(Error::invalid("the text tower reads no texts"));
         };
         if !tokens {
-            return text_rows::encode(self.towers, ids);
+            let (encoded, computed) = text_rows::encode(self.towers, ids)?;
+            self.count_texts(ids, computed);
+            return Ok(encoded);
         }
         let _no_grad = tch::no_grad_guard();
         let rows: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
         let input = TokenRows { context: context as usize, pad, truncate: truncates }.tensor(&rows)?.f_to_device(self.device())?;
-        self.towers.encode(Modality::Text, &input, tokens, None)
+        self.count_texts(ids, input.numel() as u64);
+        span(c"eval/forward text", || self.towers.encode(Modality::Text, &input, tokens, None))
     }
 }

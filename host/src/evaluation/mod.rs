@@ -10,10 +10,11 @@ mod eval_model;
 pub mod intervals;
 pub mod resampling;
 pub mod result_files;
+pub mod speed;
 pub mod suites;
 mod text_rows;
 
 pub use classifier_cache::ClassifierCache;
 pub use embedding_sample::{EmbeddingSample, EmbeddingTap};
 pub use encode_once::EncodeOnce;
-pub use eval_model::EvalModel;
+pub use eval_model::{EncodedCounts, EvalModel};

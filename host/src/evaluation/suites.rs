@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use vlhub_core::{CaptionCx, CaptionTransform, Error, EvalCx, EvalSuite, Model, Report};
+use vlhub_core::{CaptionCx, CaptionTransform, Datasets, Error, EvalCx, EvalSuite, Model, Report};
+use vlhub_torch_ext::span;
 
 use super::{EvalModel, intervals};
 use crate::config::{RunConfig, SuiteConfig};
@@ -46,8 +47,20 @@ impl Measured {
 /// # Errors
 /// Exit status 2 with what it refuses. A published data set that is not there is none.
 pub fn build(config: &RunConfig, suite: &SuiteConfig, image: Option<ImageInput>) -> Outcome<OpenSuite> {
-    let reading = SampleReading { threads: config.train.workers, pictures: config.top.pictures(), image };
-    let datasets = HostDatasets::new(Arc::clone(&config.registry), Arc::clone(&config.places), &config.folder, reading);
+    build_on(config, suite, &datasets(config, image, 0))
+}
+
+/// Opens the data sets of a run's suites: `most` samples of each, evenly spread, or all for 0.
+pub(super) fn datasets(config: &RunConfig, image: Option<ImageInput>, most: usize) -> HostDatasets {
+    let reading = SampleReading { threads: config.train.workers, pictures: config.top.pictures(), image, most };
+    HostDatasets::new(Arc::clone(&config.registry), Arc::clone(&config.places), &config.folder, reading)
+}
+
+/// [`build`] on other data sets.
+///
+/// # Errors
+/// As [`build`].
+pub(super) fn build_on(config: &RunConfig, suite: &SuiteConfig, datasets: &dyn Datasets) -> Outcome<OpenSuite> {
     let transform = |table: &serde_json::Value| {
         let options = crate::data::named::<dyn CaptionTransform>(&config.registry, table, "a caption transform")?;
         options.build(&CaptionCx::new(&config.folder))
@@ -56,7 +69,7 @@ pub fn build(config: &RunConfig, suite: &SuiteConfig, image: Option<ImageInput>)
         let path = config.folder.join(name);
         std::fs::read_to_string(&path).map_err(|error| Error::io(path, error))
     };
-    match suite.chosen.config.build(&EvalCx { datasets: &datasets, transform: &transform, read_text: &read_text }) {
+    match suite.chosen.config.build(&EvalCx { datasets, transform: &transform, read_text: &read_text }) {
         Ok(suite) => Ok(OpenSuite::Ready(suite)),
         Err(error) if error.is_absent() => Ok(OpenSuite::Absent(error.to_string())),
         Err(error) => Err(Failure::usage(error.within(format!("eval.{}", suite.key)).to_string())),
@@ -92,6 +105,6 @@ pub fn evaluate(key: &str, suite: &OpenSuite, model: &dyn Model) -> Outcome<Meas
     }
     let mut report = Report::default();
     suite.run(model, &mut report).map_err(|error| error.within(format!("eval.{key}")))?;
-    intervals::add(&mut report);
+    span(c"eval/intervals", || intervals::add(&mut report));
     Ok(Measured::Report(Box::new(report)))
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Tensor};
 use vlhub_core::{Encoded, Error, InputSpec, Modality, Result};
+use vlhub_torch_ext::span;
 
 use crate::data::batch::TokenRows;
 use crate::engine::towers::Towers;
@@ -58,11 +59,12 @@ fn split(rows: &[&[i64]], sorted: &[usize], depth: usize, groups: &mut Vec<Prefi
     left
 }
 
-/// Embeddings of rows of token ids, `[N, D]` in the order of the rows, without token outputs: equal to encoding them one by one.
+/// Embeddings of rows of token ids, `[N, D]` in the order of the rows, without token outputs: equal to encoding them one by one. And how many
+/// tokens went through the tower for them.
 ///
 /// # Errors
 /// No text tower, ids that it does not take, or a row that is longer than its context.
-pub(super) fn encode(towers: &Towers, rows: &[Vec<i64>]) -> Result<Encoded> {
+pub(super) fn encode(towers: &Towers, rows: &[Vec<i64>]) -> Result<(Encoded, u64)> {
     let InputSpec::Text { context, pad, truncates, .. } = towers.net(Modality::Text)?.input else {
         return Err(Error::invalid("the text tower reads no texts"));
     };
@@ -82,6 +84,7 @@ pub(super) fn encode(towers: &Towers, rows: &[Vec<i64>]) -> Result<Encoded> {
         .collect();
     let groups = if truncates { group(&unique) } else { vec![PrefixGroup { shared: 0, rows: (0..unique.len()).collect() }] };
     let (mut embed, mut pooled, mut order): (_, _, Vec<usize>) = (Vec::new(), Vec::new(), Vec::new());
+    let mut computed = 0;
     for PrefixGroup { shared, rows } in &groups {
         for chunk in chunks(rows, |row| if truncates { unique[row].len() - shared } else { context as usize }) {
             let whole: Vec<&[i64]> = chunk.iter().map(|row| unique[*row]).collect();
@@ -89,13 +92,18 @@ pub(super) fn encode(towers: &Towers, rows: &[Vec<i64>]) -> Result<Encoded> {
             if *shared > 0 {
                 let (prefix, own): (&[i64], Vec<&[i64]>) = (&whole[0][..*shared], whole.iter().map(|row| &row[*shared..]).collect());
                 let rest = fill(true, context as usize - shared).tensor(&own)?.f_to_device(device)?;
-                encoded = towers.encode_after(&Tensor::f_from_slice(prefix)?.f_to_device(device)?, &rest)?;
+                let prefix = Tensor::f_from_slice(prefix)?.f_to_device(device)?;
+                encoded = span(c"eval/forward text", || towers.encode_after(&prefix, &rest))?;
+                if encoded.is_some() {
+                    computed += shared + rest.numel();
+                }
             }
             let encoded = match encoded {
                 Some(encoded) => encoded,
                 None => {
                     let input = fill(truncates, context as usize).tensor(&whole)?.f_to_device(device)?;
-                    towers.encode(Modality::Text, &input, false, None)?
+                    computed += input.numel();
+                    span(c"eval/forward text", || towers.encode(Modality::Text, &input, false, None))?
                 }
             };
             embed.push(encoded.embed);
@@ -110,7 +118,7 @@ pub(super) fn encode(towers: &Towers, rows: &[Vec<i64>]) -> Result<Encoded> {
     }
     let index = Tensor::f_from_slice(&place.iter().map(|row| came[*row]).collect::<Vec<_>>())?.f_to_device(device)?;
     let in_order = |parts: &[Tensor]| -> Result<Tensor> { Ok(Tensor::f_cat(parts, 0)?.f_index_select(0, &index)?) };
-    Ok(Encoded { embed: in_order(&embed)?, pooled: in_order(&pooled)?, tokens: None })
+    Ok((Encoded { embed: in_order(&embed)?, pooled: in_order(&pooled)?, tokens: None }, computed as u64))
 }
 
 /// Cuts rows, the shortest first, so that a chunk filled up to its longest has at most [`TOKENS`] ids.
@@ -194,7 +202,10 @@ mod tests {
             let mut rows: Vec<Vec<i64>> =
                 (0..150).map(|at| vec![30, 1 + at % 2, 3, 4 + at % 13, 5 + at % 17, 6, 31][..].to_vec()).collect();
             rows.extend([vec![30, 31], vec![30, 2, 31], vec![30, 1, 3, 31], vec![30, 1, 2, 3, 4, 5, 6, 7, 31]]);
-            let got = encode(&towers, &rows).expect("it encodes").embed;
+            let (got, computed) = encode(&towers, &rows).map(|(encoded, computed)| (encoded.embed, computed)).expect("it encodes");
+            let given = rows.iter().map(|row| row.len() as u64).sum::<u64>();
+            // Equal rows are computed once, and a causal tower computes what they have in common once; another one may compute padding.
+            assert!(computed > 0 && (computed < given || !extra.is_empty()), "{extra}{computed} of {given}");
             let InputSpec::Text { pad, truncates, .. } = towers.net(Modality::Text).expect("a text tower").input else { panic!("texts") };
             for (row, ids) in rows.iter().enumerate() {
                 let input = TokenRows { context: 9, pad, truncate: truncates }.tensor(&[ids]).expect("it fits");

@@ -11,8 +11,8 @@ use super::results::classes::{self, ClassRow};
 use super::results::examples::{self, StoredExample};
 use super::results::samples::{self, NamedFile, TableFile};
 use super::{jsonl, matrix};
-use crate::data::speed::median;
 use crate::evaluation::resampling::Resampler;
+use crate::measuring::median;
 
 /// A run, or what `vlhub eval --out` wrote, read from its folder. Whatever is missing is empty.
 #[derive(Debug, Default)]

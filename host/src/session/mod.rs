@@ -12,7 +12,7 @@ pub mod wants;
 use std::sync::Arc;
 
 use tch::{Device, Tensor};
-use vlhub_core::{Modality, ObjectiveCx, Teacher, Weights};
+use vlhub_core::{Modality, ObjectiveCx, Teacher, Tower, Weights};
 
 use crate::config::{RunConfig, TowerConfig};
 use crate::data::tokens::Tokenizer;
@@ -118,6 +118,29 @@ fn on_paper(config: &RunConfig) -> Outcome<Session> {
     let teachers = sketched_teachers(config)?;
     let built = vlhub_torch_ext::on_paper(|| build_weightless(config, Device::Cpu, &teachers));
     built.map_err(|error| Failure::from(vlhub_core::Error::from(error)))?.0
+}
+
+/// What objectives are told of the towers that they read.
+#[derive(Clone, Debug)]
+pub struct TowerFacts {
+    /// Width of the joint space.
+    pub embed: i64,
+    /// The image tower, if there is one.
+    pub image: Option<Tower>,
+    /// The text tower, if there is one.
+    pub text: Option<Tower>,
+    /// Teachers. Of their weights nothing is known.
+    pub teachers: Vec<Teacher>,
+}
+
+/// The towers of a run of which nothing is built.
+///
+/// # Errors
+/// Whatever a plugin refuses.
+pub fn tower_facts(config: &RunConfig) -> Outcome<TowerFacts> {
+    let towers = on_paper(config)?.towers;
+    let [image, text] = [Modality::Image, Modality::Text].map(|modality| towers.about(modality));
+    Ok(TowerFacts { embed: towers.embed, image, text, teachers: sketched_teachers(config)? })
 }
 
 /// The tokenizer of a run of which nothing is built; none without a text tower.

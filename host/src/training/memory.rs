@@ -1,99 +1,158 @@
-//! A step for which there is no memory: what is said, and what would take less.
+//! What a run's tensors take of the memory, and how that grows with its batch.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-use tch::Device;
-use vlhub_core::{Error, Result};
-use vlhub_torch_ext::is_out_of_memory;
+use serde::Serialize;
+use tch::Tensor;
+use vlhub_core::{Batch, Error};
 
 use super::Training;
-use crate::config::train::TrainConfig;
-use crate::data::decode::panic_text;
-use crate::data::loader::LoadError;
-use crate::engine::cache::{GradCacheConfig, Keep};
-use crate::engine::precision::Precision;
-use crate::failure::Failure;
+use crate::device::in_words;
+use crate::engine::lora::Adapter;
+use crate::failure::{Failure, Outcome};
+use crate::measuring::fit::FittedLine;
+
+/// Memory of a run's tensors, in bytes. What operations take beside tensors, such as a library's own scratch memory, is not among them.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemoryUse {
+    /// Device, threads, library of products.
+    pub device: String,
+    /// The precision in which towers compute.
+    pub precision: &'static str,
+    /// Parameters and buffers of towers and objectives.
+    pub weights: i64,
+    /// Gradients after a step.
+    pub gradients: i64,
+    /// Optimiser states.
+    pub optimizer: i64,
+    /// Moving averages: that of `[ema]`, and that which objectives read.
+    pub averages: i64,
+    /// Weights of the teachers.
+    pub teachers: i64,
+    /// Batches of growing size, all of the same samples.
+    pub batches: Vec<BatchMemory>,
+    /// MiB that a row takes, of its batch and its step: the slope of the line through `batches`. `None` for one size.
+    pub mib_per_row: Option<f64>,
+    /// MiB of batch and step whatever the rows: where that line begins.
+    pub mib_at_no_row: Option<f64>,
+}
+
+/// Memory of a batch and its step, in bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BatchMemory {
+    /// Rows.
+    pub rows: usize,
+    /// Tensors of the batch.
+    pub batch: i64,
+    /// Tensors of its step, at most at once: graph, features, gradients, and what operations need in between.
+    pub step: i64,
+    /// All together: weights, optimiser states, averages, teachers, batch and step.
+    pub total: i64,
+}
+
+/// Bytes of tensors.
+fn bytes<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> i64 {
+    tensors.into_iter().map(|tensor| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as i64).sum()
+}
+
+/// Bytes of tensors that have names.
+fn named_bytes(tensors: impl IntoIterator<Item = (String, Tensor)>) -> i64 {
+    tensors.into_iter().map(|(_, tensor)| bytes([&tensor])).sum()
+}
+
+/// Bytes of a batch's views and labels.
+fn batch_bytes(batch: &Batch) -> vlhub_core::Result<i64> {
+    let (images, texts) = batch.views();
+    let images = images.into_iter().map(|view| batch.image(view));
+    let tensors = images.chain(texts.into_iter().map(|view| batch.text(view))).collect::<vlhub_core::Result<Vec<_>>>()?;
+    Ok(bytes(tensors.into_iter().chain(batch.extra(Batch::LABELS).ok())))
+}
+
+/// Slope and beginning, in MiB, of the line through what batch and step take together.
+fn fitted(batches: &[BatchMemory]) -> Option<(f64, f64)> {
+    let mib = |bytes: i64| bytes as f64 / f64::from(1 << 20);
+    let points: Vec<(f64, f64)> = batches.iter().map(|one| (one.rows as f64, mib(one.batch + one.step))).collect();
+    FittedLine::through(&points).map(|line| (line.slope, line.at_zero))
+}
 
 impl Training<'_> {
-    /// Why a step could not be taken.
-    pub(super) fn step_failure(&self, error: Error) -> Failure {
-        let text = error.to_string();
-        if is_out_of_memory(&text) {
-            Failure::new(Failure::RUN, out_of_memory(&self.config.train, &self.engine.cache, self.device, &text))
-        } else {
-            error.into()
+    /// Takes a step with batches of so many rows each, cut from the first batch of the run, and counts what tensors take. Nothing is saved.
+    ///
+    /// # Errors
+    /// As [`Training::run`]; no size, or one that is larger than the run's batch.
+    pub fn memory(&mut self, sizes: &[usize]) -> Outcome<MemoryUse> {
+        let whole = self.config.train.batch;
+        let wrong = sizes.iter().find(|size| **size < 1 || **size > whole);
+        if let Some(size) = wrong.copied().or(sizes.is_empty().then_some(0)) {
+            return Err(Failure::usage(format!("--batches {size}: a batch has 1 to {whole} rows")));
         }
+        let loaded = self.loader.start(0).next().map_err(|error| self.load_failure(error))?;
+        let all = self.on_device(loaded.batch)?;
+        let engine = &self.engine;
+        let optimizer = named_bytes(engine.optimizer.state());
+        let averages = named_bytes(engine.ema.iter().flat_map(|ema| ema.variables())) + named_bytes(engine.readonly.variables());
+        let teachers = engine.readonly.teachers.iter().map(|(_, towers)| named_bytes(towers.variables())).sum::<i64>();
+        let weights = named_bytes(engine.towers.variables());
+        let mut batches = Vec::new();
+        for rows in sizes {
+            let batch = batch_bytes(&all.slice(0..*rows as i64))?;
+            let step = self.peak_of_step(&all, *rows, &loaded.keys)?;
+            batches.push(BatchMemory { rows: *rows, batch, step, total: weights + optimizer + averages + teachers + batch + step });
+        }
+        let line = fitted(&batches);
+        Ok(MemoryUse {
+            device: in_words(self.device),
+            precision: self.engine.precision.name(),
+            weights,
+            gradients: self.engine.optimizer.grads().iter().map(|(_, grad)| bytes([grad])).sum(),
+            optimizer,
+            averages,
+            teachers,
+            batches,
+            mib_per_row: line.map(|(slope, _)| slope),
+            mib_at_no_row: line.map(|(_, at_zero)| at_zero),
+        })
     }
 
-    /// Why there is no batch.
-    pub(super) fn load_failure(&self, error: LoadError) -> Failure {
-        match error {
-            LoadError::Budget(message) => Failure::new(Failure::DATA, message),
-            LoadError::Failed(error) => self.step_failure(error),
-        }
+    /// The most bytes that the tensors of a step with the first `rows` of `all` take at once. It is cut as the run's options say for that many.
+    fn peak_of_step(&mut self, all: &Batch, rows: usize, keys: &[String]) -> Outcome<i64> {
+        let train = &self.config.train;
+        (self.engine.cache, self.engine.memory, self.engine.graphs_that_fit) = (train.grad_cache.clone(), train.memory_bytes(), None);
+        // The first step of a size makes the plan, and what is made once, such as masks that a tower keeps.
+        self.metered_step(all, rows, keys)?;
+        self.metered_step(all, rows, keys)
     }
-}
 
-/// Runs `work`. A panic for want of memory, as where tch unwraps what libtorch refused, is an error like any other; what it held is free again.
-pub(super) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic_text(panic.as_ref());
-        // The lines of libtorch's back trace are joined by `\n` there.
-        let text = text.split("\\n").next().unwrap_or_default();
-        if is_out_of_memory(text) { Err(Error::invalid(text)) } else { resume_unwind(panic) }
-    })
-}
-
-/// What is said of a step for which there was no memory. `cache` says how batches are cut now.
-fn out_of_memory(train: &TrainConfig, cache: &GradCacheConfig, device: Device, text: &str) -> String {
-    let chunks = if cache.splits(train.batch) { format!(" in chunks of {}", cache.rows) } else { String::new() };
-    let mut less = Vec::new();
-    if !train.memory.is_empty() {
-        less.push(format!("a `train.memory` below {}", train.memory));
-    } else if cache.splits(train.batch) {
-        less.push(format!("`train.grad_cache.rows` below {}", cache.rows));
-        if cache.keep != Keep::Chunks(0) {
-            less.push("`train.grad_cache.keep = 0`".into());
-        }
-    } else {
-        less.push("`train.memory = \"8 GiB\"` or `train.grad_cache.rows`, which take a batch in chunks".into());
+    fn metered_step(&mut self, all: &Batch, rows: usize, keys: &[String]) -> Outcome<i64> {
+        // Freed within the step, they would count as memory that it gives back; so would the batch, of which this is a view.
+        self.engine.optimizer.forget_gradients()?;
+        self.engine.lora.iter().try_for_each(Adapter::forget)?;
+        let batch = all.slice(0..rows as i64);
+        let (taken, usage) = vlhub_torch_ext::metered(|| self.unrecorded_step(batch, &keys[..rows.min(keys.len())], 0)).map_err(Error::from)?;
+        taken?;
+        Ok(usage.peak)
     }
-    if train.precision == Precision::Fp32 {
-        less.push("`train.precision = \"amp_bf16\"`".into());
-    }
-    less.push(format!("a `train.batch` below {}", train.batch));
-    format!("out of memory on {device:?}, with batches of {} rows{chunks}: {text}; what takes less: {}", train.batch, less.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind};
+
     use super::*;
 
     #[test]
-    fn what_takes_less_depends_on_how_the_run_is_cut() {
-        let said = |train: &TrainConfig, cache: &GradCacheConfig| out_of_memory(train, cache, Device::Cpu, "full");
-        let plain = TrainConfig { batch: 512, ..TrainConfig::default() };
-        let cut = GradCacheConfig { rows: 64, keep: Keep::Chunks(2), ..GradCacheConfig::default() };
-        assert_eq!(
-            said(&plain, &GradCacheConfig::default()),
-            "out of memory on Cpu, with batches of 512 rows: full; what takes less: `train.memory = \"8 GiB\"` or `train.grad_cache.rows`, which \
-             take a batch in chunks; `train.precision = \"amp_bf16\"`; a `train.batch` below 512"
-        );
-        assert_eq!(
-            said(&TrainConfig { precision: Precision::AmpBf16, ..plain.clone() }, &cut),
-            "out of memory on Cpu, with batches of 512 rows in chunks of 64: full; what takes less: `train.grad_cache.rows` below 64; \
-             `train.grad_cache.keep = 0`; a `train.batch` below 512"
-        );
-        let budget = said(&TrainConfig { memory: "6 GiB".into(), ..plain }, &cut);
-        assert!(budget.contains("what takes less: a `train.memory` below 6 GiB; `train.precision"), "{budget}");
+    fn a_row_takes_what_the_line_through_the_batches_rises_by() {
+        let one = |rows: usize, batch: i64, step: i64| BatchMemory { rows, batch: batch << 20, step: step << 20, total: 0 };
+        let (slope, at_zero) = fitted(&[one(8, 8, 116), one(16, 16, 132), one(32, 32, 164)]).expect("three sizes");
+        assert!((slope - 3.0).abs() < 1e-9 && (at_zero - 100.0).abs() < 1e-9, "{slope} {at_zero}");
+        assert_eq!(fitted(&[one(8, 8, 116)]), None);
     }
 
     #[test]
-    fn a_panic_for_want_of_memory_is_an_error_and_another_goes_on() {
-        let huge = || Ok(tch::Tensor::zeros([1i64 << 60], (tch::Kind::Float, Device::Cpu)));
-        let error = caught(huge).expect_err("nobody has that much").to_string();
-        assert!(is_out_of_memory(&error) && !error.contains("\\n"), "{error}");
-        assert_eq!(caught(|| Ok(3)).expect("it is fine"), 3);
-        assert!(catch_unwind(|| caught(|| -> Result<()> { panic!("a mistake") })).is_err());
+    fn the_bytes_of_a_batch_are_those_of_its_views_and_labels() {
+        let mut batch = Batch::new(2);
+        batch.set_image("main", Tensor::zeros([2, 3, 4, 4], (Kind::Uint8, Device::Cpu))).expect("two rows");
+        batch.set_text("main", Tensor::zeros([2, 5], (Kind::Int64, Device::Cpu))).expect("two rows");
+        assert_eq!(batch_bytes(&batch).expect("its own views"), 96 + 80);
+        batch.set_extra(Batch::LABELS, Tensor::zeros([2, 1], (Kind::Int64, Device::Cpu))).expect("two rows");
+        assert_eq!(batch_bytes(&batch.slice(0..1)).expect("its own views"), 48 + 40 + 8);
     }
 }

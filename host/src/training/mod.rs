@@ -3,13 +3,16 @@
 mod banner;
 mod feed;
 pub mod first_batch;
-mod memory;
+pub mod loss_speed;
+pub mod memory;
+mod out_of_memory;
 mod preflight;
 mod resume;
 mod run;
 mod save;
 mod saver;
 pub mod speed;
+pub mod start;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +35,7 @@ use crate::evaluation::{class_names, suites};
 use crate::failure::{Failure, Outcome};
 use crate::run::{Recorder, RunFolder};
 use crate::session::{self, Session, parameters};
+use start::StartStage;
 
 /// Where a run begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +83,11 @@ impl<'a> Training<'a> {
     /// # Errors
     /// A missing table, unreadable data, or whatever a plugin refuses.
     pub fn prepare(config: &'a RunConfig, skipped: SkipLog) -> Outcome<Self> {
+        Self::prepare_in_stages(config, skipped, &mut |_| ())
+    }
+
+    /// [`Training::prepare`], and tells of each stage when it is reached.
+    fn prepare_in_stages(config: &'a RunConfig, skipped: SkipLog, reached: &mut dyn FnMut(StartStage)) -> Outcome<Self> {
         let data = session::loading::named(config)?;
         let device = crate::device::device(&config.top.device)?;
         config.train.precision.check(device)?;
@@ -90,8 +99,10 @@ impl<'a> Training<'a> {
         vlhub_torch_ext::deterministic(true).map_err(vlhub_core::Error::from)?;
         let session::Trainable { session: Session { towers, terms, tokenizer, .. }, readonly, lora } =
             session::build_for_training(config, device)?;
+        reached(StartStage::Model);
         let train = &config.train;
         let (source, views) = session::loading::open(config, data, &towers, tokenizer.as_deref(), &terms)?;
+        reached(StartStage::Data);
         let fingerprint = source.fingerprint();
         // A suite that cannot be built, or opened, must not be found out after the last step.
         let suites: Vec<OpenSuite> =
@@ -137,6 +148,7 @@ impl<'a> Training<'a> {
             }
             suites::check(&suite.key, built, &this.eval_model())?;
         }
+        reached(StartStage::Ready);
         Ok(this)
     }
 
@@ -150,7 +162,7 @@ impl<'a> Training<'a> {
         let batch = self.on_device(loaded.batch).map_err(|error| self.step_failure(error))?;
         tell(&self.engine.step_memory(batch.slice(0..batch.rows()), 0)?);
         let begin = Instant::now();
-        let gradients = || memory::caught(|| self.engine.gradients(batch, 0));
+        let gradients = || out_of_memory::caught(|| self.engine.gradients(batch, 0));
         let (ran, usage) = vlhub_torch_ext::metered(gradients).map_err(vlhub_core::Error::from)?;
         let (outcome, _) = ran.map_err(|error| self.step_failure(error))?;
         if !outcome.is_finite() && !outcome.overflowed() {

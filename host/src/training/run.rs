@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tch::Device;
+use tch::{Device, Kind};
 use vlhub_core::{Batch, Modality, Model};
 
 use super::feed::Feed;
 use super::saver::Saver;
-use super::{Ending, Output, Training, first_batch, memory};
+use super::{Ending, Output, Training, first_batch, out_of_memory};
 use crate::checkpoint::failpoint;
 use crate::config::SuiteConfig;
 use crate::data::batch::PixelRows;
@@ -101,7 +101,7 @@ impl Training<'_> {
     pub(super) fn take_step(&mut self, batch: Batch, at: u64, lr: f64) -> Outcome<(step::StepOutcome, Option<i64>)> {
         let progress = (at + 1) as f64 / self.total.max(1) as f64;
         let (taken, gpu_peak) = vlhub_torch_ext::gpu_peak(self.device, || {
-            memory::caught(|| {
+            out_of_memory::caught(|| {
                 let batch = self.on_device(batch)?;
                 self.engine.step(batch, at, lr, progress)
             })
@@ -120,15 +120,19 @@ impl Training<'_> {
             let pixels = PixelRows::new(input);
             let views: Vec<String> = batch.views().0.into_iter().map(str::to_owned).collect();
             for view in views {
-                let images = pixels.normalise(batch.image(&view)?)?;
-                batch.set_image(view, images)?;
+                // Those that are floating-point numbers were normalised before.
+                let images = batch.image(&view)?;
+                if images.kind() == Kind::Uint8 {
+                    let images = pixels.normalise(images)?;
+                    batch.set_image(view, images)?;
+                }
             }
         }
         Ok(batch)
     }
 
     /// What the first batch decides: the start of towers with `lsuv`. Everything that copied the weights copies them again.
-    fn begin(&mut self) -> Outcome {
+    pub(super) fn begin(&mut self) -> Outcome {
         let config = self.config;
         let mut scaled = false;
         for (modality, tower) in [(Modality::Image, &config.image), (Modality::Text, &config.text)] {
@@ -188,14 +192,8 @@ impl Training<'_> {
 
     /// The model as it stands.
     pub(super) fn eval_model(&self) -> EvalModel<'_> {
-        EvalModel {
-            towers: &self.engine.towers,
-            terms: &self.engine.terms,
-            tokenizer: self.tokenizer.clone(),
-            class_names: &self.class_names,
-            // Its weights change with every step.
-            classifiers: None,
-        }
+        // No classifier is kept: its weights change with every step.
+        EvalModel::new(&self.engine.towers, &self.engine.terms, self.tokenizer.clone(), &self.class_names)
     }
 
     /// Measures the weights that the towers have now, which are those of `set`.

@@ -1,26 +1,20 @@
 //! How fast a run takes steps, and where their time goes.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tch::{Device, Kind, Tensor};
-use vlhub_core::Error;
-use vlhub_torch_ext::TimeSpan;
+use vlhub_core::{Batch, Error};
 
 use super::Training;
 use super::feed::Feed;
-use crate::data::speed::median;
 use crate::device::in_words;
 use crate::engine::step::nonfinite;
 use crate::failure::{Failure, Outcome};
+use crate::measuring::{ProductWork, TimeShare, limit, median, operations, parts};
 
 /// Steps before the measured ones: the first asks the system for its memory.
 const BEFORE: u64 = 2;
-
-/// Rows and columns of the matrices whose product tells what the device can do.
-pub const SIDE: i64 = 1024;
 
 /// Speed of the steps of a run. Times in seconds.
 #[derive(Clone, Debug, Serialize)]
@@ -47,27 +41,16 @@ pub struct StepSpeed {
     pub gpu_peak: Option<i64>,
     /// One more step, under the profiler.
     pub profiled: f64,
-    /// Its parts; what is left is bookkeeping.
-    pub parts: Vec<StepPart>,
+    /// Its parts; what is left of it is bookkeeping.
+    pub parts: Vec<TimeShare>,
     /// Its operations, each without those within it, the longest first.
-    pub operations: Vec<StepPart>,
+    pub operations: Vec<TimeShare>,
     /// Of it, products of matrices and convolutions, attention's not among them.
     pub products: f64,
     /// Operations of those products, in 10⁹.
     pub gflop: f64,
-    /// What a product of [`SIDE`] × [`SIDE`] matrices reaches in the same minute, in 10⁹ operations a second.
+    /// What a product of square matrices reaches in the same minute ([`limit`]), in 10⁹ operations a second.
     pub limit: f64,
-}
-
-/// A part of a step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StepPart {
-    /// Its name.
-    pub name: String,
-    /// How long it took.
-    pub seconds: f64,
-    /// How often it happened.
-    pub calls: u64,
 }
 
 impl Training<'_> {
@@ -95,9 +78,7 @@ impl Training<'_> {
             }
         }
         let (profiled, spans) = vlhub_torch_ext::profiled(trace, || self.timed_step(&mut feed, BEFORE + steps)).map_err(Error::from)?;
-        let limit = limit(self.device);
-        let (parts, operations): (Vec<StepPart>, Vec<StepPart>) = (parts(&spans), operations(&spans));
-        let products: Vec<&TimeSpan> = spans.iter().filter(|span| span.flops > 0).collect();
+        let products = ProductWork::of(&spans);
         let [seconds, waiting] = [taken.clone(), waited].map(|values| median(values).unwrap_or_default());
         Ok(StepSpeed {
             device: in_words(self.device),
@@ -111,11 +92,11 @@ impl Training<'_> {
             peak: usage.peak,
             gpu_peak,
             profiled: profiled?.time.as_secs_f64(),
-            parts,
-            operations,
-            products: products.iter().map(|span| span.duration as f64).sum::<f64>() / 1e9,
-            gflop: products.iter().map(|span| span.flops as f64).sum::<f64>() / 1e9,
-            limit,
+            parts: parts(&spans, "step/"),
+            operations: operations(&spans),
+            products: products.seconds,
+            gflop: products.gflop,
+            limit: limit(self.device),
         })
     }
 
@@ -125,12 +106,23 @@ impl Training<'_> {
         let loaded = feed.batch().map_err(|error| self.load_failure(error))?;
         let wait = begin.elapsed();
         let begin = Instant::now();
-        let lr = self.config.schedule.lr(self.engine.optimizer.lr(), at, self.total);
-        let (outcome, gpu_peak) = self.take_step(loaded.batch, at, lr)?;
-        if !outcome.is_finite() && !outcome.overflowed() {
-            return Err(Failure::new(Failure::NONFINITE, nonfinite(&outcome, at, &loaded.keys).to_string()));
-        }
+        let gpu_peak = self.unrecorded_step(loaded.batch, &loaded.keys, at)?;
         Ok(TimedStep { wait, time: begin.elapsed(), gpu_peak })
+    }
+
+    /// Step `at` of the run on a batch of the loader, with the samples `keys`, wherever the run stands. Nothing is recorded. Tells the most bytes that
+    /// were allocated on a GPU meanwhile.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub(super) fn unrecorded_step(&mut self, batch: Batch, keys: &[String], at: u64) -> Outcome<Option<i64>> {
+        let lr = self.config.schedule.lr(self.engine.optimizer.lr(), at, self.total);
+        let (outcome, gpu_peak) = self.take_step(batch, at, lr)?;
+        if outcome.is_finite() || outcome.overflowed() {
+            Ok(gpu_peak)
+        } else {
+            Err(Failure::new(Failure::NONFINITE, nonfinite(&outcome, at, keys).to_string()))
+        }
     }
 }
 
@@ -139,92 +131,4 @@ struct TimedStep {
     wait: Duration,
     time: Duration,
     gpu_peak: Option<i64>,
-}
-
-/// What the engine names `step/…` (`vlhub_torch_ext::span`), in the order in which it first happens.
-fn parts(spans: &[TimeSpan]) -> Vec<StepPart> {
-    let mut ours: Vec<(&TimeSpan, &str)> = spans.iter().filter_map(|span| Some((span, span.name.strip_prefix("step/")?))).collect();
-    ours.sort_by_key(|(span, _)| span.start);
-    let mut parts: Vec<StepPart> = Vec::new();
-    for (span, name) in ours {
-        let seconds = span.duration as f64 / 1e9;
-        match parts.iter_mut().find(|part| part.name == name) {
-            Some(part) => (part.seconds, part.calls) = (part.seconds + seconds, part.calls + 1),
-            None => parts.push(StepPart { name: name.to_owned(), seconds, calls: 1 }),
-        }
-    }
-    parts
-}
-
-/// Time of each operation without what lies within it, the longest first.
-fn operations(spans: &[TimeSpan]) -> Vec<StepPart> {
-    let mut sorted: Vec<&TimeSpan> = spans.iter().collect();
-    // What lies within another begins after it, or with it and ends before.
-    sorted.sort_by_key(|span| (span.thread, span.start, u64::MAX - span.duration));
-    let mut own: BTreeMap<&str, (i64, u64)> = BTreeMap::new();
-    let mut open: Vec<&TimeSpan> = Vec::new();
-    for span in sorted {
-        while open.last().is_some_and(|outer| outer.thread != span.thread || outer.start + outer.duration <= span.start) {
-            open.pop();
-        }
-        if let Some(outer) = open.last() {
-            own.entry(&outer.name).or_default().0 -= span.duration as i64;
-        }
-        let entry = own.entry(&span.name).or_default();
-        *entry = (entry.0 + span.duration as i64, entry.1 + 1);
-        open.push(span);
-    }
-    let share =
-        |(name, (nanoseconds, calls)): (&str, (i64, u64))| StepPart { name: name.to_owned(), seconds: nanoseconds as f64 / 1e9, calls };
-    let mut shares: Vec<StepPart> = own.into_iter().map(share).collect();
-    shares.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    shares
-}
-
-/// Operations a second, in 10⁹, of the best of ten products of square matrices.
-fn limit(device: Device) -> f64 {
-    let _no_grad = tch::no_grad_guard();
-    let matrix = Tensor::rand([SIDE, SIDE], (Kind::Float, device));
-    let seconds = (0..10).map(|_| {
-        let begin = Instant::now();
-        // Reading a number waits for a GPU.
-        let _ = matrix.mm(&matrix).double_value(&[0, 0]);
-        begin.elapsed().as_secs_f64()
-    });
-    2.0 * (SIDE as f64).powi(3) / 1e9 / seconds.fold(f64::INFINITY, f64::min)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn span(name: &str, start: u64, duration: u64) -> TimeSpan {
-        TimeSpan { name: name.into(), thread: 1, start, duration, flops: 0 }
-    }
-
-    #[test]
-    fn an_operation_has_its_time_without_what_lies_within_it() {
-        let other_thread = TimeSpan { thread: 2, ..span("aten::mm", 3, 500) };
-        let spans = [
-            span("aten::mm", 120, 50),
-            span("step/forward image", 100, 1000),
-            span("aten::linear", 100, 100),
-            span("aten::linear", 300, 10),
-            span("step/backward", 1100, 200),
-            other_thread,
-        ];
-        let shown: Vec<_> =
-            operations(&spans).into_iter().map(|share| (share.name, (share.seconds * 1e9).round() as i64, share.calls)).collect();
-        assert_eq!(
-            shown,
-            [
-                ("step/forward image".into(), 890, 1),
-                ("aten::mm".into(), 550, 2),
-                ("step/backward".into(), 200, 1),
-                ("aten::linear".into(), 60, 2)
-            ]
-        );
-        let parts: Vec<_> = parts(&spans).into_iter().map(|share| share.name).collect();
-        assert_eq!(parts, ["forward image", "backward"]);
-    }
 }

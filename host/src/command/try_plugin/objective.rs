@@ -1,7 +1,5 @@
 //! An objective, alone: features in; the loss, and the gradient of every input and of every parameter out.
 
-use std::time::Instant;
-
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor, nn};
 use vlhub_core::{Batch, Config, Error, Loss, Objective};
@@ -9,8 +7,8 @@ use vlhub_core::{Batch, Config, Error, Loss, Objective};
 use super::inputs::Inputs;
 use super::{InputFile, InputTensors, take_over};
 use crate::data::philox::Philox;
-use crate::data::speed::median;
 use crate::failure::{Failure, Outcome};
+use crate::measuring::repeated;
 
 /// Runs `prepare` and then the loss, in the order of a training step. What the file says is laid over what `prepare` derives.
 /// `repeat` times more it is only measured.
@@ -64,22 +62,10 @@ pub(super) fn objective(
     }
     let mut shown = json!({"loss": value, "metrics": metrics});
     if repeat > 0 {
-        shown["speed"] = speed(repeat, run)?;
+        // Seconds of loss and gradients, and the bytes of tensors that they take at most beside the inputs.
+        shown["speed"] = json!(repeated(repeat, run)?);
     }
     Ok((out, shown))
-}
-
-/// Median seconds of loss and gradients, and the bytes of tensors that they take at most beside the inputs.
-fn speed(repeat: u32, run: impl Fn() -> Outcome<(Loss, InputTensors)>) -> Outcome<Value> {
-    let (ran, usage) = vlhub_torch_ext::metered(&run).map_err(Error::from)?;
-    ran?;
-    let mut seconds = Vec::new();
-    for _ in 0..repeat {
-        let begin = Instant::now();
-        run()?;
-        seconds.push(begin.elapsed().as_secs_f64());
-    }
-    Ok(json!({"seconds": median(seconds), "peak": usage.peak}))
 }
 
 /// The views that `prepare` added, by the names that they would have in a file.
