@@ -18,6 +18,9 @@ pub(super) fn train(shared: &Shared, args: &BenchTrainArgs) -> Outcome {
     say!("  a step    {:.3} s ({:.3} to {:.3}), {:.1} samples/s", speed.seconds, speed.fastest, speed.slowest, speed.samples_per_second);
     say!("  waiting   {:.3} s for the next batch", speed.waiting);
     say!("  memory    {:.1} MiB of tensors at most, beside weights, optimiser state and batch", mib(speed.peak));
+    if let Some(bytes) = speed.gpu_peak {
+        say!("  GPU       {:.1} MiB allocated at most, weights, optimiser state and batches among them", mib(bytes));
+    }
     say!("one more step, profiled: {:.3} s", speed.profiled);
     say_parts(&speed.parts, speed.profiled);
     say_operations(&speed.operations, speed.profiled);
