@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from statistics import median
 
@@ -36,7 +37,7 @@ class Comparison:
     def cells(self):
         share = "" if self.share is None else f"{100 * self.share:.0f} %"
         verdict = "" if self.goal is None else f"{self.goal:g}: {'reached' if median(self.ratios) >= self.goal else 'missed'}"
-        return [self.case, self.ours, self.peer, spread(self.ratios), share, verdict]
+        return [self.case, self.ours, self.peer, spread(self.ratios), str(len(self.ratios)), share, verdict]
 
 
 def in_seconds(values):
@@ -53,7 +54,18 @@ def table(columns, rows):
 
 
 def comparisons(rows):
-    return table(["case", "VL Hub", "peer", "ratio", "share of the limit", "goal"], [row.cells() for row in rows])
+    columns = ["case", "VL Hub", "peer", "ratio", "rounds", "share of the limit", "goal"]
+    return table(columns, [row.cells() for row in rows])
+
+
+def with_other_cases(new, old):
+    """A table with the rows that only the one before it has."""
+    new, old = new.splitlines(), old.splitlines()
+    if new[0] not in old:
+        return "\n".join(new) + "\n"
+    named = {line.split(" | ")[0] for line in new}
+    rows = takewhile(lambda line: line.startswith("|"), old[old.index(new[0]) + 2 :])
+    return "\n".join([*new[:2], *(row for row in rows if row.split(" | ")[0] not in named), *new[2:]]) + "\n"
 
 
 def processor():
@@ -63,13 +75,16 @@ def processor():
 
 
 def report(script, title, about, packages, rounds, *tables):
-    """Prints the tables, and writes the section where every case ran often enough, or RESULTS=1 says so."""
+    """Prints the tables, and writes the section after at least three rounds (or where RESULTS=1 says so). Cases that were not asked for keep their rows."""
     versions = [version(), *(f"{name} {importlib.metadata.version(name)}" for name in ["torch", *packages])]
-    how = f"`cargo vlhub bench --peers {script}`: {', '.join(versions)}; {processor()}; {rounds} rounds."
-    text = f"## {title}\n\n{how}\n\n{about}\n\n" + "\n".join(tables) + "\n"
+    how = f"`cargo vlhub bench --peers {script}`: {', '.join(versions)}; {processor()}."
+    sections = dict(SECTION.findall(FILE.read_text() if FILE.exists() else ""))
+    if WANTED:
+        tables = [with_other_cases(each, sections.get(script, "")) for each in tables]
+    text = f"## {title}\n\n{how}\n\n{about}\n\n" + "\n".join(tables)
     print(text, flush=True)
-    if os.environ.get("RESULTS") != "1" and (WANTED or rounds < 3):
-        print(f"{FILE.name} is left as it is: not all cases, or fewer than three rounds (RESULTS=1 writes it)", flush=True)
+    if os.environ.get("RESULTS") != "1" and rounds < 3:
+        print(f"{FILE.name} is left as it is: fewer than three rounds (RESULTS=1 writes it)", flush=True)
         return
-    sections = dict(SECTION.findall(FILE.read_text() if FILE.exists() else "")) | {script: text}
-    FILE.write_text(HEAD + "".join(f"<!-- {name} -->\n{sections[name]}<!-- end of {name} -->\n" for name in sorted(sections)))
+    sections[script] = text
+    FILE.write_text(HEAD + "\n".join(f"<!-- {name} -->\n{sections[name]}<!-- end of {name} -->\n" for name in sorted(sections)))

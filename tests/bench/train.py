@@ -4,7 +4,7 @@ pictures and captions; loss and gradients first.
 The peer runs as its users run it (`eager`) and through torch.compile (`compiled`). Batches are ready on both sides: neither waits for data.
 
     cargo vlhub bench --peers train                           # all cases, seven rounds: three hours on two cores
-    CASES=RN50 ROUNDS=3 cargo vlhub bench --peers train       # the cases with RN50 in their name
+    CASES=RN50 ROUNDS=3 cargo vlhub bench --peers train       # the cases with RN50 in their name; the others keep their rows
 """
 
 import sys

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tch::{Device, Kind};
 
 use super::*;
-use crate::{forget_gradient, in_bf16, metered};
+use crate::{autocast, forget_gradient, metered};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 const WIDTH: i64 = 32;
@@ -172,7 +172,7 @@ fn the_second_run_is_under_the_autocast_of_the_first() {
         noted.lock().expect("it is not poisoned").push(kind());
         Ok::<_, Infallible>(&inputs[0] * 2.0)
     };
-    let y = in_bf16(Device::Cpu, || recomputed(&[&x], part)).expect("it runs").expect("it runs");
+    let y = autocast(Device::Cpu, Kind::BFloat16, || recomputed(&[&x], part)).expect("it runs").expect("it runs");
     y.sum(Kind::Float).backward();
     assert_eq!(*seen.lock().expect("it is not poisoned"), [Kind::BFloat16; 2]);
     assert_eq!(kind(), Kind::Float);
