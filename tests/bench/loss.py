@@ -1,9 +1,9 @@
 """The contrastive losses alone, forward and backward, against open_clip's `ClipLoss` and `SigLipLoss` on the same features; equality first.
 
-Rows from 1,024 to 32,768 of width 512; ours with the whole matrix of logits and in tiles of it. Memory: ours is what libtorch allocated beside
-features; theirs is how much the process grew. Where whole matrices would not fit into half of this machine's memory they are not tried.
+Rows from 1,024 to 32,768 of width 512. Memory: ours is what libtorch allocated beside features, their gradients (128 MiB at 32,768 rows) included; theirs
+is how much the process grew. Where its matrices would not fit into half of this machine's memory open_clip is not tried.
 
-    cargo vlhub bench --peers loss                            # three quarters of an hour
+    cargo vlhub bench --peers loss                            # half an hour
     CASES=siglip ROUNDS=3 cargo vlhub bench --peers loss
 """
 
@@ -22,11 +22,10 @@ from _growth import grown, growths
 from _results import comparisons, report
 from _rounds import THREADS, rounds, wanted
 
-WIDTH, TILE, ROUNDS, SIZES = 512, 1024, rounds(5), [1024, 2048, 4096, 8192, 16384, 32768]
+WIDTH, ROUNDS, SIZES = 512, rounds(5), [1024, 2048, 4096, 8192, 16384, 32768]
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 # open_clip keeps logits, probabilities and gradients of both directions; of the sigmoid, one.
 MATRICES = {"clip": 6, "siglip": 5}
-CASES = {f"{name}{suffix}": (name, options) for name in MATRICES for suffix, options in [("", []), (", tiles", [f"tile={TILE}"])]}
 GOAL, GOAL_AT = 1.5, 8192
 
 
@@ -56,29 +55,30 @@ def features(name, rows, path):
     save_file(tensors, path)
 
 
-def measure(case):
-    (name, options), rows, times, peaks = CASES[case], [], [], []
+def measure(name):
+    rows, times, peaks = [], [], []
     for size in SIZES:
         fits = MATRICES[name] * 4 * size * size < MEMORY / 2
-        if not (fits or options):
-            continue
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "in.safetensors"
             features(name, size, path)
-            run_ours = lambda repeat: _alone.ours(name, path, repeat, options)
+            run_ours = lambda repeat: _alone.ours(name, path, repeat, [])
             run_theirs = lambda repeat: _alone.theirs(__file__, name, path, repeat)
             goals, repeat = (GOAL if size == GOAL_AT else None, None), 3 if size < GOAL_AT else 1
-            speeds, found = _alone.compare(f"{case}, {size:,} rows", path, run_ours, run_theirs if fits else None, ROUNDS, repeat, goals)
+            speeds, found = _alone.compare(f"{name}, {size:,} rows", path, run_ours, run_theirs if fits else None, ROUNDS, repeat, goals)
         rows += found
         if speeds:
             times.append((size, median(speed["seconds"] for speed in speeds)))
             peaks.append((size, median(speed["peak"] for speed in speeds) / 2**20))
-    return rows, grown(case, times, peaks, 1.1 if options else 2.1)
+    return rows, grown(name, times, peaks, 1.1)
 
 
 def main():
-    measured = [measure(case) for case in wanted(CASES)]
-    about = f"Loss and gradients of features of width {WIDTH}, fp32; tiles of {TILE} x {TILE} (`tile`). The goal for memory is 300 MB at 32,768 rows."
+    measured = [measure(case) for case in wanted(MATRICES)]
+    about = (
+        f"Loss and gradients of features of width {WIDTH}, fp32, in whole matrices up to 1,024 rows and in tiles of 512 x 512 above (`tile`). "
+        "The goal for memory is 300 MB at 32,768 rows beside features and their gradients, which take 128 MiB each."
+    )
     tables = comparisons([row for rows, _ in measured for row in rows]), growths([row for _, rows in measured for row in rows])
     report("loss", "Contrastive losses alone", about, ["open_clip_torch"], ROUNDS, *tables)
 

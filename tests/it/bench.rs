@@ -97,7 +97,7 @@ fn objectives_alone_are_measured_for_growing_batches() {
         assert!(speed["objectives"][0]["exponent"].is_null(), "one size: {speed}");
         number(&speed["objectives"][0]["points"][0], "beside")
     };
-    assert!(beside(&["tile=64"]) * 2.0 < beside(&[]));
+    assert!(beside(&["tile=64"]) * 2.0 < beside(&["tile=1024"]));
     let told = must(path, &["bench", "loss", "filip", "dim=8", "--rows", "4,8", "--tokens", "5x6", "--width", "16", "--repeat", "1"]);
     for words in ["filip, width 16, reads image `main` with tokens", "time grows with rows to the power", "GFLOP/s"] {
         assert!(told.contains(words), "{words:?} is not in\n{told}");

@@ -40,7 +40,7 @@ pub struct ClipConfig {
     /// Weight of the mean squared difference between the cosines among images and those among their texts (Sim-reg, arXiv 2309.08773).
     pub sim_reg_weight: f64,
     /// Tile size: rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its
-    /// square; 0 makes the whole matrix.
+    /// square. 0 takes 512 for batches above 1,024 on a CPU and 4,096 for those above 8,192 on a GPU, and the whole matrix below.
     pub tile: i64,
 }
 

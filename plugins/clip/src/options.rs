@@ -9,7 +9,7 @@ pub(crate) fn problems(pairs: &[ViewPair], log_scale: f64, max_scale: f64, tile:
     let mut problems = OptionProblems::default();
     problems.pairs(pairs);
     problems.logit_scale(log_scale, max_scale);
-    problems.ensure(tile >= 0, || format!("`tile` is {tile}; it is a number of rows, or 0 for the whole matrix at once"));
+    problems.ensure(tile >= 0, || format!("`tile` is {tile}; it is a number of rows, or 0 for what suits the batch"));
     problems.both_towers(cx, "a contrastive objective");
     problems
 }

@@ -29,7 +29,7 @@ pub struct SiglipConfig {
     /// with equal token ids).
     pub positives: Positives,
     /// Tile size: rows and columns of the tiles in which the logits are made, exactly, so that memory grows with the batch and not with its
-    /// square; 0 makes the whole matrix.
+    /// square. 0 takes 512 for batches above 1,024 on a CPU and 4,096 for those above 8,192 on a GPU, and the whole matrix below.
     pub tile: i64,
 }
 

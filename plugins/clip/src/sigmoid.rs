@@ -6,7 +6,7 @@ use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
 use crate::positives::Groups;
-use crate::tiles::{add_product, cut, rows, with_gradients};
+use crate::tiles::{add_product, cut, dot, rows, side, with_gradients};
 
 /// Everything but the features.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Sigmoid<'a> {
     pub(crate) own: Range<i64>,
     /// Which answers are "yes" beside the own pair.
     pub(crate) groups: &'a Groups,
-    /// Rows and columns of a tile; 0 for the whole matrix at once.
+    /// The option `tile`.
     pub(crate) tile: i64,
 }
 
@@ -28,8 +28,8 @@ impl Sigmoid<'_> {
     /// - image, text: `[N, D]`, unit rows; returns the sum over the own images against all texts, a scalar.
     pub(crate) fn sum_over_own(&self, image: &Tensor, text: &Tensor) -> Tensor {
         let total = image.size()[0];
-        if self.tile > 0 {
-            return self.tiled(image, text, &cut(&self.own, total, self.tile));
+        if let Some(tile) = side(self.tile, total, image.device()) {
+            return self.tiled(image, text, &cut(&self.own, total, tile));
         }
         let texts = 0..total;
         let logits = self.log_scale.exp() * rows(image, &self.own).matmul(&text.tr()) + self.bias;
@@ -55,7 +55,7 @@ impl Sigmoid<'_> {
             let scaled = image * &scale;
             let mut value = Tensor::zeros([], (image.kind(), image.device()));
             let mut by_bias = value.zeros_like();
-            let (by_scaled, by_text) = (image.zeros_like(), text.zeros_like());
+            let (mut by_scaled, by_text) = (image.zeros_like(), text.zeros_like());
             for images in tiles.iter().filter(|tile| self.own.start <= tile.start && tile.end <= self.own.end) {
                 for texts in tiles {
                     let logits = rows(&scaled, images).matmul(&rows(text, texts).tr()) + self.bias;
@@ -67,8 +67,8 @@ impl Sigmoid<'_> {
                     add_product(&by_text, texts, &pull.tr(), &rows(&scaled, images));
                 }
             }
-            let by_scale = (&by_scaled * &scaled).sum(by_scaled.kind());
-            (value, [by_scaled * scale, by_text, by_scale, by_bias])
+            let by_scale = dot(&by_scaled, &scaled, tiles);
+            (value, [by_scaled.g_mul_(&scale), by_text, by_scale, by_bias])
         });
         let [by_image, by_text, by_scale, by_bias] = inputs;
         with_gradients(&value, &[(image, by_image), (text, by_text), (self.log_scale, by_scale), (self.bias, by_bias)])

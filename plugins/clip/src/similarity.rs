@@ -5,7 +5,7 @@ use std::ops::Range;
 use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
-use crate::tiles::{add_product, cut, rows, with_gradients};
+use crate::tiles::{add_product, cut, rows, side, with_gradients};
 
 /// The sum over the own rows of the mean squared difference between the cosines of a row's image with the other images and those of its text
 /// with the other texts. One row alone has none: 0.
@@ -15,7 +15,7 @@ use crate::tiles::{add_product, cut, rows, with_gradients};
 pub(crate) fn sum_over_own(image: &Tensor, text: &Tensor, own: &Range<i64>, tile: i64) -> Tensor {
     let total = image.size()[0];
     let others = (total - 1).max(1) as f64;
-    if tile > 0 {
+    if let Some(tile) = side(tile, total, image.device()) {
         return tiled(image, text, &cut(own, total, tile), own) / others;
     }
     difference(image, text, own, &(0..total)).square().sum(image.kind()) / others

@@ -7,6 +7,7 @@ use vlhub_sdk::prelude::*;
 
 use crate::positives::Groups;
 use crate::tiled;
+use crate::tiles::side;
 
 /// How the two directions count.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct Softmax<'a> {
     pub(crate) groups: &'a Groups,
     /// Whether right answers leave the denominator.
     pub(crate) decoupled: bool,
-    /// Rows and columns of a tile; 0 for the whole matrix at once.
+    /// The option `tile`.
     pub(crate) tile: i64,
 }
 
@@ -36,7 +37,10 @@ impl Softmax<'_> {
     /// # Shapes
     /// - image, text: `[N, D]`, unit rows; returns the sum over the own rows as anchors, a scalar.
     pub(crate) fn sum_over_own(&self, image: &Tensor, text: &Tensor, weights: Weights) -> Tensor {
-        if self.tile > 0 { tiled::sum_over_own(self, image, text, weights) } else { self.whole(image, text, weights) }
+        match side(self.tile, image.size()[0], image.device()) {
+            Some(tile) => tiled::sum_over_own(self, tile, image, text, weights),
+            None => self.whole(image, text, weights),
+        }
     }
 
     fn whole(&self, image: &Tensor, text: &Tensor, weights: Weights) -> Tensor {

@@ -11,12 +11,12 @@ use vlhub_sdk::prelude::*;
 use vlhub_sdk::tch;
 
 use crate::softmax::{Softmax, Weights, right_answers, sum_where};
-use crate::tiles::{add, add_product, cut, rows, with_gradients};
+use crate::tiles::{add, add_product, cut, dot, rows, with_gradients};
 
 /// As [`Softmax::sum_over_own`], in memory of `N · D + tile²`.
-pub(crate) fn sum_over_own(softmax: &Softmax<'_>, image: &Tensor, text: &Tensor, weights: Weights) -> Tensor {
+pub(crate) fn sum_over_own(softmax: &Softmax<'_>, tile: i64, image: &Tensor, text: &Tensor, weights: Weights) -> Tensor {
     let (value, by_image, by_text, by_scale) =
-        tch::no_grad(|| Contrast::new(softmax, &image.detach(), &text.detach(), weights).value_and_gradients());
+        tch::no_grad(|| Contrast::new(softmax, tile, &image.detach(), &text.detach(), weights).value_and_gradients());
     with_gradients(&value, &[(image, by_image), (text, by_text), (softmax.log_scale, by_scale)])
 }
 
@@ -54,14 +54,14 @@ struct Contrast<'a> {
 }
 
 impl<'a> Contrast<'a> {
-    fn new(softmax: &'a Softmax<'a>, image: &Tensor, text: &Tensor, weights: Weights) -> Self {
+    fn new(softmax: &'a Softmax<'a>, tile: i64, image: &Tensor, text: &Tensor, weights: Weights) -> Self {
         let scaled = image * softmax.log_scale.exp();
         let own_logits = (&scaled * text).sum_dim_intlist([1i64].as_slice(), false, scaled.kind());
         let direction = |weight: f64| (weight != 0.0).then(|| Direction::new(weight, softmax.decoupled, &own_logits));
         Self {
             images_choose: direction(weights.image),
             texts_choose: direction(weights.text),
-            tiles: cut(&softmax.own, image.size()[0], softmax.tile),
+            tiles: cut(&softmax.own, image.size()[0], tile),
             image: image.shallow_clone(),
             text: text.shallow_clone(),
             scaled,
@@ -124,11 +124,13 @@ impl<'a> Contrast<'a> {
             add_product(&by_text, &tile.candidates, &pull.tr(), &rows(&self.scaled, &tile.anchors));
         });
         let by_own_logits = by_own_logits.unsqueeze(1);
-        let by_scaled = by_scaled + &by_own_logits * &self.text;
-        let by_text = by_text + by_own_logits * &self.scaled;
+        // In place, as all that follows: with many rows, tensors of the features' size are what takes memory.
+        let (mut by_scaled, mut by_text) = (by_scaled, by_text);
+        let _ = by_scaled.addcmul_(&by_own_logits, &self.text);
+        let _ = by_text.addcmul_(&by_own_logits, &self.scaled);
         // A logit is the scale times a cosine, so the logarithm of the scale pulls on it by the logit itself.
-        let by_scale = (&by_scaled * &self.scaled).sum(by_scaled.kind());
-        (value, by_scaled * self.softmax.log_scale.exp(), by_text, by_scale)
+        let by_scale = dot(&by_scaled, &self.scaled, &self.tiles);
+        (value, by_scaled.g_mul_(&self.softmax.log_scale.exp()), by_text, by_scale)
     }
 }
 

@@ -18,9 +18,25 @@ pub(crate) fn cut(own: &Range<i64>, total: i64, tile: i64) -> Vec<Range<i64>> {
     ranges
 }
 
+/// The side of the tiles in which `total` rows meet, `None` for the whole matrix at once. `asked` is the option `tile`: 0 lets this decide.
+///
+/// A whole matrix needs three products and tiles need four; but what is done with each similarity is done in a processor's cache. On a CPU with a
+/// megabyte of it, tiles of 512 are as fast from 1,024 rows on and need three quarters of the time at 4,096. A GPU has the bandwidth for the whole
+/// matrix, until it takes gigabytes.
+pub(crate) fn side(asked: i64, total: i64, device: Device) -> Option<i64> {
+    let (whole, side) = if device == Device::Cpu { (1024, 512) } else { (8192, 4096) };
+    if asked > 0 { Some(asked) } else { (total > whole).then_some(side) }
+}
+
 /// The rows in `range`, as a view.
 pub(crate) fn rows(of: &Tensor, range: &Range<i64>) -> Tensor {
     of.narrow(0, range.start, range.end - range.start)
+}
+
+/// The sum of all products of an element with that of the other, without a tensor of their size.
+pub(crate) fn dot(of: &Tensor, other: &Tensor, tiles: &[Range<i64>]) -> Tensor {
+    let parts = tiles.iter().map(|range| (rows(of, range) * rows(other, range)).sum(of.kind()));
+    parts.fold(Tensor::zeros([], (of.kind(), of.device())), |sum, part| sum + part)
 }
 
 /// Adds `value` to the rows in `range`.
@@ -36,7 +52,8 @@ pub(crate) fn add_product(to: &Tensor, range: &Range<i64>, left: &Tensor, right:
 /// A scalar that is `value` and whose gradient with respect to each input is the tensor beside it.
 pub(crate) fn with_gradients(value: &Tensor, inputs: &[(&Tensor, Tensor)]) -> Tensor {
     inputs.iter().fold(value.detach(), |sum, (input, gradient)| {
-        let product = (*input * gradient).sum(value.kind());
+        // As a product of vectors: no tensor of the input's size is made for it.
+        let product = input.flatten(0, -1).dot(&gradient.flatten(0, -1));
         // First the difference, which is exactly 0: next to a large product the value would lose digits.
         sum + (&product - product.detach())
     })
