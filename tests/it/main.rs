@@ -20,6 +20,7 @@ mod flag_runs;
 mod flags;
 mod fuzzing;
 mod identity;
+mod kills;
 mod labels;
 mod layering;
 mod loggers;

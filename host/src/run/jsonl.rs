@@ -73,13 +73,16 @@ pub fn truncate(path: &Path, step: u64) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let (lines, _) = read(path)?;
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let stays = |line: &[u8]| {
+        let line = serde_json::from_slice::<Value>(line).ok();
+        line.is_some_and(|line| line.get("step").and_then(Value::as_u64).is_none_or(|at| at <= step))
+    };
     let mut kept = Vec::new();
-    for line in lines {
-        if line.get("step").and_then(Value::as_u64).is_none_or(|at| at <= step) {
-            kept.extend(serde_json::to_vec(&line).map_err(|error| Error::io(path, error.into()))?);
-            kept.push(b'\n');
-        }
+    for line in bytes.split(|&byte| byte == b'\n').filter(|line| stays(line)) {
+        // As it stands: a number that is read and written again may lose its last digit.
+        kept.extend_from_slice(line);
+        kept.push(b'\n');
     }
     replace(path, &kept)
 }
@@ -119,6 +122,17 @@ mod tests {
         truncate(&path, 2).expect("it can be cut");
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "{\"step\":1}\n{\"step\":2}\n{\"note\":\"no step\"}\n");
         truncate(&dir.path().join("none"), 2).expect("no file is no lines");
+    }
+
+    #[test]
+    fn what_stays_keeps_every_digit() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("metrics.jsonl");
+        // 20.31359481811523, as serde_json reads the first, is another number.
+        let kept = "{\"step\":1,\"grad_norm\":20.313594818115234}\n{\"step\":2,\"loss\":2.50}\n";
+        std::fs::write(&path, format!("{kept}{{\"step\":3}}\n")).expect("it can be written");
+        truncate(&path, 2).expect("it can be cut");
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), kept);
     }
 
     #[test]
