@@ -14,10 +14,10 @@ use tch::{Kind, Tensor};
 use crate::{Result, guard};
 
 /// A part of a tower, as the host runs it: tensors in, a tensor out.
-pub type Part = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send>;
+pub type RecomputedPart = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send>;
 
 /// How the host runs a part of which the backward pass keeps the inputs alone, and computes the rest again.
-pub type Recompute = fn(&[&Tensor], Part) -> Result<Tensor>;
+pub type Recompute = fn(&[&Tensor], RecomputedPart) -> Result<Tensor>;
 
 /// A random number generator for a forward pass in training, with a seed for each row; which running statistics of batch norms are frozen; and
 /// whether activations are kept for the backward pass, or computed again.

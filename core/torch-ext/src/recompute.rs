@@ -12,7 +12,7 @@ use torch_sys::C_tensor;
 use crate::checked;
 
 /// A part as C++ keeps it: tensors in, a tensor out, or what went wrong.
-type Part = Box<dyn Fn(&[Tensor]) -> Result<Tensor, String> + Send>;
+type PartClosure = Box<dyn Fn(&[Tensor]) -> Result<Tensor, String> + Send>;
 
 type RunPart = unsafe extern "C" fn(*mut c_void, *const *mut C_tensor, usize, *mut c_char, usize) -> *mut C_tensor;
 type FreePart = unsafe extern "C" fn(*mut c_void);
@@ -45,7 +45,7 @@ pub fn recomputed<E: Display>(
     inputs: &[&Tensor],
     part: impl Fn(&[Tensor]) -> Result<Tensor, E> + Send + 'static,
 ) -> Result<Tensor, TchError> {
-    let part: Part = Box::new(move |inputs: &[Tensor]| part(inputs).map_err(|error| error.to_string()));
+    let part: PartClosure = Box::new(move |inputs: &[Tensor]| part(inputs).map_err(|error| error.to_string()));
     let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
     let pointers: Vec<*mut C_tensor> = inputs.iter().map(|input| input.as_ptr().cast_mut().cast()).collect();
     // SAFETY: live tensors, borrowed for the call; the shim lets no exception out.
@@ -58,7 +58,7 @@ pub fn recomputed<E: Display>(
         part(&inputs).map_err(TchError::Torch)?
     };
     // A pointer to a `dyn` is two; a pointer to a box of it is one.
-    let part: *mut Part = Box::into_raw(Box::new(part));
+    let part: *mut PartClosure = Box::into_raw(Box::new(part));
     // SAFETY: live tensors, borrowed for the call. `part` belongs to the shim from here on, which gives it to `run` while it has it, from one thread
     // at a time, and to `free` once. No exception comes out.
     let made = unsafe {
@@ -98,7 +98,7 @@ unsafe extern "C" fn run_part(
     room: usize,
 ) -> *mut C_tensor {
     // SAFETY: `part` is the box that `recomputed` gave away, which lives until `free_part`; `inputs` are `count` live tensors, at least one.
-    let (part, inputs) = unsafe { (&*part.cast::<Part>(), std::slice::from_raw_parts(inputs, count)) };
+    let (part, inputs) = unsafe { (&*part.cast::<PartClosure>(), std::slice::from_raw_parts(inputs, count)) };
     let ran = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: live tensors of the caller; each copy holds its own share.
         let inputs: Vec<Tensor> = inputs.iter().map(|input| unsafe { Tensor::clone_from_ptr(*input) }).collect();
@@ -118,7 +118,7 @@ unsafe extern "C" fn run_part(
 
 unsafe extern "C" fn free_part(part: *mut c_void) {
     // SAFETY: the box that `recomputed` gave away, taken back once.
-    drop(unsafe { Box::from_raw(part.cast::<Part>()) });
+    drop(unsafe { Box::from_raw(part.cast::<PartClosure>()) });
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

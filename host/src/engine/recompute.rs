@@ -2,13 +2,13 @@
 //! again. Gradients stay what they are; memory for a third more time.
 
 use tch::Tensor;
-use vlhub_core::noise::Part;
+use vlhub_core::noise::RecomputedPart;
 use vlhub_core::{Modality, Result};
 
 use super::towers::Towers;
 
 /// Runs a part of a tower, which the backward pass computes again.
-pub(super) fn again(inputs: &[&Tensor], part: Part) -> Result<Tensor> {
+pub(super) fn again(inputs: &[&Tensor], part: RecomputedPart) -> Result<Tensor> {
     Ok(vlhub_torch_ext::recomputed(inputs, part)?)
 }
 

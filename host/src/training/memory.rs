@@ -126,7 +126,8 @@ impl Training<'_> {
         self.engine.optimizer.forget_gradients()?;
         self.engine.lora.iter().try_for_each(Adapter::forget)?;
         let batch = all.slice(0..rows as i64);
-        let (taken, usage) = vlhub_torch_ext::metered(|| self.unrecorded_step(batch, &keys[..rows.min(keys.len())], 0)).map_err(Error::from)?;
+        let (taken, usage) =
+            vlhub_torch_ext::metered(|| self.unrecorded_step(batch, &keys[..rows.min(keys.len())], 0)).map_err(Error::from)?;
         taken?;
         Ok(usage.peak)
     }

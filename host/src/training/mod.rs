@@ -160,7 +160,8 @@ impl<'a> Training<'a> {
     pub fn first_batch(&mut self, tell: impl FnOnce(&StepMemory)) -> Outcome<(i64, Duration)> {
         let loaded = self.loader.start(0).next().map_err(|error| self.load_failure(error))?;
         let batch = self.on_device(loaded.batch).map_err(|error| self.step_failure(error))?;
-        tell(&self.engine.step_memory(batch.slice(0..batch.rows()), 0)?);
+        let told = out_of_memory::caught(|| self.engine.step_memory(batch.slice(0..batch.rows()), 0));
+        tell(&told.map_err(|error| self.step_failure(error))?);
         let begin = Instant::now();
         let gradients = || out_of_memory::caught(|| self.engine.gradients(batch, 0));
         let (ran, usage) = vlhub_torch_ext::metered(gradients).map_err(vlhub_core::Error::from)?;

@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-use vlhub_sdk::nn::{channels_last, check_pictures};
 use vlhub_sdk::nn::timm::AttentionPool;
+use vlhub_sdk::nn::{channels_last, check_pictures};
 use vlhub_sdk::prelude::*;
 
 use crate::options::{Common, Pool, places};
