@@ -1,5 +1,6 @@
 //! Gradient checkpointing and `train.memory`, through the command line.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::program::{command, must, ran, run};
@@ -75,6 +76,7 @@ fn blocks_that_are_computed_again_give_the_same_losses_with_less_memory() {
     for (name, options) in [("again", &[AGAIN][..]), ("chunks", &[AGAIN, "train.grad_cache={ rows = 10, keep = 1 }"])] {
         let (losses, said) = trained(folder.path(), name, options);
         assert!(said.contains("gradient checkpointing"), "{said}");
+        assert_eq!(losses.len(), plain.len(), "{name}");
         for (step, (ours, wanted)) in losses.iter().zip(&plain).enumerate() {
             let apart = (ours - wanted).abs() / wanted;
             // Sums over chunks round otherwise, and AdamW turns a gradient that is nearly zero, either way, into a whole step.
@@ -88,6 +90,64 @@ fn blocks_that_are_computed_again_give_the_same_losses_with_less_memory() {
     };
     let (plain, again) = (peak(&[]), peak(&[AGAIN]));
     assert!(again < 0.7 * plain, "{again} of {plain} bytes");
+    // What the plan measures at the first step is not what the step takes, and takes nothing from it.
+    let planned = peak(&["train.memory=1 MiB"]);
+    assert!((0.05 * plain..0.5 * plain).contains(&planned), "{planned} of {plain} bytes");
+}
+
+/// Bytes of a step of so many rows each, as `bench memory` takes it.
+fn steps(folder: &Path, batches: &str, options: &[&str]) -> BTreeMap<u64, f64> {
+    let args = ["bench", "memory", "run.toml", "--json", "--batches", batches];
+    let used: serde_json::Value = serde_json::from_str(&must(folder, &[&args[..], options].concat())).expect("JSON");
+    let of = |batch: &serde_json::Value| (batch["rows"].as_u64().expect("rows"), batch["step"].as_f64().expect("bytes"));
+    used["batches"].as_array().expect("a list").iter().map(of).collect()
+}
+
+#[test]
+fn what_is_chosen_for_one_size_of_a_batch_says_nothing_of_the_next() {
+    let folder = folder();
+    let (_, said) = trained(folder.path(), "tiny", &["train.memory=1 KiB"]);
+    // Four rows fit as they are; of 32, blocks are computed again.
+    let memory = format!("train.memory=\"{:.0} KiB\"", mib(&said, "the graph of a row takes ") * 1024.0 * 4.5);
+    let steps = |batches: &str| steps(folder.path(), batches, &[&memory]);
+    assert_eq!(steps("4,32"), steps("32,4"));
+}
+
+#[test]
+fn what_sharpness_and_rounded_weights_take_is_told() {
+    let folder = folder();
+    // Words are trained, so weights are much of a step's memory.
+    let words = "backbone.text.freeze=[]";
+    let gsam = "optimizer.gsam={ rho_max = 0.05 }";
+    let dry = |options: &[&str]| run(folder.path(), &[&["train", "run.toml", "--dry-run", words][..], options].concat());
+    let (plain, sharp) = (dry(&[]), dry(&[gsam]));
+    assert!(sharp.out.contains("weights and gradients before a sharpness-aware step"), "{}", sharp.out);
+    for told in [&plain, &sharp] {
+        assert!(!told.err.contains("CPUAllocator"), "libtorch warns: {}", told.err);
+    }
+    let more = (mib(&sharp.out, "  at most ") - mib(&plain.out, "  at most ")) * f64::from(1 << 20);
+    let taken = steps(folder.path(), "32", &[words, gsam])[&32] - steps(folder.path(), "32", &[words])[&32];
+    assert!((0.8..1.25).contains(&(more / taken)), "{more} bytes told, {taken} taken");
+
+    if run(folder.path(), &["internal-probe-bf16"]).code != 0 {
+        return;
+    }
+    // A dry run plans what the run will plan: with the weights that its passes have.
+    let options = [words, "train.precision=pure_bf16", "train.memory=1 MiB"];
+    let told = dry(&options[1..]);
+    assert!(told.out.contains("weights in bfloat16"), "{}", told.out);
+    let (_, said) = trained(folder.path(), "rounded", &[&options[..], &["train.steps=1"]].concat());
+    let plan = |said: &str| said.lines().find_map(|line| Some(line.split_once("train.memory: ")?.1.to_owned()));
+    assert!(plan(&told.err).is_some() && plan(&told.err) == plan(&said), "{} and {said}", told.err);
+}
+
+#[test]
+fn a_budget_leaves_no_batch_norm_with_a_single_row() {
+    let folder = folder();
+    let resnet = ["backbone.image={ use = \"resnet10t\", image_size = 32 }", "train.memory=1 KiB", "train.batch=7"];
+    let said = run(folder.path(), &[&["train", "run.toml", "--dry-run"][..], &resnet].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.err.contains("so chunks of 4 rows"), "{}", said.err);
 }
 
 #[test]
@@ -133,6 +193,11 @@ fn a_budget_chooses_what_is_computed_again_and_a_resumed_run_goes_on_with_it() {
     assert_eq!(resumed.code, 0, "{}", resumed.err);
     assert!(!resumed.err.contains("the graph of a row"), "it is planned once: {}", resumed.err);
     assert_eq!(hash("killed"), hash("straight"));
+    // Whoever changes the budget gets another plan.
+    let less = ["name=killed", "train.steps=4", "train.memory=1 KiB", "--resume", "--allow-changed"];
+    let changed = run(folder.path(), &[&["train", "run.toml"][..], &less].concat());
+    assert_eq!(changed.code, 0, "{}", changed.err);
+    assert!(changed.err.contains("the graph of a row takes "), "it is planned anew: {}", changed.err);
 }
 
 #[test]

@@ -203,6 +203,11 @@ pub fn on_paper<T>(work: impl FnOnce() -> T) -> Result<(T, f64), TchError> {
     Ok((done, unsafe { vlhub_ext_multiplications() }))
 }
 
+/// Bytes that the numbers of a tensor take.
+pub fn tensor_bytes(tensor: &Tensor) -> usize {
+    tensor.numel() * tensor.kind().elt_size_in_bytes()
+}
+
 fn checked(status: c_int) -> Result<(), TchError> {
     if status == 0 {
         return Ok(());

@@ -27,7 +27,8 @@ pub struct TimeSpan {
     pub start: u64,
     /// How long it took, in nanoseconds, with all that lies within it.
     pub duration: u64,
-    /// Floating-point operations of a product of matrices or a convolution: two for each multiplication with its addition. 0 for others.
+    /// Floating-point operations of a product of matrices, a convolution or its gradients: two for each multiplication with its addition. 0 for
+    /// others.
     pub flops: u64,
 }
 
@@ -104,6 +105,19 @@ mod tests {
         let trace = std::fs::read_to_string(&folder).expect("the trace is there");
         std::fs::remove_file(&folder).expect("it is ours");
         assert!(trace.contains("traceEvents") && trace.contains("the product"));
+        // A product that is added where the sum stands.
+        let (_, spans) = profiled(None, || Tensor::zeros([32, 32], (Kind::Float, Device::Cpu)).addmm_(&x, &x.tr())).expect("it runs");
+        assert_eq!(spans.iter().map(|span| span.flops).sum::<u64>(), 2 * 32 * 32 * 64, "{spans:?}");
+        // Two groups of two channels, 3 x 3, at 8 x 8 places of six channels of two pictures.
+        let convolution = 2 * 2 * 9 * (8 * 8) * 6 * 2;
+        let kernel = Tensor::ones([6, 2, 3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        for (is_trained, gradients) in [(false, 1), (true, 2)] {
+            let pictures = Tensor::ones([2, 4, 8, 8], (Kind::Float, Device::Cpu)).set_requires_grad(is_trained);
+            let run = || pictures.conv2d(&kernel, None::<Tensor>, [1, 1], [1, 1], [1, 1], 2).sum(Kind::Float).backward();
+            let ((), spans) = profiled(None, run).expect("it runs");
+            let flops = |name: &str| spans.iter().filter(|span| span.name == name).map(|span| span.flops).sum::<u64>();
+            assert_eq!((flops("aten::conv2d"), flops("aten::convolution_backward")), (convolution, gradients * convolution));
+        }
         // Another one may follow, also behind a panic.
         assert!(std::panic::catch_unwind(|| profiled(None, || panic!("within"))).is_err());
         assert!(profiled(None, || ()).is_ok());

@@ -11,14 +11,22 @@
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace {
 struct Meter : c10::MemoryReportingInfoBase {
   std::mutex mutex;
   int64_t live = 0, peak = 0;
-  void reportMemoryUsage(void *, int64_t bytes, size_t, size_t, c10::Device) override {
+  std::unordered_set<const void *> seen;
+  void reportMemoryUsage(void *memory, int64_t bytes, size_t, size_t, c10::Device) override {
     std::lock_guard<std::mutex> lock(mutex);
+    if (bytes > 0) {
+      seen.insert(memory);
+    } else if (seen.erase(memory) == 0) {
+      // What is older than the meter, or was made under another one within it, is not counted when it goes.
+      return;
+    }
     live += bytes;
     peak = std::max(peak, live);
   }

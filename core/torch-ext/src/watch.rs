@@ -24,7 +24,7 @@ pub struct Usage {
 }
 
 /// Runs `work` on this thread and counts the bytes of the tensors that it makes, as libtorch's allocators report them: exact, on the CPU
-/// and on a GPU.
+/// and on a GPU. What is older is not counted when it goes, and neither is what another measurement within `work` counts.
 ///
 /// # Errors
 /// libtorch's own.
@@ -105,6 +105,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::metered_by_group;
 
     #[test]
     fn memory_is_counted_to_the_byte() {
@@ -117,6 +118,20 @@ mod tests {
         let (made, usage) = metered(work).expect("it runs");
         assert_eq!((made.numel(), kept.numel()), (256, 8));
         assert_eq!(usage, Usage { live: 1024, peak: 4 << 20 });
+    }
+
+    #[test]
+    fn memory_of_a_measurement_within_another_takes_nothing_from_it_when_it_goes() {
+        let floats = |count: i64| Tensor::zeros([count], (Kind::Float, Device::Cpu));
+        let work = || {
+            let (large, inner) = metered(|| floats(1 << 20)).expect("it runs");
+            let (larger, groups) = metered_by_group(&[], 0, || floats(1 << 21)).expect("it runs");
+            assert_eq!((inner.live, groups), (4 << 20, vec![8 << 20]));
+            drop((large, larger));
+            floats(256)
+        };
+        let (made, usage) = metered(work).expect("it runs");
+        assert_eq!((made.numel(), usage), (256, Usage { live: 1024, peak: 1024 }));
     }
 
     #[test]

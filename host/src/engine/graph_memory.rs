@@ -1,6 +1,6 @@
 //! What the graph of a chunk takes, layer group by layer group, as few of its rows tell.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use vlhub_core::{Batch, Modality, Need, Result};
 use vlhub_torch_ext::metered_by_group;
 
@@ -51,11 +51,6 @@ impl GraphMemory {
     }
 }
 
-/// Bytes of a tensor's numbers.
-pub(super) fn bytes(tensor: &Tensor) -> u64 {
-    (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
-}
-
 impl Towers {
     /// The groups of layers of both towers, and last one for everything else; and every weight with its group.
     fn layer_groups(&self) -> (Vec<GroupMemory>, Vec<(Tensor, usize)>) {
@@ -82,7 +77,8 @@ impl Towers {
         for (name, tensor) in self.variables() {
             let group = group_of(&name).unwrap_or(rest);
             if tensor.requires_grad() {
-                groups[group].gradients += bytes(&tensor);
+                // Steps are made of float gradients, also where the passes have rounded weights.
+                groups[group].gradients += (tensor.numel() * Kind::Float.elt_size_in_bytes()) as u64;
             }
             weights.push((tensor, group));
         }

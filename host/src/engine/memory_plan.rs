@@ -43,6 +43,11 @@ fn cut(rows: i64, chunk: ChunkBytes, memory: u64) -> GradCacheConfig {
     GradCacheConfig { rows: chunk, keep: Keep::Chunks(room.saturating_sub(1)), budget: String::new() }
 }
 
+/// `chunk`, or as many rows as are nearest to it, below it first, of which no chunk is left with a single one.
+fn without_a_single_row(rows: i64, chunk: i64) -> i64 {
+    (2..=chunk).rev().chain(chunk.max(2)..=rows).find(|size| rows % size != 1).unwrap_or(rows)
+}
+
 /// Rows of a chunk, whether it is cut or not.
 fn chunk_rows(plan: &GradCacheConfig, rows: i64) -> i64 {
     if plan.rows > 0 { plan.rows } else { rows }
@@ -93,6 +98,10 @@ impl Engine {
         }
         let (cache, chunk, again) = plan;
         (self.cache, self.towers.recompute) = (cache, again);
+        if !batch_norm::chunked(&self.towers, &self.cache, rows as usize).is_empty() {
+            // Of one row it may get one value for each channel, which has no variance.
+            self.cache.rows = without_a_single_row(rows, self.cache.rows);
+        }
         tracing::info!("train.memory: {}", told(rows, &all, &chunk, &self.cache, self.towers.recompute));
         let warnings = batch_norm::chunked(&self.towers, &self.cache, rows as usize);
         for warning in warnings.into_iter().chain(if asked { Vec::new() } else { recompute::without_effect(&self.towers) }) {
@@ -108,7 +117,7 @@ fn told(rows: i64, whole: &ChunkBytes, chunk: &ChunkBytes, plan: &GradCacheConfi
         format!("the graph of a row takes {:.2} MiB, those of {rows} rows {:.1} MiB", mib(whole.row), mib(whole.row * rows as u64));
     if again {
         told += &format!(
-            "; with blocks that are computed again (train.grad_checkpointing) {:.2} MiB, and {:.2} MiB while one is",
+            "; with blocks that are computed again (train.grad_checkpointing) {:.2} MiB, and {:.2} MiB more while a block is",
             mib(chunk.row),
             mib(chunk.block)
         );
@@ -157,6 +166,16 @@ mod tests {
         }
         let plan = cut(4096, rows_of(1), 1024);
         assert_eq!((plan.rows, kept(&plan)), (256, 3));
+    }
+
+    #[test]
+    fn chunks_for_a_batch_norm_have_two_rows_or_more() {
+        for (rows, chunk, wanted) in [(32, 8, 8), (33, 8, 7), (32, 1, 2), (7, 1, 4), (9, 2, 3), (9, 4, 3), (3, 2, 3), (3, 1, 3), (2, 1, 2)]
+        {
+            let size = without_a_single_row(rows, chunk);
+            assert_eq!(size, wanted, "{rows} rows in chunks of {chunk}");
+            assert!(size > 1 && rows % size != 1);
+        }
     }
 
     #[test]

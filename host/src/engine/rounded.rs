@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use tch::{Device, Kind, Tensor};
 use vlhub_core::Result;
-use vlhub_torch_ext::{forget_gradient, give_gradient};
+use vlhub_torch_ext::{forget_gradient, give_gradient, tensor_bytes};
 
 use super::towers::Towers;
 
@@ -46,6 +46,11 @@ impl RoundedWeights {
             rounded.weights.push(RoundedWeight { weight, float, gradient: None });
         }
         Ok(rounded)
+    }
+
+    /// Bytes of the bfloat16 copies.
+    pub fn bytes(&self) -> u64 {
+        self.weights.iter().map(|rounded| tensor_bytes(&rounded.weight) as u64).sum()
     }
 
     /// Takes the gradients that a backward pass has left, and adds them to those so far.

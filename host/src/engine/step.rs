@@ -96,10 +96,7 @@ impl Engine {
         let differentiated: Vec<Need> = shared.iter().filter(|need| need.forward.is_trained()).cloned().collect();
         let totals = self.totals(&batch)?;
         let mut numbers = Numbers::default();
-        let mut rounded = RoundedWeights::default();
-        if self.precision == Precision::PureBf16 {
-            rounded = RoundedWeights::round(&self.towers)?;
-        }
+        let mut rounded = self.round_weights()?;
         if let Some(memory) = self.memory.take() {
             self.plan_memory(memory, &batch, &all, seeds)?;
         }
@@ -221,6 +218,11 @@ impl Engine {
     pub(super) fn forget_gradients(&self) -> Result<()> {
         self.optimizer.forget_gradients()?;
         self.lora.iter().try_for_each(Adapter::forget)
+    }
+
+    /// The weights for the passes of a step, in bfloat16 where the precision rounds them.
+    pub(super) fn round_weights(&self) -> Result<RoundedWeights> {
+        if self.precision == Precision::PureBf16 { RoundedWeights::round(&self.towers) } else { Ok(RoundedWeights::default()) }
     }
 
     /// Adds what objectives derive from a batch before anything is encoded.

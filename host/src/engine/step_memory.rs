@@ -1,11 +1,13 @@
 //! The memory of a step, told before it is taken: a few rows are measured, and scaled to the batch.
 
+use std::borrow::Borrow;
+
 use tch::Tensor;
 use vlhub_core::{Batch, Features, Need, Result, Scope};
-use vlhub_torch_ext::metered;
+use vlhub_torch_ext::{metered, tensor_bytes};
 
 use super::cache::Keep;
-use super::graph_memory::{GroupMemory, bytes};
+use super::graph_memory::GroupMemory;
 use super::memory_plan::FEW;
 use super::step::Engine;
 use super::terms::{self, Numbers};
@@ -37,6 +39,9 @@ impl Engine {
         self.forget_gradients()?;
         self.add_inputs(&mut batch, step)?;
         let (seeds, needs) = (self.seeds(&batch, step), terms::needs(&self.terms, None));
+        // As in a step: other weights make other graphs.
+        let rounded = self.round_weights()?;
+        let copies = rounded.bytes();
         if let Some(memory) = self.memory.take() {
             self.plan_memory(memory, &batch, &needs, seeds)?;
         }
@@ -55,6 +60,7 @@ impl Engine {
         let mut graphs = lines(&groups, |group| of_chunk(group) * held);
         // Losses of single samples come with their chunk, one after the other.
         let losses = self.sample_losses(&features, &batch)?;
+        rounded.restore()?;
         if let Some(rest) = groups.last_mut() {
             rest.each += losses;
         }
@@ -62,18 +68,22 @@ impl Engine {
         let of_groups: Vec<(u64, u64)> = groups.iter().map(|group| (of_chunk(group), group.gradients)).collect();
         let (again, gradients) = (block * chunk as u64, groups.iter().map(|group| group.gradients).sum::<u64>());
         let later = if chunks > 1 { (held - 1).max(1) * graph + losses * chunk as u64 + gradients + again } else { 0 };
-        let moments = [
-            (held - 1) * graph + most(&of_groups, again),
-            later,
-            held * graph + coupled,
-            if self.optimizer.clips_norm() { 2 * gradients } else { gradients },
+        let passes = [(held - 1) * graph + most(&of_groups, again), later, held * graph + coupled];
+        // Sharpness-aware steps keep where they came from during their second passes.
+        let before = if self.optimizer.gsam().is_some() { 2 * sum(self.optimizer.params()) } else { 0 };
+        let after = if self.optimizer.clips_norm() { 2 * gradients } else { gradients };
+        let passing = [
+            ("gradients", gradients),
+            ("weights in bfloat16", copies),
+            ("objectives over the whole batch", coupled),
+            ("a block that is computed again", again),
+            ("weights and gradients before a sharpness-aware step", before),
         ];
-        let passing = [("gradients", gradients), ("objectives over the whole batch", coupled), ("a block that is computed again", again)];
         Ok(StepMemory {
             standing: self.standing(&batch),
             graphs,
             passing: passing.into_iter().filter(|(_, bytes)| *bytes > 0).collect(),
-            peak: moments.into_iter().max().unwrap_or(0),
+            peak: after.max(passes.into_iter().max().unwrap_or(0) + copies + before),
         })
     }
 
@@ -89,7 +99,6 @@ impl Engine {
 
     /// Weights, the optimiser's state, averages, and the batch.
     fn standing(&self, batch: &Batch) -> Vec<(&'static str, u64)> {
-        let sum = |tensors: Vec<Tensor>| tensors.iter().map(bytes).sum::<u64>();
         let own = self.towers.variables().into_iter().map(|(_, tensor)| tensor);
         let teachers = self.readonly.teachers.iter().flat_map(|(_, towers)| towers.variables());
         let read = self.readonly.variables().into_iter().chain(teachers).map(|(_, tensor)| tensor);
@@ -99,11 +108,11 @@ impl Engine {
         let images = images.into_iter().filter_map(|view| batch.image(view).ok());
         let views = images.chain(texts.into_iter().filter_map(|view| batch.text(view).ok())).map(Tensor::shallow_clone);
         let all = [
-            ("weights", sum(own.collect())),
-            ("towers that are only read", sum(read.collect())),
-            ("state of the optimiser", sum(state.collect())),
-            ("moving average", sum(average.collect())),
-            ("batch", sum(views.collect())),
+            ("weights", sum(own)),
+            ("towers that are only read", sum(read)),
+            ("state of the optimiser", sum(state)),
+            ("moving average", sum(average)),
+            ("batch", sum(views)),
         ];
         all.into_iter().filter(|(_, bytes)| *bytes > 0).collect()
     }
@@ -151,6 +160,11 @@ impl Engine {
         drop(loss?);
         Ok(usage.live.max(0) as u64 / rows as u64)
     }
+}
+
+/// Bytes of tensors.
+fn sum(tensors: impl IntoIterator<Item: Borrow<Tensor>>) -> u64 {
+    tensors.into_iter().map(|tensor| tensor_bytes(tensor.borrow()) as u64).sum()
 }
 
 /// The most that a chunk's backward pass takes, given graph and gradients of each group: from the last group to the first, its gradients come and its

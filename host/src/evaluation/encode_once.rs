@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use image::RgbImage;
 use tch::Tensor;
 use vlhub_core::{Captioning, Encoded, Model, Result, Skills};
+use vlhub_torch_ext::tensor_bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Bytes of embeddings that are remembered; later pictures are encoded each time.
@@ -59,7 +60,7 @@ impl Model for EncodeOnce<'_> {
             let one = |rows: &Tensor| rows.f_get(row as i64);
             let both = (one(&encoded.embed)?, one(&encoded.pooled)?);
             if known.bytes < MOST_BYTES {
-                known.bytes += [&both.0, &both.1].iter().map(|row| row.numel() * row.kind().elt_size_in_bytes()).sum::<usize>();
+                known.bytes += tensor_bytes(&both.0) + tensor_bytes(&both.1);
                 known.places.insert(keys[*at], known.rows.len());
                 // A copy of its own: a view would keep the whole batch in memory.
                 known.rows.push((both.0.copy(), both.1.copy()));

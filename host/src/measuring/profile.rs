@@ -21,7 +21,7 @@ pub struct TimeShare {
     pub calls: u64,
 }
 
-/// Products of matrices and convolutions, attention's not among them.
+/// Products of matrices, convolutions and gradients of these, attention's not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProductWork {
     /// How long they took, in seconds.
@@ -31,14 +31,28 @@ pub struct ProductWork {
 }
 
 impl ProductWork {
-    /// Those of a profile.
+    /// Those of a profile. One within another is counted, and the other is not: under autocast a convolution asks for itself again, behind its casts.
     pub fn of(spans: &[TimeSpan]) -> Self {
-        let products = || spans.iter().filter(|span| span.flops > 0);
+        let products = outer_first(spans.iter().filter(|span| span.flops > 0));
+        let holds_another = |at: usize| products.get(at + 1).is_some_and(|next| !ends_before(products[at], next));
+        let counted: Vec<&TimeSpan> = (0..products.len()).filter(|at| !holds_another(*at)).map(|at| products[at]).collect();
         Self {
-            seconds: products().map(|span| span.duration as f64).sum::<f64>() / 1e9,
-            gflop: products().map(|span| span.flops as f64).sum::<f64>() / 1e9,
+            seconds: counted.iter().map(|span| span.duration as f64).sum::<f64>() / 1e9,
+            gflop: counted.iter().map(|span| span.flops as f64).sum::<f64>() / 1e9,
         }
     }
+}
+
+/// Spans by thread and beginning. What lies within another begins after it, or with it and ends before.
+fn outer_first<'s>(spans: impl Iterator<Item = &'s TimeSpan>) -> Vec<&'s TimeSpan> {
+    let mut sorted: Vec<&TimeSpan> = spans.collect();
+    sorted.sort_by_key(|span| (span.thread, span.start, u64::MAX - span.duration));
+    sorted
+}
+
+/// Whether a span is over when a later one begins, or belongs to another thread.
+fn ends_before(span: &TimeSpan, later: &TimeSpan) -> bool {
+    span.thread != later.thread || span.start + span.duration <= later.start
 }
 
 /// What is named `PREFIX…` (`vlhub_torch_ext::span`), by the rest of its name, in the order in which it first happens.
@@ -58,13 +72,10 @@ pub fn parts(spans: &[TimeSpan], prefix: &str) -> Vec<TimeShare> {
 
 /// Time of each operation without what lies within it, the longest first.
 pub fn operations(spans: &[TimeSpan]) -> Vec<TimeShare> {
-    let mut sorted: Vec<&TimeSpan> = spans.iter().collect();
-    // What lies within another begins after it, or with it and ends before.
-    sorted.sort_by_key(|span| (span.thread, span.start, u64::MAX - span.duration));
     let mut own: BTreeMap<&str, (i64, u64)> = BTreeMap::new();
     let mut open: Vec<&TimeSpan> = Vec::new();
-    for span in sorted {
-        while open.last().is_some_and(|outer| outer.thread != span.thread || outer.start + outer.duration <= span.start) {
+    for span in outer_first(spans.iter()) {
+        while open.last().is_some_and(|outer| ends_before(outer, span)) {
             open.pop();
         }
         if let Some(outer) = open.last() {
@@ -129,5 +140,15 @@ mod tests {
         assert!(parts(&spans, "eval/").is_empty());
         let products = ProductWork::of(&spans);
         assert!((products.seconds - 500e-9).abs() < 1e-15 && products.gflop == 3.0, "{products:?}");
+    }
+
+    #[test]
+    fn a_product_within_itself_is_counted_once() {
+        let product = |start, duration| TimeSpan { flops: 2_000_000_000, ..span("aten::conv2d", start, duration) };
+        // As under autocast: casts, and then the convolution that was asked for. The next one begins as the first ends.
+        let spans = [product(100, 300), span("aten::to", 110, 80), product(200, 200), product(400, 50)];
+        let products = ProductWork::of(&spans);
+        assert!((products.seconds - 250e-9).abs() < 1e-15 && products.gflop == 4.0, "{products:?}");
+        assert_eq!(ProductWork::of(&[]), ProductWork::default());
     }
 }

@@ -42,7 +42,7 @@ pub fn hash(variables: &[(String, Tensor)]) -> String {
     for (name, tensor) in variables {
         hash.update(name.as_bytes());
         let flat = tensor.detach().to_device(Device::Cpu).contiguous();
-        let mut bytes = vec![0u8; flat.numel() * flat.kind().elt_size_in_bytes()];
+        let mut bytes = vec![0u8; vlhub_torch_ext::tensor_bytes(&flat)];
         flat.copy_data_u8(&mut bytes, flat.numel());
         hash.update(&bytes);
     }

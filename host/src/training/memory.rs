@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tch::Tensor;
 use vlhub_core::{Batch, Error};
+use vlhub_torch_ext::tensor_bytes;
 
 use super::Training;
 use crate::device::in_words;
@@ -50,7 +51,7 @@ pub struct BatchMemory {
 
 /// Bytes of tensors.
 fn bytes<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> i64 {
-    tensors.into_iter().map(|tensor| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as i64).sum()
+    tensors.into_iter().map(|tensor| tensor_bytes(tensor) as i64).sum()
 }
 
 /// Bytes of tensors that have names.
@@ -116,13 +117,15 @@ impl Training<'_> {
     fn peak_of_step(&mut self, all: &Batch, rows: usize, keys: &[String]) -> Outcome<i64> {
         let train = &self.config.train;
         (self.engine.cache, self.engine.memory, self.engine.graphs_that_fit) = (train.grad_cache.clone(), train.memory_bytes(), None);
+        // The plan for another size may have let blocks be computed again.
+        self.engine.towers.recompute = train.grad_checkpointing;
         // The first step of a size makes the plan, and what is made once, such as masks that a tower keeps.
         self.metered_step(all, rows, keys)?;
         self.metered_step(all, rows, keys)
     }
 
     fn metered_step(&mut self, all: &Batch, rows: usize, keys: &[String]) -> Outcome<i64> {
-        // Freed within the step, they would count as memory that it gives back; so would the batch, of which this is a view.
+        // libtorch warns of what is freed within the step and was there before; so it would of the batch, of which this is a view.
         self.engine.optimizer.forget_gradients()?;
         self.engine.lora.iter().try_for_each(Adapter::forget)?;
         let batch = all.slice(0..rows as i64);

@@ -162,6 +162,8 @@ impl<'a> Training<'a> {
         let batch = self.on_device(loaded.batch).map_err(|error| self.step_failure(error))?;
         let told = out_of_memory::caught(|| self.engine.step_memory(batch.slice(0..batch.rows()), 0));
         tell(&told.map_err(|error| self.step_failure(error))?);
+        // libtorch warns of what is freed within the measurement and was there before.
+        let _held = batch.slice(0..batch.rows());
         let begin = Instant::now();
         let gradients = || out_of_memory::caught(|| self.engine.gradients(batch, 0));
         let (ran, usage) = vlhub_torch_ext::metered(gradients).map_err(vlhub_core::Error::from)?;

@@ -51,12 +51,17 @@ fn out_of_memory(train: &TrainConfig, cache: &GradCacheConfig, device: Device, t
     if !train.memory.is_empty() {
         less.push(format!("a `train.memory` below {}", train.memory));
     } else if cache.splits(train.batch) {
-        less.push(format!("`train.grad_cache.rows` below {}", cache.rows));
+        if cache.rows > 1 {
+            less.push(format!("`train.grad_cache.rows` below {}", cache.rows));
+        }
         if cache.keep != Keep::Chunks(0) {
             less.push("`train.grad_cache.keep = 0`".into());
         }
     } else {
         less.push("`train.memory = \"8 GiB\"` or `train.grad_cache.rows`, which take a batch in chunks".into());
+    }
+    if train.memory.is_empty() && !train.grad_checkpointing {
+        less.push("`train.grad_checkpointing = true`".into());
     }
     if train.precision == Precision::Fp32 {
         less.push("`train.precision = \"amp_bf16\"`".into());
@@ -77,13 +82,16 @@ mod tests {
         assert_eq!(
             said(&plain, &GradCacheConfig::default()),
             "out of memory on Cpu, with batches of 512 rows: full; what takes less: `train.memory = \"8 GiB\"` or `train.grad_cache.rows`, which \
-             take a batch in chunks; `train.precision = \"amp_bf16\"`; a `train.batch` below 512"
+             take a batch in chunks; `train.grad_checkpointing = true`; `train.precision = \"amp_bf16\"`; a `train.batch` below 512"
         );
         assert_eq!(
             said(&TrainConfig { precision: Precision::AmpBf16, ..plain.clone() }, &cut),
             "out of memory on Cpu, with batches of 512 rows in chunks of 64: full; what takes less: `train.grad_cache.rows` below 64; \
-             `train.grad_cache.keep = 0`; a `train.batch` below 512"
+             `train.grad_cache.keep = 0`; `train.grad_checkpointing = true`; a `train.batch` below 512"
         );
+        let one = GradCacheConfig { rows: 1, ..GradCacheConfig::default() };
+        let least = said(&TrainConfig { grad_checkpointing: true, precision: Precision::AmpBf16, ..plain.clone() }, &one);
+        assert!(least.ends_with("in chunks of 1: full; what takes less: a `train.batch` below 512"), "{least}");
         let budget = said(&TrainConfig { memory: "6 GiB".into(), ..plain }, &cut);
         assert!(budget.contains("what takes less: a `train.memory` below 6 GiB; `train.precision"), "{budget}");
     }

@@ -86,9 +86,9 @@ impl Training<'_> {
                 ),
             ));
         }
-        if let Some(chunks) =
-            state.extra.get(CHUNKS).filter(|_| self.engine.memory.is_some()).and_then(|text| serde_json::from_str(text).ok())
-        {
+        // Other options, such as less memory, ask for another plan.
+        let planned = self.engine.memory.is_some() && state.config_hash == self.config_hash();
+        if let Some(chunks) = state.extra.get(CHUNKS).filter(|_| planned).and_then(|text| serde_json::from_str(text).ok()) {
             (self.engine.cache, self.engine.memory) = (chunks, None);
             self.engine.towers.recompute |= state.extra.get(RECOMPUTE).is_some_and(|text| text == "true");
         }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tch::{Device, Tensor};
 use vlhub_core::Result;
+use vlhub_torch_ext::tensor_bytes;
 
 use crate::checkpoint::{State, Store};
 use crate::failure::{Failure, Outcome};
@@ -46,8 +47,7 @@ impl<'scope, 'env> Saver<'scope, 'env> {
     pub fn save(&mut self, state: State) {
         self.finish();
         let (begin, step) = (Instant::now(), state.progress.step);
-        let large =
-            state.tensors.iter().map(|(_, tensor)| tensor.numel() * tensor.kind().elt_size_in_bytes()).sum::<usize>() >= WORTH_A_COPY;
+        let large = state.tensors.iter().map(|(_, tensor)| tensor_bytes(tensor)).sum::<usize>() >= WORTH_A_COPY;
         let copied = if self.beside && large { copied(&state.tensors, std::mem::take(&mut self.spare)).ok() } else { None };
         let Some(tensors) = copied else {
             let written = self.store.save(&state);

@@ -45,7 +45,7 @@ pub struct StepSpeed {
     pub parts: Vec<TimeShare>,
     /// Its operations, each without those within it, the longest first.
     pub operations: Vec<TimeShare>,
-    /// Of it, products of matrices and convolutions, attention's not among them.
+    /// Of it, products of matrices, convolutions and gradients of these, attention's not among them.
     pub products: f64,
     /// Operations of those products, in 10⁹.
     pub gflop: f64,
@@ -63,12 +63,18 @@ impl Training<'_> {
             return Err(Failure::usage("--steps 0: there is nothing to measure"));
         }
         if let Some(path) = trace {
-            std::fs::write(path, "").map_err(|error| Failure::usage(format!("--trace {}: {error}", path.display())))?;
+            // What is there stays until there is a new one.
+            let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            opened.map_err(|error| Failure::usage(format!("--trace {}: {error}", path.display())))?;
         }
         let mut feed = Feed::new(self.loader.start(0), self.device)?;
         let (mut taken, mut waited) = (Vec::new(), Vec::new());
-        let (first, usage) = vlhub_torch_ext::metered(|| self.timed_step(&mut feed, 0)).map_err(Error::from)?;
-        let mut gpu_peak = first?.gpu_peak;
+        let first = feed.batch().map_err(|error| self.load_failure(error))?;
+        // libtorch warns of what is freed within the measurement and was there before.
+        let held = first.batch.slice(0..first.batch.rows());
+        let (taken_first, usage) = vlhub_torch_ext::metered(|| self.unrecorded_step(first.batch, &first.keys, 0)).map_err(Error::from)?;
+        drop(held);
+        let mut gpu_peak = taken_first?;
         for at in 1..BEFORE + steps {
             let step = self.timed_step(&mut feed, at)?;
             gpu_peak = gpu_peak.max(step.gpu_peak);

@@ -12,7 +12,7 @@ use crate::device;
 use crate::failure::{Failure, Outcome};
 use crate::measuring::limit;
 use crate::session;
-use crate::training::loss_speed::{self, LossSpeed, LossTrial, plain_towers};
+use crate::training::loss_speed::{self, LossPoint, LossSpeed, LossTrial, plain_towers};
 
 /// Width of features where no run says it.
 const WIDTH: i64 = 512;
@@ -108,13 +108,15 @@ fn trial(args: &BenchLossArgs, device: &str, threads: i32) -> Outcome<LossTrial>
 
 fn say_objective(speed: &LossSpeed) {
     say!("{}, width {}, reads {}", speed.objective, speed.width, speed.reads.join(", "));
-    say!("  {:>8}  {:>10}  {:>9}  {:>8}  {:>28}", "rows", "seconds", "GFLOP", "of limit", "MiB, beside them (gradients)");
+    say!("  {:>8}  {:>10}  {:>9}  {:>8}  {:>13}  {:>11}", "rows", "seconds", "GFLOP", "of limit", "gradients MiB", "besides MiB");
     for point in &speed.points {
-        let memory = format!("{:.1} ({:.1})", mib(point.beside), mib(point.gradients));
-        say!("  {:>8}  {:>10.4}  {:>9.2}  {:>6.1} %  {memory:>28}", point.rows, point.seconds, point.gflop, 100.0 * point.of_limit);
+        let LossPoint { rows, seconds, gflop, of_limit, .. } = *point;
+        let (gradients, beside) = (mib(point.gradients), mib(point.beside));
+        say!("  {rows:>8}  {seconds:>10.4}  {gflop:>9.2}  {:>6.1} %  {gradients:>13.1}  {beside:>11.1}", 100.0 * of_limit);
     }
     if let Some(exponent) = speed.exponent {
-        let memory = speed.memory_exponent.map(|exponent| format!(", memory to the power {exponent:.2}")).unwrap_or_default();
+        let memory =
+            speed.memory_exponent.map(|exponent| format!(", memory besides gradients to the power {exponent:.2}")).unwrap_or_default();
         say!("  time grows with rows to the power {exponent:.2}{memory}");
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn start(shared: &Shared, args: &BenchStartArgs) -> Outcome {
         return print_json(&speed);
     }
     say!("{}, batch {}, median of {} processes:", speed.device, speed.batch, speed.repeat);
-    say!("  {:<22}  {:>8}  {:>8}  {:>20}  {:>10}", "until", "s", "of it", "fastest to slowest", "MiB");
+    say!("  {:<22}  {:>8}  {:>8}  {:>20}  {:>10}", "until", "s", "alone", "fastest to slowest", "MiB");
     let mut before = 0.0;
     for StagePoint { stage, seconds, fastest, slowest, resident } in &speed.stages {
         let span = format!("{fastest:.3} to {slowest:.3}");
