@@ -37,6 +37,15 @@ impl Engine {
         self.forget_gradients()?;
         self.add_inputs(&mut batch, step)?;
         let (seeds, needs) = (self.seeds(&batch, step), terms::needs(&self.terms, None));
+        let standing = self.standing(&batch);
+        let trained = self.towers.trained();
+        let gradients = trained.iter().map(|(_, weight)| bytes(weight)).sum::<u64>();
+        // Sharpness-aware steps keep parameters and gradients from before the perturbation through their second pass.
+        let parameters = trained.iter().filter(|(name, _)| !self.lora.iter().any(|adapter| adapter.is(name)));
+        let aside = if self.optimizer.gsam().is_some() { 2 * parameters.map(|(_, weight)| bytes(weight)).sum::<u64>() } else { 0 };
+        // What is measured, and what a backward pass leaves, is that of rounded weights where a step has those.
+        let rounded = self.rounded()?;
+        let copies = rounded.bytes();
         if let Some(memory) = self.memory.take() {
             self.plan_memory(memory, &batch, &needs, seeds)?;
         }
@@ -60,17 +69,27 @@ impl Engine {
         }
         graphs.extend(Some(("losses of single samples".to_owned(), losses * chunk as u64)).filter(|(_, bytes)| *bytes > 0));
         let of_groups: Vec<(u64, u64)> = groups.iter().map(|group| (of_chunk(group), group.gradients)).collect();
-        let (again, gradients) = (block * chunk as u64, groups.iter().map(|group| group.gradients).sum::<u64>());
-        let later = if chunks > 1 { (held - 1).max(1) * graph + losses * chunk as u64 + gradients + again } else { 0 };
+        let again = block * chunk as u64;
+        let pass = most(&of_groups, again);
+        // Gradients of later chunks are added in place, but for those of rounded weights, which stand beside the float sums until their pass is over.
+        let last = if copies > 0 { pass } else { graph + losses * chunk as u64 + again };
+        let later = if chunks > 1 { ((held - 1).max(1) - 1) * graph + last + gradients } else { 0 };
         let moments = [
-            (held - 1) * graph + most(&of_groups, again),
-            later,
-            held * graph + coupled,
+            aside + copies + (held - 1) * graph + pass,
+            aside + copies + later,
+            aside + copies + held * graph + coupled,
+            aside + copies + gradients,
             if self.optimizer.clips_norm() { 2 * gradients } else { gradients },
         ];
-        let passing = [("gradients", gradients), ("objectives over the whole batch", coupled), ("a block that is computed again", again)];
+        let passing = [
+            ("gradients", gradients),
+            ("weights in bfloat16", copies),
+            ("weights and gradients from before the perturbation", aside),
+            ("objectives over the whole batch", coupled),
+            ("a block that is computed again", again),
+        ];
         Ok(StepMemory {
-            standing: self.standing(&batch),
+            standing,
             graphs,
             passing: passing.into_iter().filter(|(_, bytes)| *bytes > 0).collect(),
             peak: moments.into_iter().max().unwrap_or(0),

@@ -58,7 +58,7 @@ fn out_of_memory(train: &TrainConfig, cache: &GradCacheConfig, device: Device, t
     } else {
         less.push("`train.memory = \"8 GiB\"` or `train.grad_cache.rows`, which take a batch in chunks".into());
     }
-    if train.precision == Precision::Fp32 {
+    if matches!(train.precision, Precision::Fp32 | Precision::Tf32) {
         less.push("`train.precision = \"amp_bf16\"`".into());
     }
     less.push(format!("a `train.batch` below {}", train.batch));
@@ -84,6 +84,8 @@ mod tests {
             "out of memory on Cpu, with batches of 512 rows in chunks of 64: full; what takes less: `train.grad_cache.rows` below 64; \
              `train.grad_cache.keep = 0`; a `train.batch` below 512"
         );
+        let tf32 = said(&TrainConfig { precision: Precision::Tf32, ..plain.clone() }, &cut);
+        assert!(tf32.contains("`train.precision = \"amp_bf16\"`"), "{tf32}");
         let budget = said(&TrainConfig { memory: "6 GiB".into(), ..plain }, &cut);
         assert!(budget.contains("what takes less: a `train.memory` below 6 GiB; `train.precision"), "{budget}");
     }
