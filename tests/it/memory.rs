@@ -121,7 +121,7 @@ fn what_sharpness_and_rounded_weights_take_is_told() {
     let gsam = "optimizer.gsam={ rho_max = 0.05 }";
     let dry = |options: &[&str]| run(folder.path(), &[&["train", "run.toml", "--dry-run", words][..], options].concat());
     let (plain, sharp) = (dry(&[]), dry(&[gsam]));
-    assert!(sharp.out.contains("weights and gradients before a sharpness-aware step"), "{}", sharp.out);
+    assert!(sharp.out.contains("weights and gradients from before the perturbation"), "{}", sharp.out);
     for told in [&plain, &sharp] {
         assert!(!told.err.contains("CPUAllocator"), "libtorch warns: {}", told.err);
     }

@@ -152,6 +152,26 @@ fn rounded_weights_train_float_ones() {
 }
 
 #[test]
+fn the_memory_of_a_step_with_rounded_weights_is_told() {
+    let folder = folder();
+    let place = folder.path();
+    if !may(place, "bf16") {
+        return;
+    }
+    // Weights that outweigh the graph of a batch.
+    let wide = ["train", "run.toml", "--dry-run", "train.precision=pure_bf16", "backbone.image.width=384", "backbone.image.layers=4"];
+    for chunks in ["train.grad_cache.rows=0", "train.grad_cache.rows=4"] {
+        let said = must(place, &[&wide[..], &[chunks]].concat());
+        let mib = |before: &str| -> f64 {
+            let (_, rest) = said.split_once(before).unwrap_or_else(|| panic!("{before:?} is not in\n{said}"));
+            rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number of MiB")
+        };
+        let (told, took) = (mib("  at most "), mib("with at most "));
+        assert!((0.8..1.25).contains(&(told / took)), "{chunks}: {told} MiB told, {took} taken");
+    }
+}
+
+#[test]
 fn what_a_device_or_an_option_does_not_have_is_refused() {
     let folder = folder();
     for (option, part) in [

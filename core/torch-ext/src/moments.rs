@@ -8,7 +8,7 @@ use tch::{Device, TchError, Tensor};
 
 use crate::by_operations;
 use crate::dynamic_code::DynamicCode;
-use crate::slices::{bf16_bits_mut, bytes, bytes_mut, floats, floats_mut, in_parallel, share};
+use crate::slices::{apart, bf16_bits_mut, bytes, bytes_mut, floats, floats_mut, in_parallel, share};
 
 /// Elements that share a scale, as in bitsandbytes.
 pub const BLOCK: usize = 256;
@@ -19,12 +19,13 @@ pub(crate) const DRAWN: usize = 4;
 /// Rounds the float tensor `values` to bfloat16, into `bits`, which has its shape.
 ///
 /// # Errors
-/// Tensors of other kinds or sizes, and libtorch's own.
+/// Tensors of other kinds or sizes, two that share memory, and libtorch's own.
 pub fn round_to_bf16(values: &Tensor, bits: &mut Tensor, key: u64) -> Result<(), TchError> {
     fits("bfloat16 numbers", bits.numel(), values.numel())?;
     if values.device() != Device::Cpu {
         return by_operations::round_to_bf16(values, bits, key);
     }
+    apart(&[values, &*bits])?;
     let (from, to) = (floats(values)?, bf16_bits_mut(bits)?);
     let each = share(from.len(), BLOCK);
     in_parallel(from.chunks(each).zip(to.chunks_mut(each)).enumerate(), |(piece, (from, to))| {
@@ -43,13 +44,14 @@ pub fn round_to_bf16(values: &Tensor, bits: &mut Tensor, key: u64) -> Result<(),
 /// order of memory: their largest magnitude.
 ///
 /// # Errors
-/// Tensors of other kinds or sizes, and libtorch's own.
+/// Tensors of other kinds or sizes, two that share memory, and libtorch's own.
 pub fn encode_blocks(code: DynamicCode, values: &Tensor, codes: &mut Tensor, scales: &mut Tensor, key: u64) -> Result<(), TchError> {
     fits("codes", codes.numel(), values.numel())?;
     fits("scales", scales.numel(), values.numel().div_ceil(BLOCK))?;
     if values.device() != Device::Cpu {
         return by_operations::encode_blocks(code, values, codes, scales, key);
     }
+    apart(&[values, &*codes, &*scales])?;
     let table = code.values();
     let (from, to, scales) = (floats(values)?, bytes_mut(codes)?, floats_mut(scales)?);
     let each = share(from.len(), BLOCK);
@@ -73,13 +75,14 @@ pub fn encode_blocks(code: DynamicCode, values: &Tensor, codes: &mut Tensor, sca
 /// Decodes what [`encode_blocks`] encoded, into the float tensor `values`.
 ///
 /// # Errors
-/// Tensors of other kinds or sizes, and libtorch's own.
+/// Tensors of other kinds or sizes, two that share memory, and libtorch's own.
 pub fn decode_blocks(code: DynamicCode, codes: &Tensor, scales: &Tensor, values: &mut Tensor) -> Result<(), TchError> {
     fits("codes", codes.numel(), values.numel())?;
     fits("scales", scales.numel(), values.numel().div_ceil(BLOCK))?;
     if values.device() != Device::Cpu {
         return by_operations::decode_blocks(code, codes, scales, values);
     }
+    apart(&[codes, scales, &*values])?;
     let table = &code.values().values;
     let (from, scales, to) = (bytes(codes)?, floats(scales)?, floats_mut(values)?);
     let each = share(from.len(), BLOCK);
@@ -225,5 +228,9 @@ mod tests {
         assert!(encode(of(300, Kind::Uint8), of(1, Kind::Float)).is_err());
         assert!(encode(of(300, Kind::Int8), of(2, Kind::Float)).is_err());
         assert!(round_to_bf16(&values, &mut of(300, Kind::Half), 0).is_err());
+        assert!(encode(of(300, Kind::Uint8), values.narrow(0, 7, 2)).is_err(), "scales that lie among the values");
+        let mut whole = of(300, Kind::Float);
+        let inside = whole.narrow(0, 0, 2);
+        assert!(decode_blocks(DynamicCode::Signed, &of(300, Kind::Uint8), &inside, &mut whole).is_err());
     }
 }

@@ -2,8 +2,8 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Elements from which more threads than one are worth starting.
-const WORTH_THREADS: usize = 1 << 17;
+/// Elements that are worth a thread of their own.
+const WORTH_A_THREAD: usize = 1 << 16;
 
 /// The numbers of a float tensor.
 pub(crate) fn floats(tensor: &Tensor) -> Result<&[f32], TchError> {
@@ -53,9 +53,28 @@ fn memory(tensor: &Tensor, kind: Kind) -> Result<(*mut u8, usize), TchError> {
     if count == 0 || data.is_null() { Ok((std::ptr::NonNull::<u64>::dangling().as_ptr().cast(), 0)) } else { Ok((data, count)) }
 }
 
-/// How many of `count` elements one thread takes: whole blocks of `block`, as many for each of libtorch's threads.
+/// Refuses tensors of which two share memory: a slice to be written must not meet another.
+pub(crate) fn apart(tensors: &[&Tensor]) -> Result<(), TchError> {
+    let span = |tensor: &&Tensor| {
+        let begin = tensor.data_ptr() as usize;
+        begin..begin + if begin > 0 { tensor.numel() * tensor.kind().elt_size_in_bytes() } else { 0 }
+    };
+    let spans: Vec<_> = tensors.iter().map(span).collect();
+    let meet = |one: usize, other: usize| spans[one].start < spans[other].end && spans[other].start < spans[one].end;
+    if (0..spans.len()).any(|one| (0..one).any(|other| meet(one, other))) {
+        return Err(TchError::Torch("two of the tensors share memory".into()));
+    }
+    Ok(())
+}
+
+/// How many of `count` elements one thread takes: whole blocks of `block`, as many for each thread, of which there are as many as libtorch has where
+/// that is worth it.
 pub(crate) fn share(count: usize, block: usize) -> usize {
-    let threads = if count < WORTH_THREADS { 1 } else { usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1) };
+    share_of(count, block, usize::try_from(tch::get_num_threads()).unwrap_or(1))
+}
+
+fn share_of(count: usize, block: usize, threads: usize) -> usize {
+    let threads = threads.min(count / WORTH_A_THREAD).max(1);
     count.div_ceil(threads).next_multiple_of(block).max(block)
 }
 
@@ -84,10 +103,14 @@ mod tests {
         assert!(floats(&tensor.tr()).is_err() && bytes(&tensor).is_err() && bf16_bits_mut(&mut tensor).is_err());
         let mut nothing = Tensor::zeros([0, 6], (Kind::Uint8, Device::Cpu));
         assert!(bytes_mut(&mut nothing).expect("it is one").is_empty());
-        for (count, block) in [(0, 256), (1, 256), (257, 256), (WORTH_THREADS * 3 + 5, 256)] {
+        for (count, block) in [(0, 256), (1, 256), (257, 256), (WORTH_A_THREAD * 6 + 5, 256)] {
             let each = share(count, block);
             assert!(each > 0 && each.is_multiple_of(block), "{count}: {each}");
         }
+        assert_eq!(share_of(WORTH_A_THREAD * 2, 256, 64), WORTH_A_THREAD, "two threads, of 64");
+        assert_eq!(share_of(WORTH_A_THREAD * 128, 256, 64), WORTH_A_THREAD * 2, "all of them");
+        let part = tensor.narrow(0, 1, 2);
+        assert!(apart(&[&tensor, &part]).is_err() && apart(&[&tensor.narrow(0, 0, 1), &part, &nothing]).is_ok());
         let mut squares = vec![0; 9];
         in_parallel(squares.chunks_mut(4).enumerate(), |(piece, part)| {
             part.iter_mut().zip(piece * 4..).for_each(|(square, at)| *square = at * at);

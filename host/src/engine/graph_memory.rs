@@ -1,8 +1,8 @@
 //! What the graph of a chunk takes, layer group by layer group, as few of its rows tell.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use vlhub_core::{Batch, Modality, Need, Result};
-use vlhub_torch_ext::metered_by_group;
+use vlhub_torch_ext::{metered_by_group, tensor_bytes};
 
 use super::groups::Groups;
 use super::step::{Engine, restore};
@@ -51,6 +51,11 @@ impl GraphMemory {
     }
 }
 
+/// Bytes of a tensor's numbers.
+pub(super) fn bytes(tensor: &Tensor) -> u64 {
+    tensor_bytes(tensor) as u64
+}
+
 impl Towers {
     /// The groups of layers of both towers, and last one for everything else; and every weight with its group.
     fn layer_groups(&self) -> (Vec<GroupMemory>, Vec<(Tensor, usize)>) {
@@ -77,8 +82,7 @@ impl Towers {
         for (name, tensor) in self.variables() {
             let group = group_of(&name).unwrap_or(rest);
             if tensor.requires_grad() {
-                // Steps are made of float gradients, also where the passes have rounded weights.
-                groups[group].gradients += (tensor.numel() * Kind::Float.elt_size_in_bytes()) as u64;
+                groups[group].gradients += bytes(&tensor);
             }
             weights.push((tensor, group));
         }

@@ -183,11 +183,6 @@ impl Optimizer {
         Ok(self.slots.iter().try_for_each(|slot| forget_gradient(&slot.param))?)
     }
 
-    /// The parameters that it changes.
-    pub fn params(&self) -> impl Iterator<Item = &Tensor> {
-        self.slots.iter().map(|slot| &slot.param)
-    }
-
     /// The gradients that are there, with their names.
     pub fn grads(&self) -> Vec<(&str, Tensor)> {
         let grads = self.slots.iter().map(|slot| (slot.name.as_str(), slot.param.grad()));

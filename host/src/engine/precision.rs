@@ -26,7 +26,8 @@ pub enum Precision {
     #[serde(alias = "amp")]
     AmpFp16,
     /// The towers' weights are rounded to bfloat16 for the passes of a step, so that what flows between layers is bfloat16 too; steps are made on float
-    /// weights. Norms keep float weights, and so do tables of words on a CPU. Suites measure the float weights.
+    /// weights. Norms keep float weights, and so do tables of words and of relative positions on a CPU. Suites
+    /// measure the float weights.
     #[serde(alias = "bf16")]
     PureBf16,
 }

@@ -5,14 +5,16 @@
 //! adapters, sharpness-aware steps, checkpoints and suites know nothing of it, and a change of a weight that is less than a bfloat16's last digit is not lost.
 //!
 //! Gradients of one backward pass are bfloat16; those of chunks are added in float. Norms keep float weights, as in open_clip's `bf16`: they
-//! normalise bfloat16 by them, and give bfloat16 again. On a CPU so do tables of words, so what flows through a text tower is float there.
+//! normalise bfloat16 by them, and give bfloat16 again (on a GPU autocast lets layer norms give float, up to the next product). On a CPU so do tables
+//! of words and of relative positions, so what flows through a text tower is float there.
 
 use std::collections::BTreeSet;
 
 use tch::{Device, Kind, Tensor};
 use vlhub_core::Result;
-use vlhub_torch_ext::{forget_gradient, give_gradient, tensor_bytes};
+use vlhub_torch_ext::{forget_gradient, give_gradient};
 
+use super::graph_memory::bytes;
 use super::towers::Towers;
 
 /// The towers' weights while they are rounded. Dropping it puts the float weights back, without gradients.
@@ -48,9 +50,9 @@ impl RoundedWeights {
         Ok(rounded)
     }
 
-    /// Bytes of the bfloat16 copies.
+    /// Bytes of the rounded copies.
     pub fn bytes(&self) -> u64 {
-        self.weights.iter().map(|rounded| tensor_bytes(&rounded.weight) as u64).sum()
+        self.weights.iter().map(|rounded| bytes(&rounded.weight)).sum()
     }
 
     /// Takes the gradients that a backward pass has left, and adds them to those so far.
@@ -125,14 +127,35 @@ fn weights(towers: &Towers) -> Vec<Tensor> {
 }
 
 /// Whether a weight is a table whose rows are looked up. On a CPU libtorch adds up the gradients of equal ids one by one in the table's own kind: in
-/// bfloat16 the sum stops growing at some 256 of them, and every text has a start token.
+/// bfloat16 the sum stops growing at some 256 of them. Every text has a start token, and as many pairs of patches as there are patches have one distance.
 fn is_table(name: &str, weight: &Tensor) -> bool {
     let layer = layer(name, "weight").unwrap_or_default();
     let last = layer.rsplit('.').next().unwrap_or_default();
-    weight.dim() == 2 && (last.contains("embed") || last == "relative_attention_bias")
+    let positions = ["relative_attention_bias.weight", "relative_position_bias_table"];
+    weight.dim() == 2 && (last.contains("embed") || positions.iter().any(|table| name.ends_with(table)))
 }
 
 /// The layer of a parameter that is called `last` in it.
 fn layer(name: &str, last: &str) -> Option<String> {
     name.strip_suffix(last)?.strip_suffix('.').map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_told_by_their_names() {
+        let matrix = Tensor::zeros([2, 2], (Kind::Float, Device::Cpu));
+        for (name, expected) in [
+            ("token_embedding.weight", true),
+            ("text.transformer.encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", true),
+            ("visual.trunk.blocks.0.attn.relative_position_bias_table", true),
+            ("positional_embedding", false),
+            ("visual.trunk.patch_embed.proj.weight", false),
+            ("visual.trunk.blocks.0.attn.qkv.weight", false),
+        ] {
+            assert_eq!(is_table(name, &matrix), expected, "{name}");
+        }
+    }
 }

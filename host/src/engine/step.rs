@@ -96,7 +96,7 @@ impl Engine {
         let differentiated: Vec<Need> = shared.iter().filter(|need| need.forward.is_trained()).cloned().collect();
         let totals = self.totals(&batch)?;
         let mut numbers = Numbers::default();
-        let mut rounded = self.round_weights()?;
+        let mut rounded = self.rounded()?;
         if let Some(memory) = self.memory.take() {
             self.plan_memory(memory, &batch, &all, seeds)?;
         }
@@ -177,20 +177,21 @@ impl Engine {
         Ok((outcome, pull.map(|(_, local)| local)))
     }
 
-    /// Computes gradients, and takes the step unless the loss or a gradient is not finite: no parameter is changed then.
+    /// Computes gradients, and takes the step unless the loss or a gradient is not finite: no parameter and no running statistic is changed then.
     /// `progress` is the share of the run that is done after it.
     pub fn step(&mut self, batch: Batch, step: u64, lr: f64, progress: f64) -> Result<StepOutcome> {
         let second_pass = self.optimizer.gsam().map(|gsam| (gsam.clone(), batch.slice(0..batch.rows())));
+        let buffers = self.buffers();
         let (mut outcome, seen) = self.gradients(batch, step)?;
         if !outcome.is_finite() {
-            return Ok(self.not_taken(outcome));
+            return self.not_taken(outcome, buffers);
         }
         if let Some((gsam, batch)) = second_pass {
             let perturbed = self.sharpness_gradients(&gsam, batch, step, lr)?;
             outcome.grad_norm = perturbed.grad_norm;
             if !perturbed.is_finite() {
                 outcome.loss = perturbed.loss;
-                return Ok(self.not_taken(outcome));
+                return self.not_taken(outcome, buffers);
             }
         }
         span(c"step/optimizer", || self.optimizer.step(lr, outcome.grad_norm))?;
@@ -220,11 +221,6 @@ impl Engine {
         self.lora.iter().try_for_each(Adapter::forget)
     }
 
-    /// The weights for the passes of a step, in bfloat16 where the precision rounds them.
-    pub(super) fn round_weights(&self) -> Result<RoundedWeights> {
-        if self.precision == Precision::PureBf16 { RoundedWeights::round(&self.towers) } else { Ok(RoundedWeights::default()) }
-    }
-
     /// Adds what objectives derive from a batch before anything is encoded.
     pub(super) fn add_inputs(&self, batch: &mut Batch, step: u64) -> Result<()> {
         self.terms.iter().try_for_each(|term| {
@@ -238,12 +234,19 @@ impl Engine {
         Some(Seeds { step: seed_of(&[self.seed, step]), offset: self.comm.own(batch.rows()).start })
     }
 
-    /// A step that is not taken, after which the scale of the loss halves if it was too large.
-    fn not_taken(&mut self, outcome: StepOutcome) -> StepOutcome {
+    /// A step that is not taken, after which the scale of the loss halves if it was too large. `buffers` are those before it: one batch that is not
+    /// finite would leave running statistics so for good.
+    fn not_taken(&mut self, outcome: StepOutcome, buffers: Vec<(Tensor, Tensor)>) -> Result<StepOutcome> {
+        restore(buffers)?;
         if outcome.overflowed() {
             self.scaler.iter_mut().for_each(LossScaler::overflowed);
         }
-        outcome
+        Ok(outcome)
+    }
+
+    /// The towers' weights rounded for the passes of a step, where the precision says so, until this is restored or dropped.
+    pub(super) fn rounded(&self) -> Result<RoundedWeights> {
+        if self.precision == Precision::PureBf16 { RoundedWeights::round(&self.towers) } else { Ok(RoundedWeights::default()) }
     }
 
     /// A loss as it is sent back: scaled, where the precision needs that.

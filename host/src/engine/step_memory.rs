@@ -1,13 +1,11 @@
 //! The memory of a step, told before it is taken: a few rows are measured, and scaled to the batch.
 
-use std::borrow::Borrow;
-
 use tch::Tensor;
 use vlhub_core::{Batch, Features, Need, Result, Scope};
-use vlhub_torch_ext::{metered, tensor_bytes};
+use vlhub_torch_ext::metered;
 
 use super::cache::Keep;
-use super::graph_memory::GroupMemory;
+use super::graph_memory::{GroupMemory, bytes};
 use super::memory_plan::FEW;
 use super::step::Engine;
 use super::terms::{self, Numbers};
@@ -39,8 +37,14 @@ impl Engine {
         self.forget_gradients()?;
         self.add_inputs(&mut batch, step)?;
         let (seeds, needs) = (self.seeds(&batch, step), terms::needs(&self.terms, None));
-        // As in a step: other weights make other graphs.
-        let rounded = self.round_weights()?;
+        let standing = self.standing(&batch);
+        let trained = self.towers.trained();
+        let gradients = trained.iter().map(|(_, weight)| bytes(weight)).sum::<u64>();
+        // Sharpness-aware steps keep parameters and gradients from before the perturbation through their second pass.
+        let parameters = trained.iter().filter(|(name, _)| !self.lora.iter().any(|adapter| adapter.is(name)));
+        let aside = if self.optimizer.gsam().is_some() { 2 * parameters.map(|(_, weight)| bytes(weight)).sum::<u64>() } else { 0 };
+        // What is measured, and what a backward pass leaves, is that of rounded weights where a step has those.
+        let rounded = self.rounded()?;
         let copies = rounded.bytes();
         if let Some(memory) = self.memory.take() {
             self.plan_memory(memory, &batch, &needs, seeds)?;
@@ -60,30 +64,35 @@ impl Engine {
         let mut graphs = lines(&groups, |group| of_chunk(group) * held);
         // Losses of single samples come with their chunk, one after the other.
         let losses = self.sample_losses(&features, &batch)?;
-        rounded.restore()?;
         if let Some(rest) = groups.last_mut() {
             rest.each += losses;
         }
         graphs.extend(Some(("losses of single samples".to_owned(), losses * chunk as u64)).filter(|(_, bytes)| *bytes > 0));
         let of_groups: Vec<(u64, u64)> = groups.iter().map(|group| (of_chunk(group), group.gradients)).collect();
-        let (again, gradients) = (block * chunk as u64, groups.iter().map(|group| group.gradients).sum::<u64>());
-        let later = if chunks > 1 { (held - 1).max(1) * graph + losses * chunk as u64 + gradients + again } else { 0 };
-        let passes = [(held - 1) * graph + most(&of_groups, again), later, held * graph + coupled];
-        // Sharpness-aware steps keep where they came from during their second passes.
-        let before = if self.optimizer.gsam().is_some() { 2 * sum(self.optimizer.params()) } else { 0 };
-        let after = if self.optimizer.clips_norm() { 2 * gradients } else { gradients };
+        let again = block * chunk as u64;
+        let pass = most(&of_groups, again);
+        // Gradients of later chunks are added in place, but for those of rounded weights, which stand beside the float sums until their pass is over.
+        let last = if copies > 0 { pass } else { graph + losses * chunk as u64 + again };
+        let later = if chunks > 1 { ((held - 1).max(1) - 1) * graph + last + gradients } else { 0 };
+        let moments = [
+            aside + copies + (held - 1) * graph + pass,
+            aside + copies + later,
+            aside + copies + held * graph + coupled,
+            aside + copies + gradients,
+            if self.optimizer.clips_norm() { 2 * gradients } else { gradients },
+        ];
         let passing = [
             ("gradients", gradients),
             ("weights in bfloat16", copies),
+            ("weights and gradients from before the perturbation", aside),
             ("objectives over the whole batch", coupled),
             ("a block that is computed again", again),
-            ("weights and gradients before a sharpness-aware step", before),
         ];
         Ok(StepMemory {
-            standing: self.standing(&batch),
+            standing,
             graphs,
             passing: passing.into_iter().filter(|(_, bytes)| *bytes > 0).collect(),
-            peak: after.max(passes.into_iter().max().unwrap_or(0) + copies + before),
+            peak: moments.into_iter().max().unwrap_or(0),
         })
     }
 
@@ -99,6 +108,7 @@ impl Engine {
 
     /// Weights, the optimiser's state, averages, and the batch.
     fn standing(&self, batch: &Batch) -> Vec<(&'static str, u64)> {
+        let sum = |tensors: Vec<Tensor>| tensors.iter().map(bytes).sum::<u64>();
         let own = self.towers.variables().into_iter().map(|(_, tensor)| tensor);
         let teachers = self.readonly.teachers.iter().flat_map(|(_, towers)| towers.variables());
         let read = self.readonly.variables().into_iter().chain(teachers).map(|(_, tensor)| tensor);
@@ -108,11 +118,11 @@ impl Engine {
         let images = images.into_iter().filter_map(|view| batch.image(view).ok());
         let views = images.chain(texts.into_iter().filter_map(|view| batch.text(view).ok())).map(Tensor::shallow_clone);
         let all = [
-            ("weights", sum(own)),
-            ("towers that are only read", sum(read)),
-            ("state of the optimiser", sum(state)),
-            ("moving average", sum(average)),
-            ("batch", sum(views)),
+            ("weights", sum(own.collect())),
+            ("towers that are only read", sum(read.collect())),
+            ("state of the optimiser", sum(state.collect())),
+            ("moving average", sum(average.collect())),
+            ("batch", sum(views.collect())),
         ];
         all.into_iter().filter(|(_, bytes)| *bytes > 0).collect()
     }
@@ -160,11 +170,6 @@ impl Engine {
         drop(loss?);
         Ok(usage.live.max(0) as u64 / rows as u64)
     }
-}
-
-/// Bytes of tensors.
-fn sum(tensors: impl IntoIterator<Item: Borrow<Tensor>>) -> u64 {
-    tensors.into_iter().map(|tensor| tensor_bytes(tensor.borrow()) as u64).sum()
 }
 
 /// The most that a chunk's backward pass takes, given graph and gradients of each group: from the last group to the first, its gradients come and its

@@ -63,7 +63,7 @@ fn out_of_memory(train: &TrainConfig, cache: &GradCacheConfig, device: Device, t
     if train.memory.is_empty() && !train.grad_checkpointing {
         less.push("`train.grad_checkpointing = true`".into());
     }
-    if train.precision == Precision::Fp32 {
+    if matches!(train.precision, Precision::Fp32 | Precision::Tf32) {
         less.push("`train.precision = \"amp_bf16\"`".into());
     }
     less.push(format!("a `train.batch` below {}", train.batch));
@@ -92,6 +92,8 @@ mod tests {
         let one = GradCacheConfig { rows: 1, ..GradCacheConfig::default() };
         let least = said(&TrainConfig { grad_checkpointing: true, precision: Precision::AmpBf16, ..plain.clone() }, &one);
         assert!(least.ends_with("in chunks of 1: full; what takes less: a `train.batch` below 512"), "{least}");
+        let tf32 = said(&TrainConfig { precision: Precision::Tf32, ..plain.clone() }, &cut);
+        assert!(tf32.contains("`train.precision = \"amp_bf16\"`"), "{tf32}");
         let budget = said(&TrainConfig { memory: "6 GiB".into(), ..plain }, &cut);
         assert!(budget.contains("what takes less: a `train.memory` below 6 GiB; `train.precision"), "{budget}");
     }

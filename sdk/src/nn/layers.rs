@@ -1,7 +1,7 @@
 //! A linear map, layer norm, the two kinds of GELU, and dropout.
 
-use tch::Tensor;
 use tch::nn::{Init, Path};
+use tch::{Device, Kind, Tensor};
 
 use super::parameter;
 use crate::{Noise, Result};
@@ -78,7 +78,13 @@ impl LayerNorm {
 
     /// Normalises each row of `[…, width]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, true)
+        let norm = |x: &Tensor| x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, true);
+        // On a CPU libtorch adds up the gradients of weight and bias row by row in the kind of `x`: in bfloat16 a sum stops growing at some 256 rows.
+        let is_half = matches!(x.kind(), Kind::BFloat16 | Kind::Half);
+        if is_half && self.weight.kind() == Kind::Float && x.device() == Device::Cpu {
+            return norm(&x.to_kind(Kind::Float)).to_kind(x.kind());
+        }
+        norm(x)
     }
 }
 
@@ -115,5 +121,27 @@ pub fn dropout(x: Tensor, p: f64, noise: Option<&Noise>) -> Tensor {
     match noise {
         Some(noise) if p > 0.0 => noise.dropout(&x, p),
         _ => x,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::nn::VarStore;
+
+    use super::*;
+
+    #[test]
+    fn the_gradients_of_a_norm_are_sums_over_all_rows_whatever_the_kind() -> Result<()> {
+        for kind in [Kind::Float, Kind::BFloat16, Kind::Half] {
+            let store = VarStore::new(Device::Cpu);
+            let norm = LayerNorm::new(&store.root(), 8)?;
+            let x = Tensor::arange(4096 * 8, (Kind::Float, Device::Cpu)).sin().view([4096, 8]).to_kind(kind);
+            let out = norm.forward(&x);
+            assert_eq!(out.kind(), kind);
+            out.to_kind(Kind::Float).sum(Kind::Float).backward();
+            let bias = store.variables()["bias"].grad();
+            assert_eq!((bias.min().double_value(&[]), bias.max().double_value(&[])), (4096.0, 4096.0), "{kind:?}");
+        }
+        Ok(())
     }
 }

@@ -142,3 +142,18 @@ fn one_value_for_each_channel_is_refused_in_training() {
     let said = engine.gradients(pictures(2), 0).expect_err("a map of one place, a chunk of one row").to_string();
     assert!(said.contains("one value for each channel") && said.contains("train.grad_cache.rows"), "{said}");
 }
+
+#[test]
+fn a_step_that_is_not_taken_moves_no_running_statistics() {
+    let mut engine = engine("", "[objective.clip]", chunks(0));
+    let hash = |engine: &Engine| crate::session::parameters::hash(&engine.towers.variables());
+    let before = hash(&engine);
+    let mut broken = pictures(6);
+    broken.set_image("main", random(&[6, 3, 32, 32], -1) * f64::NAN).expect("rows agree");
+    assert!(!engine.step(broken, 0, 1e-3, 1.0).expect("it runs").is_finite());
+    assert_eq!(hash(&engine), before);
+    let mean = |engine: &Engine| engine.towers.vars.variables()["visual.trunk.bn1.running_mean"].copy();
+    let still = mean(&engine);
+    assert!(engine.gradients(pictures(6), 1).expect("it runs").0.is_finite());
+    assert!(!mean(&engine).equal(&still), "a pass moves them");
+}

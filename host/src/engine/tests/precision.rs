@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::rounded::RoundedWeights;
 use crate::engine::scaler::LossScaler;
+use crate::engine::sharpness::GsamConfig;
 
 /// A scaler as a checkpoint may have it.
 fn scaler(scale: f64) -> LossScaler {
@@ -36,6 +37,26 @@ fn a_scaled_loss_has_the_gradients_of_the_loss_itself() {
             let error = distance(grad, &expected[name]);
             assert!(error < 1e-5, "{name} in chunks of {rows}: {error}");
         }
+    }
+}
+
+#[test]
+fn a_scaled_loss_has_the_sharpness_aware_gradients_of_the_loss_itself() {
+    let golden = golden();
+    let gsam = GsamConfig { rho_max: 0.05, rho_min: 0.05, alpha: 0.3, adaptive: false };
+    let [(norm, expected), (scaled_norm, scaled)] = [None, Some(1024.0)].map(|scale: Option<f64>| {
+        let optimizer = OptimizerConfig { gsam: gsam.clone(), ..OptimizerConfig::default() };
+        let mut engine = engine("[objective.clip]\n", optimizer, |towers| words(towers));
+        load(&engine, &golden_and_words(&golden));
+        engine.scaler = scale.map(scaler);
+        let outcome = engine.step(batch(&golden["images"], &golden["ids"]), 0, 1e-3, 1.0).expect("it runs");
+        let grads: Tensors = engine.towers.trained().into_iter().map(|(name, tensor)| (name, tensor.grad().copy())).collect();
+        (outcome.grad_norm, grads)
+    });
+    assert!((scaled_norm - norm).abs() <= 1e-4 * norm, "{scaled_norm} and {norm}");
+    for (name, grad) in &scaled {
+        let error = distance(grad, &expected[name]);
+        assert!(error < 1e-4, "{name}: {error}");
     }
 }
 
@@ -120,4 +141,14 @@ fn rounded_weights_are_put_back_to_the_bit_with_float_gradients() {
     drop(RoundedWeights::round(&engine.towers).expect("they are rounded"));
     assert!(variables().iter().all(|(_, tensor)| tensor.kind() == Kind::Float));
     assert_eq!(crate::session::parameters::hash(&variables()), hash);
+}
+
+#[test]
+fn a_step_that_fails_leaves_float_weights() {
+    let mut engine = engine("[objective.clip]\n", OptimizerConfig::default(), |_| Vec::new());
+    let before = crate::session::parameters::hash(&engine.towers.variables());
+    engine.precision = Precision::PureBf16;
+    engine.gradients(Batch::new(2), 0).expect_err("a batch without views");
+    assert!(engine.towers.variables().iter().all(|(_, tensor)| tensor.kind() == Kind::Float));
+    assert_eq!(crate::session::parameters::hash(&engine.towers.variables()), before);
 }

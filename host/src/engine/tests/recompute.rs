@@ -2,8 +2,8 @@
 
 use super::objectives::random;
 use super::*;
-use crate::engine::recompute;
-use crate::engine::terms;
+use crate::engine::sharpness::GsamConfig;
+use crate::engine::{recompute, terms};
 
 const CLIP: &str = "[objective.clip]\n";
 
@@ -99,6 +99,20 @@ fn memory_is_a_fraction_and_is_told_before_the_step() {
         peak
     });
     assert!(again * 2 < plain && chunked < plain, "{plain}, computed again {again}, in chunks {chunked}");
+}
+
+#[test]
+fn what_a_sharpness_aware_step_keeps_is_told() {
+    let told = |gsam: GsamConfig| {
+        let mut engine = deep(2, false, CLIP, chunks(0));
+        let trained = crate::session::parameters::trained(&engine.towers, &[]);
+        let weights: usize = trained.iter().map(|param| param.tensor.numel() * 4).sum();
+        engine.optimizer = Optimizer::new(OptimizerConfig { gsam, ..OptimizerConfig::default() }, trained);
+        (engine.step_memory(rows(4), 5).expect("it is told").peak, weights as u64)
+    };
+    let (plain, weights) = told(GsamConfig::default());
+    let (gsam, _) = told(GsamConfig { rho_max: 0.1, ..GsamConfig::default() });
+    assert!(gsam.abs_diff(plain + 2 * weights) < weights / 8, "{gsam} and {plain}, with {weights} bytes of weights");
 }
 
 #[test]
