@@ -103,7 +103,6 @@ mod tests {
     use std::time::Duration;
 
     use rustix::time::{ClockId, clock_gettime};
-
     use serde_json::Value;
 
     use super::*;
