@@ -154,12 +154,6 @@ impl Batch {
         Ok(mapped)
     }
 
-    /// A shallow copy on another device.
-    pub fn to_device(&self, device: tch::Device) -> Self {
-        let move_all = |map: &BTreeMap<String, Tensor>| map.iter().map(|(name, tensor)| (name.clone(), tensor.to_device(device))).collect();
-        Self { rows: self.rows, images: move_all(&self.images), texts: move_all(&self.texts), extras: move_all(&self.extras) }
-    }
-
     fn same_rows(&self, what: &str, name: &str, tensor: &Tensor) -> Result<()> {
         match tensor.size().first() {
             Some(&rows) if rows == self.rows => Ok(()),

@@ -216,7 +216,7 @@ impl Engine {
     }
 
     /// Resets all gradients to undefined.
-    pub(super) fn forget_gradients(&self) -> Result<()> {
+    pub fn forget_gradients(&self) -> Result<()> {
         self.optimizer.forget_gradients()?;
         self.lora.iter().try_for_each(Adapter::forget)
     }

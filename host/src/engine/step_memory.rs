@@ -27,6 +27,32 @@ pub struct StepMemory {
     pub peak: u64,
 }
 
+/// Memory that a run's tensors take before a step and after it, beside the batch, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StandingMemory {
+    /// Parameters and buffers of towers and objectives.
+    pub weights: u64,
+    /// Optimiser states.
+    pub optimizer: u64,
+    /// The moving average of `[ema]`.
+    pub average: u64,
+    /// The moving average that objectives read.
+    pub read_average: u64,
+    /// Weights of the teachers.
+    pub teachers: u64,
+}
+
+/// Bytes of a batch's views and labels.
+///
+/// # Errors
+/// Those of [`Batch::image`] and [`Batch::text`].
+pub fn batch_bytes(batch: &Batch) -> Result<u64> {
+    let (images, texts) = batch.views();
+    let images = images.into_iter().map(|view| batch.image(view));
+    let views = images.chain(texts.into_iter().map(|view| batch.text(view))).collect::<Result<Vec<_>>>()?;
+    Ok(views.into_iter().chain(batch.extra(Batch::LABELS).ok()).map(bytes).sum())
+}
+
 impl Engine {
     /// Tells what step `step` over `batch` takes. Where `train.memory` is yet to be planned, it is planned. Running statistics in heads of objectives
     /// may move: this is for runs of which nothing is kept.
@@ -37,7 +63,14 @@ impl Engine {
         self.forget_gradients()?;
         self.add_inputs(&mut batch, step)?;
         let (seeds, needs) = (self.seeds(&batch, step), terms::needs(&self.terms, None));
-        let standing = self.standing(&batch);
+        let StandingMemory { weights, optimizer, average, read_average, teachers } = self.standing();
+        let standing = [
+            ("weights", weights),
+            ("towers that are only read", read_average + teachers),
+            ("state of the optimiser", optimizer),
+            ("moving average", average),
+            ("batch", batch_bytes(&batch)?),
+        ];
         let trained = self.towers.trained();
         let gradients = trained.iter().map(|(_, weight)| bytes(weight)).sum::<u64>();
         // Sharpness-aware steps keep parameters and gradients from before the perturbation through their second pass.
@@ -89,7 +122,7 @@ impl Engine {
             ("a block that is computed again", again),
         ];
         Ok(StepMemory {
-            standing,
+            standing: standing.into_iter().filter(|(_, bytes)| *bytes > 0).collect(),
             graphs,
             passing: passing.into_iter().filter(|(_, bytes)| *bytes > 0).collect(),
             peak: moments.into_iter().max().unwrap_or(0),
@@ -106,25 +139,16 @@ impl Engine {
         kept.clamp(1, chunks)
     }
 
-    /// Weights, the optimiser's state, averages, and the batch.
-    fn standing(&self, batch: &Batch) -> Vec<(&'static str, u64)> {
-        let sum = |tensors: Vec<Tensor>| tensors.iter().map(bytes).sum::<u64>();
-        let own = self.towers.variables().into_iter().map(|(_, tensor)| tensor);
-        let teachers = self.readonly.teachers.iter().flat_map(|(_, towers)| towers.variables());
-        let read = self.readonly.variables().into_iter().chain(teachers).map(|(_, tensor)| tensor);
-        let average = self.ema.iter().flat_map(|ema| ema.variables().map(|(_, tensor)| tensor));
-        let state = self.optimizer.state().into_iter().map(|(_, tensor)| tensor);
-        let (images, texts) = batch.views();
-        let images = images.into_iter().filter_map(|view| batch.image(view).ok());
-        let views = images.chain(texts.into_iter().filter_map(|view| batch.text(view).ok())).map(Tensor::shallow_clone);
-        let all = [
-            ("weights", sum(own.collect())),
-            ("towers that are only read", sum(read.collect())),
-            ("state of the optimiser", sum(state.collect())),
-            ("moving average", sum(average.collect())),
-            ("batch", sum(views.collect())),
-        ];
-        all.into_iter().filter(|(_, bytes)| *bytes > 0).collect()
+    /// What is there before a step and after it, beside the batch.
+    pub fn standing(&self) -> StandingMemory {
+        let sum = |tensors: &mut dyn Iterator<Item = (String, Tensor)>| tensors.map(|(_, tensor)| bytes(&tensor)).sum();
+        StandingMemory {
+            weights: sum(&mut self.towers.variables().into_iter()),
+            optimizer: sum(&mut self.optimizer.state().into_iter()),
+            average: sum(&mut self.ema.iter().flat_map(|ema| ema.variables())),
+            read_average: sum(&mut self.readonly.variables().into_iter()),
+            teachers: sum(&mut self.readonly.teachers.iter().flat_map(|(_, towers)| towers.variables())),
+        }
     }
 
     /// Features of the first rows, without a graph.
@@ -203,6 +227,7 @@ fn lines(groups: &[GroupMemory], bytes: impl Fn(&GroupMemory) -> u64) -> Vec<(St
 
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind};
     use vlhub_core::Modality;
 
     use super::*;
@@ -231,5 +256,15 @@ mod tests {
         let lines = lines(&groups, |group| group.each);
         let wanted = [("image: conv1", 5), ("image: blocks.0 to blocks.1 (2 blocks)", 50), ("text: blocks.0", 7), ("others", 1)];
         assert_eq!(lines, wanted.map(|(name, bytes)| (name.to_owned(), bytes)));
+    }
+
+    #[test]
+    fn the_bytes_of_a_batch_are_those_of_its_views_and_labels() {
+        let mut batch = Batch::new(2);
+        batch.set_image("main", Tensor::zeros([2, 3, 4, 4], (Kind::Uint8, Device::Cpu))).expect("two rows");
+        batch.set_text("main", Tensor::zeros([2, 5], (Kind::Int64, Device::Cpu))).expect("two rows");
+        assert_eq!(batch_bytes(&batch).expect("its own views"), 96 + 80);
+        batch.set_extra(Batch::LABELS, Tensor::zeros([2, 1], (Kind::Int64, Device::Cpu))).expect("two rows");
+        assert_eq!(batch_bytes(&batch.slice(0..1)).expect("its own views"), 48 + 40 + 8);
     }
 }

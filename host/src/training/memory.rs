@@ -1,13 +1,12 @@
 //! What a run's tensors take of the memory, and how that grows with its batch.
 
 use serde::Serialize;
-use tch::Tensor;
 use vlhub_core::{Batch, Error};
 use vlhub_torch_ext::tensor_bytes;
 
 use super::Training;
 use crate::device::in_words;
-use crate::engine::lora::Adapter;
+use crate::engine::step_memory::{StandingMemory, batch_bytes};
 use crate::failure::{Failure, Outcome};
 use crate::measuring::fit::FittedLine;
 
@@ -49,24 +48,6 @@ pub struct BatchMemory {
     pub total: i64,
 }
 
-/// Bytes of tensors.
-fn bytes<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> i64 {
-    tensors.into_iter().map(|tensor| tensor_bytes(tensor) as i64).sum()
-}
-
-/// Bytes of tensors that have names.
-fn named_bytes(tensors: impl IntoIterator<Item = (String, Tensor)>) -> i64 {
-    tensors.into_iter().map(|(_, tensor)| bytes([&tensor])).sum()
-}
-
-/// Bytes of a batch's views and labels.
-fn batch_bytes(batch: &Batch) -> vlhub_core::Result<i64> {
-    let (images, texts) = batch.views();
-    let images = images.into_iter().map(|view| batch.image(view));
-    let tensors = images.chain(texts.into_iter().map(|view| batch.text(view))).collect::<vlhub_core::Result<Vec<_>>>()?;
-    Ok(bytes(tensors.into_iter().chain(batch.extra(Batch::LABELS).ok())))
-}
-
 /// Slope and beginning, in MiB, of the line through what batch and step take together.
 fn fitted(batches: &[BatchMemory]) -> Option<(f64, f64)> {
     let mib = |bytes: i64| bytes as f64 / f64::from(1 << 20);
@@ -87,14 +68,11 @@ impl Training<'_> {
         }
         let loaded = self.loader.start(0).next().map_err(|error| self.load_failure(error))?;
         let all = self.on_device(loaded.batch)?;
-        let engine = &self.engine;
-        let optimizer = named_bytes(engine.optimizer.state());
-        let averages = named_bytes(engine.ema.iter().flat_map(|ema| ema.variables())) + named_bytes(engine.readonly.variables());
-        let teachers = engine.readonly.teachers.iter().map(|(_, towers)| named_bytes(towers.variables())).sum::<i64>();
-        let weights = named_bytes(engine.towers.variables());
+        let StandingMemory { weights, optimizer, average, read_average, teachers } = self.engine.standing();
+        let [weights, optimizer, averages, teachers] = [weights, optimizer, average + read_average, teachers].map(|bytes| bytes as i64);
         let mut batches = Vec::new();
         for rows in sizes {
-            let batch = batch_bytes(&all.slice(0..*rows as i64))?;
+            let batch = batch_bytes(&all.slice(0..*rows as i64))? as i64;
             let step = self.peak_of_step(&all, *rows, &loaded.keys)?;
             batches.push(BatchMemory { rows: *rows, batch, step, total: weights + optimizer + averages + teachers + batch + step });
         }
@@ -103,7 +81,7 @@ impl Training<'_> {
             device: in_words(self.device),
             precision: self.engine.precision.name(),
             weights,
-            gradients: self.engine.optimizer.grads().iter().map(|(_, grad)| bytes([grad])).sum(),
+            gradients: self.engine.optimizer.grads().iter().map(|(_, grad)| tensor_bytes(grad) as i64).sum(),
             optimizer,
             averages,
             teachers,
@@ -126,8 +104,7 @@ impl Training<'_> {
 
     fn metered_step(&mut self, all: &Batch, rows: usize, keys: &[String]) -> Outcome<i64> {
         // libtorch warns of what is freed within the step and was there before; so it would of the batch, of which this is a view.
-        self.engine.optimizer.forget_gradients()?;
-        self.engine.lora.iter().try_for_each(Adapter::forget)?;
+        self.engine.forget_gradients()?;
         let batch = all.slice(0..rows as i64);
         let (taken, usage) =
             vlhub_torch_ext::metered(|| self.unrecorded_step(batch, &keys[..rows.min(keys.len())], 0)).map_err(Error::from)?;
@@ -138,8 +115,6 @@ impl Training<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
-
     use super::*;
 
     #[test]
@@ -148,15 +123,5 @@ mod tests {
         let (slope, at_zero) = fitted(&[one(8, 8, 116), one(16, 16, 132), one(32, 32, 164)]).expect("three sizes");
         assert!((slope - 3.0).abs() < 1e-9 && (at_zero - 100.0).abs() < 1e-9, "{slope} {at_zero}");
         assert_eq!(fitted(&[one(8, 8, 116)]), None);
-    }
-
-    #[test]
-    fn the_bytes_of_a_batch_are_those_of_its_views_and_labels() {
-        let mut batch = Batch::new(2);
-        batch.set_image("main", Tensor::zeros([2, 3, 4, 4], (Kind::Uint8, Device::Cpu))).expect("two rows");
-        batch.set_text("main", Tensor::zeros([2, 5], (Kind::Int64, Device::Cpu))).expect("two rows");
-        assert_eq!(batch_bytes(&batch).expect("its own views"), 96 + 80);
-        batch.set_extra(Batch::LABELS, Tensor::zeros([2, 1], (Kind::Int64, Device::Cpu))).expect("two rows");
-        assert_eq!(batch_bytes(&batch.slice(0..1)).expect("its own views"), 48 + 40 + 8);
     }
 }
